@@ -1,0 +1,66 @@
+"""kat-workflow: a treatment program is a YAML file that a clinician can read.
+
+`Engine` drives patients through it; everything else here is what it takes and gives.
+"""
+
+from kat_workflow.engine import (
+    Engine,
+    Happened,
+    OpenItem,
+    Outcome,
+    Page,
+    Resident,
+    Status,
+    Waiting,
+)
+from kat_workflow.enrollment.around import Around
+from kat_workflow.enrollment.commands import Actor, Command
+from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide
+from kat_workflow.enrollment.state import Enrollment, evolve, replay
+from kat_workflow.errors import (
+    Clause,
+    Conflict,
+    Finding,
+    JournalError,
+    KatError,
+    ProgramError,
+    Reason,
+    Refusal,
+    Refused,
+)
+from kat_workflow.program.clock import Site
+from kat_workflow.program.model import Program
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Actor",
+    "Around",
+    "Behind",
+    "Clause",
+    "Command",
+    "Conflict",
+    "Decision",
+    "Engine",
+    "Enrollment",
+    "Finding",
+    "Happened",
+    "JournalError",
+    "KatError",
+    "OpenItem",
+    "Outcome",
+    "Page",
+    "Program",
+    "ProgramError",
+    "Reason",
+    "Refusal",
+    "Refused",
+    "Resident",
+    "Site",
+    "Status",
+    "Waiting",
+    "catch_up",
+    "decide",
+    "evolve",
+    "replay",
+]

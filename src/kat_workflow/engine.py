@@ -1,0 +1,694 @@
+"""The engine: what a clinic system imports. Read → decide → commit, and nothing clinical.
+
+The engine stamps commands with an id and an instant, runs the timers that are due first (R2),
+asks `decide`, and commits entries and rows of all streams touched in one transaction. When
+somebody else was faster it reads again and decides anew. Everything it answers is a plain value.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from hashlib import sha256
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
+
+import msgspec
+from msgspec import Struct
+
+from kat_workflow.enrollment import commands as c
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.around import Around
+from kat_workflow.enrollment.commands import Act, Actor, Command
+from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide, elapse
+from kat_workflow.enrollment.run import Run
+from kat_workflow.enrollment.state import NOBODY, Enrollment, Session, decode_row, encode_row, replay
+from kat_workflow.enrollment.timers import Timer, wake
+from kat_workflow.enrollment.worklist import (
+    Timeliness,
+    by_urgency,
+    changed,
+    timeliness,
+    title,
+    where,
+)
+from kat_workflow.errors import Clause, Conflict, JournalError, Reason, Refusal, Refused
+from kat_workflow.journal import (
+    Append,
+    CensusRow,
+    Cursor,
+    Entry,
+    ItemRow,
+    Journal,
+    Receipt,
+    open_journal,
+)
+from kat_workflow.program.clock import Site, program_day
+from kat_workflow.program.model import Program
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from kat_workflow.language.library import Library
+
+__all__ = ["Engine", "Happened", "OpenItem", "Outcome", "Page", "Resident", "Status", "Waiting"]
+
+_ATTEMPTS = 50
+_log = logging.getLogger("kat_workflow")
+
+
+class Happened(Struct, frozen=True):
+    """One entry of the journal with its event: what a host follows."""
+
+    position: int
+    enrollment: str
+    version: int
+    recorded: datetime
+    cause: str
+    person: str
+    role: str
+    event: e.Event
+
+
+class Outcome(Struct, frozen=True):
+    """What a command did. `again`: the same command was carried out before; nothing is new."""
+
+    enrollment: str
+    events: tuple[e.Event, ...]
+    again: bool = False
+
+
+class OpenItem(Struct, frozen=True):
+    """An open work item with its urgency at the instant it was asked for."""
+
+    enrollment: str
+    patient: str
+    item: str
+    step: str
+    title: str
+    roles: tuple[str, ...]
+    opens: datetime
+    due: datetime | None
+    timeliness: Timeliness
+    program: str
+    phase: str = ""
+
+
+class Page(Struct, frozen=True):
+    """A page of a worklist; `next` is the cursor of the following one, None after the last."""
+
+    items: tuple[OpenItem, ...]
+    next: Cursor | None = None
+
+
+class Resident(Struct, frozen=True):
+    """A patient of the census: where they are and on which program day."""
+
+    enrollment: str
+    patient: str
+    program: str
+    standing: str
+    phases: tuple[str, ...]
+    day: int | None
+    holds: tuple[str, ...] = ()
+
+
+class Waiting(Struct, frozen=True):
+    """A finished phase that does not move on: the row that is not decided, clause by clause."""
+
+    phase: str
+    to: str
+    clauses: tuple[Clause, ...]
+
+
+class Status(Struct, frozen=True):
+    """Where one patient stands at an instant."""
+
+    enrollment: str
+    patient: str
+    program: str
+    version: str
+    standing: str
+    phases: tuple[str, ...]
+    day: int | None
+    items: tuple[OpenItem, ...]
+    sessions: tuple[Session, ...]
+    holds: tuple[str, ...]
+    end: str
+    waiting: tuple[Waiting, ...]
+    next_wake: datetime | None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Engine:
+    """A clinic: one journal, the programs that run in it, a clock and the sites.
+
+    Safe to use from several threads and, on SQLite, from several processes. Open it with
+    `Engine.open`; close it, or use it in a `with` statement.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        library: Library,
+        clock: Callable[[], datetime] = _now,
+        sites: Iterable[Site] = (Site(),),
+    ) -> None:
+        self.journal = journal
+        self._library = library
+        self._clock = clock
+        self._sites = {site.name: site for site in sites}
+        self._named: dict[str, Program] = {}
+        self._by_digest: dict[str, Program] = {}
+        self._kept: set[str] = set()
+        self._listeners: list[Callable[[Happened], None]] = []
+        self._lock = Lock()
+
+    @classmethod
+    def open(
+        cls,
+        where: str | os.PathLike[str] | None = None,
+        *,
+        programs: str | os.PathLike[str] | None = None,
+        clock: Callable[[], datetime] = _now,
+        sites: Iterable[Site] = (Site(),),
+        connection: sqlite3.Connection | None = None,
+    ) -> Engine:
+        """A clinic in the SQLite file `where` (None: in memory), made if it is not there.
+
+        `programs` is a folder of program files; what is not found in it, and everything when it
+        is None, comes from the programs that ship. `connection` is a host's own SQLite
+        connection instead of a file: commands then join its open transaction, and commit with it.
+        """
+        from kat_workflow.language import Folder, shipped  # noqa: PLC0415  # loaded on first use
+
+        journal: Journal
+        if connection is not None:
+            from kat_workflow.journal.sqlite import SqliteJournal  # noqa: PLC0415
+
+            journal = SqliteJournal(connection=connection)
+        else:
+            journal = open_journal(where)
+        library = shipped() if programs is None else Folder(os.fspath(programs), shipped())
+        return cls(journal, library, clock, sites)
+
+    def close(self) -> None:
+        """Give back the journal; a second time does nothing."""
+        self.journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- commands ---------------------------------------------------------------------------
+
+    def enroll(
+        self,
+        program: str,
+        *,
+        patient: str,
+        by: Actor,
+        site: str = "main",
+        command_id: str | None = None,
+    ) -> str:
+        """Begin a program for a patient; returns the enrollment's id.
+
+        The id derives from the command's id, so that a retry finds the same enrollment. Raises
+        Refused, and ProgramError where the program's files are at fault.
+        """
+        id_ = command_id or _new_id()
+        definition = self.program(program)
+        enrollment = "e-" + sha256(id_.encode()).hexdigest()[:20]
+        if site not in self._sites:
+            known = ", ".join(self._sites)
+            raise _refused(f"enroll {enrollment}", "unknown-site", f'no site "{site}"', f"sites: {known}")
+        self._keep(definition, enrollment)
+        act = c.Enroll(enrollment, patient, site)
+        self._carry_out(enrollment, act, by, id_, None, "", definition)
+        return enrollment
+
+    def record(
+        self,
+        enrollment: str,
+        step: str,
+        values: Mapping[str, Any],
+        *,
+        by: Actor,
+        signed: bool = False,
+        occurred: datetime | None = None,
+        role: str = "",
+        command_id: str | None = None,
+    ) -> Outcome:
+        """Say what an open step's form holds. Raises Refused, which explains itself."""
+        act = c.Record(step, dict(values), signed)
+        return self.handle(
+            enrollment, act, by=by, occurred=occurred, role=role, command_id=command_id
+        )
+
+    def do(
+        self,
+        enrollment: str,
+        phrase: str,
+        *,
+        by: Actor,
+        given: Mapping[str, Any] | None = None,
+        signed: bool = False,
+        occurred: datetime | None = None,
+        role: str = "",
+        command_id: str | None = None,
+    ) -> Outcome:
+        """Carry out a phrase such as `start nad_infusion`; `given` holds values and details."""
+        act = self._parse(phrase, given, signed)
+        return self.handle(
+            enrollment, act, by=by, occurred=occurred, role=role, command_id=command_id
+        )
+
+    def handle(
+        self,
+        enrollment: str,
+        act: Act,
+        *,
+        by: Actor,
+        occurred: datetime | None = None,
+        role: str = "",
+        command_id: str | None = None,
+    ) -> Outcome:
+        """Carry out an act; all other commands come through here."""
+        return self._carry_out(enrollment, act, by, command_id or _new_id(), occurred, role, None)
+
+    def why(
+        self,
+        enrollment: str,
+        phrase: str,
+        *,
+        by: Actor,
+        given: Mapping[str, Any] | None = None,
+        signed: bool = False,
+        role: str = "",
+    ) -> Refusal | None:
+        """What stands in the way of a phrase, and what would clear it; None: nothing does.
+
+        It is `decide` itself, with timers that are due run in memory only.
+        """
+        act = self._parse(phrase, given, signed)
+        program, state = self._read(enrollment)
+        now = self._instant()
+        around = self._around(state)
+        _, state = catch_up(program, state, around, now)
+        answer = decide(program, state, around, Command("why", act, by, now, None, role))
+        return answer if isinstance(answer, Refusal) else None
+
+    def run_due(self, limit: int = 1000) -> int:
+        """Run the timers that are due in up to `limit` enrollments; returns how many ran.
+
+        Nothing depends on when, or whether, this is called: every command catches up first.
+        """
+        ran = 0
+        for stream, _ in self.journal.due(self._instant(), limit):
+            enrollment = stream.partition(":")[2]
+            while True:
+                program, state = self._read(enrollment)
+                at = wake(state)
+                if at is None or at > self._instant():
+                    break
+                done, _ = catch_up(program, state, self._around(state), at)
+                with suppress(Conflict):  # whoever was faster has run it
+                    self._commit_timer(program, state, *done[0])
+                    ran += 1
+        return ran
+
+    # ---- questions --------------------------------------------------------------------------
+
+    def status(self, enrollment: str) -> Status:
+        """Where a patient stands now, timers that are due run in memory only."""
+        program, state = self._read(enrollment)
+        now = self._instant()
+        around = self._around(state)
+        _, state = catch_up(program, state, around, now)
+        day = None if state.admitted is None else program_day(state.admitted, now, around.site)
+        return Status(
+            enrollment,
+            state.patient,
+            state.program,
+            state.program_version,
+            state.standing,
+            where(program, state),
+            day,
+            tuple(
+                OpenItem(
+                    enrollment,
+                    state.patient,
+                    item.id,
+                    item.step,
+                    title(program, item),
+                    item.roles,
+                    item.opens,
+                    item.due,
+                    timeliness(item, now),
+                    state.program,
+                    item.place,
+                )
+                for item in by_urgency(state.items.values())
+            ),
+            tuple(state.sessions.values()),
+            tuple(state.holds),
+            state.end,
+            _waiting(program, state, around, now),
+            wake(state),
+        )
+
+    def enrollment(self, enrollment: str) -> Enrollment:
+        """The folded state of an enrollment as committed."""
+        return self._read(enrollment)[1]
+
+    def worklist(
+        self,
+        role: str | None = None,
+        site: str | None = None,
+        *,
+        enrollment: str | None = None,
+        patient: str | None = None,
+        limit: int = 50,
+        after: Cursor | None = None,
+    ) -> Page:
+        """Open items by when they are due; give `Page.next` as `after` for the next page."""
+        stream = None if enrollment is None else _stream(enrollment)
+        rows, cursor = self.journal.worklist(
+            role=role, site=site, stream=stream, patient=patient, limit=limit, after=after
+        )
+        now = self._instant()
+        return Page(tuple(_open_item(row, now) for row in rows), cursor)
+
+    def census(self, site: str = "main", standing: str | None = "active") -> tuple[Resident, ...]:
+        """Who is where, on which day; `standing` None: everybody who ever was."""
+        now = self._instant()
+        place = self._sites.get(site, Site(site))
+        return tuple(
+            Resident(
+                row.stream.partition(":")[2],
+                row.patient,
+                row.program,
+                row.standing,
+                row.phases,
+                None if row.anchor is None else program_day(row.anchor, now, place),
+                row.holds,
+            )
+            for row in self.journal.census(site, standing)
+        )
+
+    def history(self, enrollment: str, after_version: int = 0) -> tuple[Happened, ...]:
+        """Everything that happened in an enrollment, in order."""
+        self._read(enrollment)
+        entries = self.journal.read(_stream(enrollment), after_version)
+        return tuple(_happened(entry) for entry in entries)
+
+    def follow(self, after: int = 0, limit: int = 1000) -> tuple[Happened, ...]:
+        """What happened after a position, in commit order: the durable way to follow a clinic.
+
+        Keep the last `position` that you have dealt with and ask again from there.
+        """
+        entries = self.journal.follow(after, limit)
+        return tuple(_happened(entry) for entry in entries)
+
+    def listen(self, listener: Callable[[Happened], None]) -> None:
+        """Call a function after each commit of this process: at most once, lost with it.
+
+        Use `follow` for what must not be lost. A listener that fails is logged, never heard of
+        by the caller of the command.
+        """
+        self._listeners.append(listener)
+
+    def program(self, name: str) -> Program:
+        """The program of an id (or `id@version`) as its files say now.
+
+        Raises ProgramError with every finding.
+        """
+        with self._lock:
+            found = self._named.get(name)
+            if found is None:
+                from kat_workflow.language import load  # noqa: PLC0415  # loaded on first use
+
+                found = self._named[name] = load(name, self._library)
+                self._by_digest[found.digest] = found
+            return found
+
+    # ---- inside -----------------------------------------------------------------------------
+
+    def _carry_out(
+        self,
+        enrollment: str,
+        act: Act,
+        by: Actor,
+        id_: str,
+        occurred: datetime | None,
+        role: str,
+        new: Program | None,
+    ) -> Outcome:
+        digest = _digest(enrollment, act, by, occurred, role)
+        for _ in range(_ATTEMPTS):
+            program, state = (new, NOBODY) if new is not None else self._read(enrollment)
+            command = Command(id_, act, by, self._instant(), occurred, role)
+            around = self._around(state)
+            with suppress(Conflict):
+                answer = decide(program, state, around, command)
+                while isinstance(answer, Behind):
+                    ran = elapse(program, state, around, answer.timer)
+                    self._commit_timer(program, state, answer.timer, ran)
+                    state = ran.enrollment
+                    answer = decide(program, state, around, command)
+                if isinstance(answer, Refusal):
+                    before = self.journal.receipt(id_, digest)
+                    if before is None:
+                        raise Refused(answer)
+                    return self._again(enrollment, before)
+                role_acted = answer.role or role
+                receipt = self._commit(
+                    program, state, answer, id_, digest, command.at, by.person, role_acted
+                )
+                if receipt.again:
+                    return self._again(enrollment, receipt)
+                return Outcome(enrollment, answer.events)
+        raise Conflict(f"enrollment {enrollment} is being written to by others; try again")
+
+    def _commit_timer(
+        self, program: Program, state: Enrollment, timer: Timer, ran: Decision
+    ) -> None:
+        at = ran.enrollment.last or timer.due
+        receipt = self._commit(program, state, ran, timer.id, timer.id, at, c.SYSTEM.person, "")
+        if receipt.again:  # another process ran it: what we hold is behind
+            raise Conflict(f"{timer.id} was run by another")
+
+    def _commit(
+        self,
+        program: Program,
+        before: Enrollment,
+        decision: Decision,
+        command: str,
+        digest: str,
+        at: datetime,
+        person: str,
+        role: str,
+    ) -> Receipt:
+        after = decision.enrollment
+        stream = _stream(after.id)
+        came, gone, moved = changed(decision.events)
+        append = Append(
+            stream,
+            before.version,
+            tuple(e.encode(event) for event in decision.events),
+            encode_row(after),
+            wake(after),
+            tuple(gone),
+            tuple(_item_row(program, after, stream, id_) for id_ in came),
+            _census_row(program, after, stream) if moved else None,
+        )
+        receipt = self.journal.append(
+            (append,), command=command, digest=digest, recorded=at, person=person, role=role
+        )
+        if self._listeners and not receipt.again:
+            self._tell(receipt)
+        return receipt
+
+    def _tell(self, receipt: Receipt) -> None:
+        for entry in self.journal.follow(receipt.first - 1, receipt.last - receipt.first + 1):
+            for listener in self._listeners:
+                try:
+                    listener(_happened(entry))
+                except Exception:  # whatever a host's function does must not undo a commit
+                    _log.exception("a listener failed on position %d", entry.position)
+
+    def _again(self, enrollment: str, receipt: Receipt) -> Outcome:
+        entries = self.journal.follow(receipt.first - 1, receipt.last - receipt.first + 1)
+        return Outcome(enrollment, tuple(e.decode(entry.body) for entry in entries), again=True)
+
+    def _read(self, enrollment: str) -> tuple[Program, Enrollment]:
+        row = self.journal.row(_stream(enrollment))
+        if row is not None:
+            state = decode_row(row[1])
+        else:
+            entries = self.journal.read(_stream(enrollment))
+            if not entries:
+                raise _refused(
+                    "read", "unknown-enrollment", f'no enrollment "{enrollment}"', "check the id"
+                )
+            state = replay(e.decode(entry.body) for entry in entries)
+        program = self._by_digest.get(state.digest)
+        return (program or self._pinned(state.digest)), state
+
+    def _pinned(self, digest: str) -> Program:
+        kept = self.journal.program(digest)
+        if kept is None:
+            raise JournalError(f"the journal does not hold the program with digest {digest[:12]}")
+        from kat_workflow.language import compile_files  # noqa: PLC0415  # loaded on first use
+
+        program = compile_files(kept.files, kept.main)
+        with self._lock:
+            return self._by_digest.setdefault(digest, program)
+
+    def _keep(self, program: Program, enrollment: str) -> None:
+        """The journal stores a program's files at first enrollment; a version never changes."""
+        if program.digest in self._kept:
+            return
+        for kept in self.journal.programs(program.id):
+            if kept.version == program.version and kept.digest != program.digest:
+                raise _refused(
+                    f"enroll {enrollment}",
+                    "version-changed",
+                    f"{program.id} {program.version} was used with other files before",
+                    "give the changed program a new version",
+                )
+        main = f"{program.id}/{program.id}.yaml"
+        if main not in program.files:
+            main = next(iter(program.files))
+        self.journal.keep_program(
+            program.digest, program.id, program.version, main, program.files
+        )
+        self._kept.add(program.digest)
+
+    def _around(self, state: Enrollment) -> Around:
+        return _around_site(self._sites.get(state.site) or Site(state.site))
+
+    def _parse(self, phrase: str, given: Mapping[str, Any] | None, signed: bool) -> Act:
+        try:
+            return c.parse(phrase, given, signed)
+        except c.BadPhrase as error:
+            raise _refused(phrase.partition(" ")[0], "bad-phrase", str(error)) from error
+
+    def _instant(self) -> datetime:
+        now = self._clock()
+        if now.tzinfo is None:
+            raise ValueError("the clock gave an instant without a zone")
+        return now.astimezone(UTC)
+
+
+@lru_cache(maxsize=256)
+def _around_site(site: Site) -> Around:
+    return Around(site)
+
+
+def _new_id() -> str:
+    return "c-" + uuid4().hex
+
+
+def _stream(enrollment: str) -> str:
+    return "enrollment:" + enrollment
+
+
+_canonical = msgspec.json.Encoder(decimal_format="string", order="deterministic")
+
+
+def _plain(value: object) -> object:
+    return sorted(value) if isinstance(value, frozenset) else str(value)
+
+
+def _digest(
+    enrollment: str, act: Act, by: Actor, occurred: datetime | None, role: str
+) -> str:
+    """What makes two commands the same: everything but when they were sent."""
+    body = _canonical.encode((enrollment, act, by.person, occurred, role))
+    return sha256(body).hexdigest()
+
+
+def _refused(command: str, code: str, says: str, *unblock: str) -> Refused:
+    return Refused(Refusal(command, (Reason(code, says, unblock=unblock),)))
+
+
+def _happened(entry: Entry) -> Happened:
+    return Happened(
+        entry.position,
+        entry.stream.partition(":")[2],
+        entry.version,
+        entry.recorded,
+        entry.cause,
+        entry.person,
+        entry.role,
+        e.decode(entry.body),
+    )
+
+
+def _item_row(program: Program, state: Enrollment, stream: str, id_: str) -> ItemRow:
+    item = state.items[id_]
+    return ItemRow(
+        id_,
+        stream,
+        state.site,
+        item.roles,
+        item.opens,
+        item.due,
+        item.step,
+        title(program, item),
+        item.place,
+        state.patient,
+        state.program,
+    )
+
+
+def _census_row(program: Program, state: Enrollment, stream: str) -> CensusRow:
+    anchor: date | None = state.admitted
+    return CensusRow(
+        stream,
+        state.site,
+        state.patient,
+        state.program,
+        state.standing,
+        where(program, state),
+        anchor,
+        tuple(state.holds),
+    )
+
+
+def _open_item(row: ItemRow, now: datetime) -> OpenItem:
+    late = row.due is not None and row.opens < row.due <= now
+    state: Timeliness = "early" if now < row.opens else "late" if late else "open"
+    return OpenItem(
+        row.stream.partition(":")[2],
+        row.patient,
+        row.item,
+        row.step,
+        row.title,
+        row.roles,
+        row.opens,
+        row.due,
+        state,
+        row.program,
+        row.phase,
+    )
+
+
+def _waiting(
+    program: Program, state: Enrollment, around: Around, now: datetime
+) -> tuple[Waiting, ...]:
+    run = Run(program, state, around, now)
+    return tuple(
+        Waiting(phase, to, clauses) for phase, to, clauses in run.undecided()
+    )

@@ -1,0 +1,1 @@
+"""One patient in one program: pure functions from what was asked to what has happened."""

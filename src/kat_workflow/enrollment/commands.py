@@ -1,0 +1,322 @@
+"""What may be asked (requests) and what may be told (reports), and by whom.
+
+A `Command` is the envelope: its id comes from the caller and makes a retry harmless; `at` is
+stamped by the shell, `occurred` is when it happened if that was earlier. `act` says what. The
+same words (`record baseline`, `start nad_infusion`) name an act in `why`, `kat do` and scenarios.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from attrs import field, frozen
+from msgspec import Struct
+
+
+def _roles(roles: Iterable[str]) -> frozenset[str]:
+    return frozenset(roles)
+
+
+@frozen
+class Actor:
+    """Who acts: a person (not an account) and the roles in which they may. The host says so."""
+
+    person: str
+    roles: frozenset[str] = field(converter=_roles, factory=frozenset)
+
+
+SYSTEM = Actor("system")
+"""Timers act as the system; it satisfies no role."""
+
+
+class _Act(Struct, frozen=True, omit_defaults=True, tag_field="act"):
+    """What every act is."""
+
+
+class Enroll(_Act, frozen=True, tag="enroll"):
+    """A patient begins a program."""
+
+    enrollment: str
+    patient: str
+    site: str = "main"
+
+
+class Record(_Act, frozen=True, tag="record"):
+    """What an open step's form says (report). `step` is a step, an item id, or an `any_time`
+    form; `signed` signs it in the same act; `also` names further items it answers."""
+
+    step: str
+    values: Mapping[str, Any]
+    signed: bool = False
+    also: tuple[str, ...] = ()
+
+
+class Sign(_Act, frozen=True, tag="sign"):
+    """A signature under what was recorded (report)."""
+
+    step: str
+    cosign: bool = False
+
+
+class Settle(_Act, frozen=True, tag="settle"):
+    """How an item ended: done, declined, missed, unable (reports); skipped, waived, withheld
+    (requests). Everything but done needs a reason."""
+
+    step: str
+    outcome: str
+    reason: str = ""
+
+
+class Revoke(_Act, frozen=True, tag="revoke"):
+    """The patient revokes a consent (report)."""
+
+    consent: str
+    reason: str = ""
+
+
+class Book(_Act, frozen=True, tag="book"):
+    """A session is booked, or its booking moved (request)."""
+
+    session: str
+    booked_for: datetime | None = None
+
+
+class Cancel(_Act, frozen=True, tag="cancel"):
+    """A session will not take place; nothing was given (report)."""
+
+    session: str
+    reason: str = ""
+
+
+class Arrive(_Act, frozen=True, tag="arrive"):
+    """The patient is there (report)."""
+
+    session: str
+
+
+class Start(_Act, frozen=True, tag="start"):
+    """A session starts (request); `present` are the roles that are there besides the actor's."""
+
+    session: str
+    present: tuple[str, ...] = ()
+
+
+class Dose(_Act, frozen=True, tag="dose"):
+    """Something was given (report): an amount such as `500 mg`, a rate, or both. `last` says
+    that nothing more follows; None: so where the program gives no rate."""
+
+    session: str
+    amount: str = ""
+    rate: str = ""
+    last: bool | None = None
+
+
+class Pause(_Act, frozen=True, tag="pause"):
+    """Giving was paused (report)."""
+
+    session: str
+    reason: str = ""
+
+
+class Resume(_Act, frozen=True, tag="resume"):
+    """Giving goes on (request)."""
+
+    session: str
+    rate: str = ""
+
+
+class EndDosing(_Act, frozen=True, tag="end-dosing"):
+    """Nothing more is given (report); `amount` is the total, where it is known only now."""
+
+    session: str
+    amount: str = ""
+
+
+class Abort(_Act, frozen=True, tag="abort"):
+    """The session ended early (report)."""
+
+    session: str
+    reason: str = ""
+
+
+class Release(_Act, frozen=True, tag="release"):
+    """The patient may go (request); it is signed by the actor."""
+
+    session: str
+
+
+class Go(_Act, frozen=True, tag="go"):
+    """The way on is chosen where no row held, or an excursion begins (request)."""
+
+    to: str
+    reason: str = ""
+
+
+class Override(_Act, frozen=True, tag="override"):
+    """A gate is to count as true for a while (request)."""
+
+    gate: str
+    reason: str = ""
+
+
+class Hold(_Act, frozen=True, tag="hold"):
+    """Nothing moves and nothing starts until it is lifted (request)."""
+
+    reason: str = ""
+
+
+class Lift(_Act, frozen=True, tag="lift"):
+    """A hold is over (request); "" lifts the only one."""
+
+    hold: str = ""
+
+
+class Leave(_Act, frozen=True, tag="leave"):
+    """The patient has left, was transferred, died, … (report)."""
+
+    end: str
+    reason: str = ""
+
+
+class Elapsed(_Act, frozen=True, tag="elapsed"):
+    """A timer's instant has come; only the shell says so."""
+
+    timer: str
+
+
+Act = (
+    Enroll
+    | Record
+    | Sign
+    | Settle
+    | Revoke
+    | Book
+    | Cancel
+    | Arrive
+    | Start
+    | Dose
+    | Pause
+    | Resume
+    | EndDosing
+    | Abort
+    | Release
+    | Go
+    | Override
+    | Hold
+    | Lift
+    | Leave
+    | Elapsed
+)
+
+
+@frozen
+class Command:
+    """One act by one actor. `role` is the role acted in; "" takes the first that serves."""
+
+    id: str
+    act: Act
+    by: Actor
+    at: datetime
+    occurred: datetime | None = None
+    role: str = ""
+
+    @property
+    def words(self) -> str:
+        """The act in words, without any value: `record baseline`."""
+        return words(self.act)
+
+
+_NAMED = ("step", "session", "consent", "gate", "end", "to", "hold", "enrollment", "timer")
+
+
+def words(act: Act) -> str:
+    """An act as a phrase, without any value: `record baseline`, `decline craving`."""
+    name = next((getattr(act, key) for key in _NAMED if hasattr(act, key)), "")
+    if isinstance(act, Settle):
+        verb = _VERB_OF_OUTCOME.get(act.outcome, act.outcome)
+    elif isinstance(act, Sign) and act.cosign:
+        verb = "cosign"
+    else:
+        verb = _VERB_OF_ACT[type(act)]
+    return f"{verb} {name}".rstrip()
+
+
+_VERB_OF_OUTCOME = {
+    "done": "done",
+    "declined": "decline",
+    "skipped": "skip",
+    "missed": "miss",
+    "waived": "waive",
+    "withheld": "withhold",
+    "unable": "unable",
+}
+_OUTCOME_OF_VERB = {verb: outcome for outcome, verb in _VERB_OF_OUTCOME.items()}
+_VERB_OF_ACT: dict[type, str] = {
+    Enroll: "enroll",
+    Record: "record",
+    Sign: "sign",
+    Revoke: "revoke",
+    Book: "book",
+    Cancel: "cancel",
+    Arrive: "arrive",
+    Start: "start",
+    Dose: "dose",
+    Pause: "pause",
+    Resume: "resume",
+    EndDosing: "end dosing",
+    Abort: "abort",
+    Release: "release",
+    Go: "go",
+    Override: "override",
+    Hold: "hold",
+    Lift: "lift",
+    Leave: "leave",
+    Elapsed: "elapsed",
+}
+VERBS = (*_OUTCOME_OF_VERB, *(v for v in _VERB_OF_ACT.values() if v != "elapsed"), "cosign")
+"""Every verb of the phrases."""
+
+
+class BadPhrase(ValueError):
+    """A phrase that names no act; the text says which verbs there are."""
+
+
+def parse(phrase: str, given: Mapping[str, Any] | None = None, signed: bool = False) -> Act:
+    """`"start nad_infusion"` → Start("nad_infusion"); `given` fills in values and details.
+
+    Raises BadPhrase for a verb that does not exist, a missing name or a detail of no use.
+    """
+    given = dict(given or {})
+    verb, _, name = phrase.strip().partition(" ")
+    if verb == "end" and name.startswith("dosing"):
+        verb, name = "end dosing", name[len("dosing") :].strip()
+    if verb == "record":
+        if not name:
+            raise BadPhrase("record what? Name a step or a form")
+        return Record(name, given, signed=signed)
+    kind: type | None
+    fixed: dict[str, Any]
+    if verb in _OUTCOME_OF_VERB:
+        kind, fixed = Settle, {"step": name, "outcome": _OUTCOME_OF_VERB[verb]}
+    elif verb in ("sign", "cosign"):
+        kind, fixed = Sign, {"step": name, "cosign": verb == "cosign"}
+    else:
+        kind = next((k for k, v in _VERB_OF_ACT.items() if v == verb and k is not Elapsed), None)
+        if kind is None:
+            raise BadPhrase(f'there is no "{verb}"; the verbs are {", ".join(sorted(VERBS))}')
+        fixed = {next(key for key in (*_NAMED, "reason") if key in kind.__struct_fields__): name}  # type: ignore[attr-defined]
+        if kind is Hold:
+            fixed = {"reason": name} if name else {}
+    if not name and kind not in (Hold, Lift):
+        raise BadPhrase(f'"{verb}" needs a name')
+    if "for" in given:
+        given["booked_for"] = given.pop("for")
+    unknown = set(given) - set(kind.__struct_fields__)  # type: ignore[attr-defined]
+    if unknown:
+        raise BadPhrase(f'"{verb}" takes no {", ".join(sorted(unknown))}')
+    if "present" in given:
+        given["present"] = tuple(given["present"])
+    act: Act = kind(**{**given, **fixed})
+    return act

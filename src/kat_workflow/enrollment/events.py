@@ -1,0 +1,392 @@
+"""What has happened: the events of an enrollment, their tags and their JSON.
+
+An event carries outcomes (places, instants, who is asked), never instructions, so that an old
+journal replays for ever whatever the program says today. Tags and field names are for ever; a
+field that is added has a default. Instants are UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from kat_workflow.errors import JournalError
+from kat_workflow.program.forms import Raw
+
+
+class _Event(Struct, frozen=True, omit_defaults=True, tag_field="event", gc=False):
+    """What every event is."""
+
+
+class Enrolled(_Event, frozen=True, tag="enrolled"):
+    """A patient begins a program; the digest names the very files that will drive it."""
+
+    enrollment: str
+    program: str
+    version: str
+    digest: str
+    patient: str
+    site: str
+    at: datetime
+
+
+class Admitted(_Event, frozen=True, tag="admitted"):
+    """Program day 1 is this local date of the site."""
+
+    on: date
+    at: datetime
+
+
+class PhaseEntered(_Event, frozen=True, tag="phase-entered"):
+    """A visit begins at `place` (`stay.1/day.3`), or its next round."""
+
+    phase: str
+    place: str
+    region: str
+    at: datetime
+    visit: int
+    round: int = 1
+    row: str = ""
+    evidence: tuple[str, ...] = ()
+
+
+class PhaseLeft(_Event, frozen=True, tag="phase-left"):
+    """A visit (or a round of it) is over. `finishes` names the parent whose part it completed."""
+
+    phase: str
+    place: str
+    at: datetime
+    reason: str
+    finishes: str = ""
+
+
+class ItemOpened(_Event, frozen=True, tag="item-opened"):
+    """A step is open for somebody. `next` is when the next opening of a recurring step comes."""
+
+    item: str
+    step: str
+    place: str
+    kind: str
+    roles: tuple[str, ...]
+    at: datetime
+    opens: datetime
+    due: datetime | None = None
+    closes: datetime | None = None
+    next: datetime | None = None
+    on_hold: str = "pauses"
+    number: int = 1
+    calls: bool = False
+    session: str = ""
+    about: str = ""
+    anchor: datetime | None = None
+
+
+class ItemReplanned(_Event, frozen=True, tag="item-replanned"):
+    """The times of an open item have changed; `because` says why."""
+
+    item: str
+    opens: datetime
+    due: datetime | None
+    closes: datetime | None
+    next: datetime | None
+    because: str
+
+
+class ItemSettled(_Event, frozen=True, tag="item-settled"):
+    """An item is answered, for good. `keep`: read from elsewhere after its visit is over."""
+
+    item: str
+    step: str
+    place: str
+    outcome: str
+    at: datetime
+    person: str = ""
+    reason: str = ""
+    keep: bool = False
+    tally: bool = False
+
+
+class ObservationRecorded(_Event, frozen=True, tag="observation-recorded"):
+    """A form was recorded. `needs` are signatures still missing; `drops` are recordings of the
+    same form that no gate can read any more."""
+
+    observation: str
+    form: str
+    step: str
+    place: str
+    values: dict[str, Raw]
+    occurred: datetime
+    recorded: datetime
+    person: str
+    role: str
+    item: str = ""
+    needs: tuple[str, ...] = ()
+    valid_until: datetime | None = None
+    drops: tuple[str, ...] = ()
+
+
+class Signed(_Event, frozen=True, tag="signed"):
+    """A person has signed what an item recorded; `as_` is `signature` or `cosignature`."""
+
+    item: str
+    observation: str
+    as_: str
+    person: str
+    role: str
+    at: datetime
+
+
+class ConsentChanged(_Event, frozen=True, tag="consent-changed"):
+    """A consent was given, declined or revoked."""
+
+    consent: str
+    state: str
+    version: str
+    at: datetime
+    person: str
+    until: datetime | None = None
+
+
+class SessionBooked(_Event, frozen=True, tag="session-booked"):
+    """A session has a number and a place; `item` is the step it answers."""
+
+    session: str
+    kind: str
+    number: int
+    place: str
+    item: str
+    at: datetime
+    booked_for: datetime | None = None
+
+
+class SessionMoved(_Event, frozen=True, tag="session-moved"):
+    """A session has another booked time."""
+
+    session: str
+    booked_for: datetime
+    at: datetime
+
+
+class SessionArrived(_Event, frozen=True, tag="session-arrived"):
+    """The patient is there."""
+
+    session: str
+    at: datetime
+
+
+class SessionStarted(_Event, frozen=True, tag="session-started"):
+    """The session is under way; `evidence` are the observations its gates relied on."""
+
+    session: str
+    at: datetime
+    on: date
+    present: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
+
+
+class DoseGiven(_Event, frozen=True, tag="dose-given"):
+    """Something was given: `amount` more (decimal text, in `unit`), or a rate was set."""
+
+    session: str
+    at: datetime
+    amount: str
+    unit: str
+    total: str
+    rate: str = ""
+    first: bool = False
+
+
+class DosingPaused(_Event, frozen=True, tag="dosing-paused"):
+    """Nothing is given for now; `because` is a rule, a hold or a person's reason."""
+
+    session: str
+    at: datetime
+    because: str
+
+
+class DosingResumed(_Event, frozen=True, tag="dosing-resumed"):
+    """Giving goes on."""
+
+    session: str
+    at: datetime
+    rate: str = ""
+
+
+class DosingEnded(_Event, frozen=True, tag="dosing-ended"):
+    """Nothing more is given in this session; the total is what was given."""
+
+    session: str
+    at: datetime
+    total: str
+    unit: str
+
+
+class SessionAborted(_Event, frozen=True, tag="session-aborted"):
+    """The dose ended early for a reason; watch and release go on."""
+
+    session: str
+    at: datetime
+    reason: str
+    rule: str = ""
+
+
+class SessionCancelled(_Event, frozen=True, tag="session-cancelled"):
+    """The session did not take place: nothing was given."""
+
+    session: str
+    at: datetime
+    reason: str
+
+
+class SessionReleased(_Event, frozen=True, tag="session-released"):
+    """The patient may go. `final` is `released` or `aborted`; `counted` is the program's word."""
+
+    session: str
+    at: datetime
+    final: str
+    counted: bool
+    reason: str = ""
+    evidence: tuple[str, ...] = ()
+
+
+class AlertRaised(_Event, frozen=True, tag="alert-raised"):
+    """Somebody is called. `source` is the reading or item that did it."""
+
+    alert: str
+    says: str
+    tell: tuple[str, ...]
+    at: datetime
+    source: str
+    item: str = ""
+
+
+class DeviationNoted(_Event, frozen=True, tag="deviation-noted"):
+    """What was reported departs from the program; the report is kept, and somebody must look."""
+
+    code: str
+    says: str
+    at: datetime
+    record: str = ""
+
+
+class Held(_Event, frozen=True, tag="held"):
+    """A hold stands: nothing moves and nothing starts until it is lifted."""
+
+    hold: str
+    reason: str
+    at: datetime
+    person: str
+
+
+class HoldLifted(_Event, frozen=True, tag="hold-lifted"):
+    """One hold is over."""
+
+    hold: str
+    at: datetime
+    person: str
+
+
+class OverrideGranted(_Event, frozen=True, tag="override-granted"):
+    """A gate counts as true until `until`, or until a request has used it."""
+
+    gate: str
+    reason: str
+    until: datetime
+    person: str
+    role: str
+    at: datetime
+
+
+class OverrideUsed(_Event, frozen=True, tag="override-used"):
+    """A request went through a gate because of an override."""
+
+    gate: str
+    by_command: str
+    at: datetime
+
+
+class RecheckSet(_Event, frozen=True, tag="recheck-set"):
+    """The next instant at which waiting gates must be judged again; None for none."""
+
+    at: datetime | None
+
+
+class TimerElapsed(_Event, frozen=True, tag="timer-elapsed"):
+    """A timer was run; its consequences follow in the same commit."""
+
+    timer: str
+    at: datetime
+
+
+class Discharged(_Event, frozen=True, tag="discharged"):
+    """Treatment is over: every treatment item is settled, after-work may be open."""
+
+    end: str
+    kind: str
+    at: datetime
+    reason: str = ""
+    evidence: tuple[str, ...] = ()
+
+
+class Closed(_Event, frozen=True, tag="closed"):
+    """Nothing is left to do."""
+
+    at: datetime
+
+
+Event = (
+    Enrolled
+    | Admitted
+    | PhaseEntered
+    | PhaseLeft
+    | ItemOpened
+    | ItemReplanned
+    | ItemSettled
+    | ObservationRecorded
+    | Signed
+    | ConsentChanged
+    | SessionBooked
+    | SessionMoved
+    | SessionArrived
+    | SessionStarted
+    | DoseGiven
+    | DosingPaused
+    | DosingResumed
+    | DosingEnded
+    | SessionAborted
+    | SessionCancelled
+    | SessionReleased
+    | AlertRaised
+    | DeviationNoted
+    | Held
+    | HoldLifted
+    | OverrideGranted
+    | OverrideUsed
+    | RecheckSet
+    | TimerElapsed
+    | Discharged
+    | Closed
+)
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Event)
+
+
+def encode(event: Event) -> bytes:
+    """The event as JSON; the same event always gives the same bytes."""
+    return _encoder.encode(event)
+
+
+def decode(body: bytes) -> Event:
+    """The event of a journal entry.
+
+    Raises JournalError for bytes that are no event of this or an earlier version.
+    """
+    try:
+        event: Event = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise JournalError("an entry of the journal is no event that this version knows") from error
+    return event

@@ -1,0 +1,97 @@
+"""Every reason for which a command is refused, and every deviation that is noted, in words.
+
+`kat explain CODE` prints these paragraphs. A code that is used and not explained here, or
+explained and not used, fails a test.
+"""
+
+from __future__ import annotations
+
+REFUSALS: dict[str, str] = {
+    "absolute-gate": "The gate has no `override:` line, so nobody may pass it. What makes it true "
+    "is recording what it asks for; the explanation names it.",
+    "already-enrolled": "The command's id was used to enroll somebody. A new enrollment needs a "
+    "command id of its own.",
+    "already-recorded": "The form was recorded and waits for a signature. Sign it (`sign STEP`, "
+    "`cosign STEP`).",
+    "already-settled": "The step was answered in this visit. What happened in addition is recorded "
+    "with a form that may be recorded at any time.",
+    "away": "The patient is on an excursion already. Only its own way back leads on.",
+    "bad-phrase": "The phrase is not one of the verbs with a name, such as `start nad_infusion`.",
+    "bad-value": "A value is not one that the form can hold, or is outside what is plausible. "
+    "Limits of the plausible catch slips; they are not limits of the normal.",
+    "cap": "The program allows so many sessions of this kind and no more.",
+    "choose-the-way": "The item asks where to go on. Answer it with `go PHASE` or `go END`.",
+    "future": "It is said to have happened later than now. Two minutes are allowed for clocks that "
+    "differ.",
+    "gate-closed": "A gate of the session does not hold, or is unknown: what has not been recorded, "
+    "or has expired, opens nothing. Every clause is listed with its value, when and by which step "
+    "it was recorded, and what would make it true.",
+    "id-reused": "The command's id was used for another command. An id stands for one command for "
+    "ever; that is what makes a retry harmless.",
+    "implausible": "The value is outside what the form says is plausible: a slip of the pen, a wrong "
+    "unit, or a reading to repeat.",
+    "missing-value": "A field that is required was left out. If it could not be answered, say so "
+    "where the form allows it.",
+    "naive-instant": "An instant came without its zone, so that it names no moment.",
+    "no-dose": "The program gives nothing in sessions of this kind.",
+    "no-patient": "Whom to enroll was not said.",
+    "no-session": "No session of this kind is open. Book it, record the arrival, or start it.",
+    "no-way": "The way on is chosen by the program's gates; a person chooses only where no row "
+    "holds, or sends the patient on an excursion.",
+    "not-an-option": "The answer is not one of the field's options.",
+    "not-asked": "The field is asked only after certain answers to another field.",
+    "not-done-so": "The step is done by recording its form or holding its session.",
+    "not-given": "The consent is not in force, so that it cannot be revoked.",
+    "not-in-treatment": "The treatment has ended. A re-admission is a new enrollment.",
+    "not-open": "The step is not open: steps before it are not settled, its phase or session is "
+    "not active, or its condition does not hold.",
+    "not-paused": "Dosing is not paused.",
+    "not-ready-to-leave": "The criteria for leaving the session are not met. Minimum time, criteria "
+    "and signature must come together.",
+    "not-running": "Nothing is being given at the moment.",
+    "nothing-to-record": "The step records no form; it is ticked off with `done STEP`.",
+    "nothing-to-sign": "Nothing was recorded that waits for this signature.",
+    "on-hold": "A hold masks requests, moves and most new items. Reports go on. Lift the hold "
+    "first.",
+    "other-form": "The second item records another form, so that one reading cannot answer it.",
+    "outcome-not-allowed": "The program does not allow the step to end this way (`may_be`).",
+    "past": "A booking lies in the future.",
+    "pause-rule": "The rule that paused the dose still holds by the last reading. Record a new one.",
+    "reason-missing": "Whoever departs from the plan says why.",
+    "role-missing": "The program asks for certain roles to be present at the start. Name them with "
+    "the start; the actor's own role counts.",
+    "rule": "A safety rule of the program (`never`) forbids the start. Rules cannot be overridden.",
+    "same-person": "Two different people must do this. People are compared, not accounts.",
+    "session-open": "A session of this kind is open. Finish it first.",
+    "session-state": "The session is not in a state in which this can happen.",
+    "session-under-way": "At most one session is under way per enrollment, and nothing cuts it "
+    "short but an end, a stop rule or an abort.",
+    "steps-open": "A step that comes first is not settled.",
+    "too-early": "The minimum time since the first dose has not passed.",
+    "too-soon": "Two sessions of this kind need more time between them.",
+    "unknown-consent": "The program has no consent of that name.",
+    "unknown-end": "The program has no such end, or it is reached by the program's gates alone.",
+    "unknown-enrollment": "The journal has no enrollment with that id.",
+    "unknown-field": "The form has no field of that name.",
+    "unknown-gate": "The program has no gate of that name.",
+    "unknown-session": "The program has no session of that name.",
+    "unknown-site": "The engine was opened without a site of that name.",
+    "unknown-step": "The program has no step, and the enrollment no item, of that name.",
+    "version-changed": "A version of a program never changes once a patient has been enrolled in "
+    "it. Give the changed files a new version.",
+    "which-hold": "Say which hold is to be lifted.",
+    "which-item": "Several items of the step are open. Name one by its id.",
+    "wrong-role": "The program gives this to other roles. An actor acts in a role they hold.",
+    "wrong-type": "A value is of another type than its field.",
+    "wrong-unit": "A quantity came in another unit than its field's.",
+}
+
+DEVIATIONS: dict[str, str] = {
+    "dose-while-ended": "Something was given after the dose of the session had been ended.",
+    "dose-while-paused": "Something was given although dosing was paused.",
+    "dose-without-start": "Something was given before the session was started, past its gates.",
+    "early": "A step was recorded before it opened.",
+    "over-cap": "More was given than one session may give.",
+    "program-loops": "The program's gates would have gone in a circle; the move was not made.",
+    "rate-outside": "The rate was outside the program's limits.",
+}

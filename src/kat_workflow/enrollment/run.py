@@ -1,0 +1,910 @@
+"""One run to completion: a draft of the enrollment, the events so far, and the rules R4–R8.
+
+A `Run` is the private workbench of `decide`: it folds each event at once (R4), answers the gates'
+questions (`Facts`), and settles (R5): alerts and stop rules on each new reading first, then items,
+then `at_once` rows, then finished phases, starting over after each single action until nothing
+applies. It is made for one command and thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, time, timedelta
+
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.around import Around
+from kat_workflow.enrollment.state import (
+    Enrollment,
+    Item,
+    Session,
+    Visit,
+    copy_of,
+    fold,
+    is_within,
+)
+from kat_workflow.errors import Clause
+from kat_workflow.program.chart import Goes, NextRound, Undecided, Ways, chart_of
+from kat_workflow.program.clock import Site, at_clock, local_date, parse_duration, plus
+from kat_workflow.program.clock import program_day as day_of_program
+from kat_workflow.program.forms import Observation, Raw
+from kat_workflow.program.gates import Test
+from kat_workflow.program.model import (
+    Alert,
+    End,
+    Lateness,
+    Phase,
+    Program,
+    Retention,
+    Row,
+    SessionKind,
+    SessionRule,
+    Step,
+)
+
+_KEEP_ONE = Retention()
+EXCURSION = "excursion."
+"""What the ids of holds begin with that stand while a patient is on an excursion."""
+_SKIPPED = 0  # the number of an opening that branching skipped: it never opened
+
+
+class Run:
+    """The workbench of one command."""
+
+    __slots__ = (
+        "_entered",
+        "_waiting",
+        "around",
+        "chart",
+        "events",
+        "new",
+        "now",
+        "person",
+        "program",
+        "role",
+        "s",
+        "site",
+    )
+
+    def __init__(
+        self, program: Program, enrollment: Enrollment, around: Around, now: datetime
+    ) -> None:
+        self.program = program
+        self.chart = chart_of(program)
+        self.around = around
+        self.site: Site = around.site
+        self.s = copy_of(enrollment)
+        self.now = now
+        self.person = ""
+        self.role = ""
+        self.events: list[e.Event] = []
+        self.new: list[Observation] = []
+        self._entered: set[str] = set()
+        self._waiting: list[Test] = []
+
+    def emit(self, event: e.Event) -> None:
+        """Write an event and fold it at once, so that every later gate sees it (R4)."""
+        self.events.append(event)
+        fold(self.s, event)
+
+    # ---- Facts: what gates may read -------------------------------------------------------
+
+    @property
+    def admitted(self) -> date | None:
+        return self.s.admitted
+
+    def readings(self, form: str) -> Sequence[Observation]:
+        return self.s.readings.get(form, ())
+
+    def where(self, scope: str) -> str | None:
+        visit = self.s.visits.get(scope)
+        if visit is not None:
+            return visit.place
+        session = self.session_of(scope)
+        return None if session is None else session.place
+
+    def settled(self, step: str) -> tuple[str, datetime, str] | None:
+        last = self.s.settled.get(step)
+        return None if last is None else (last.outcome, last.at, last.place)
+
+    def tally(self, what: str) -> int:
+        return self.s.counts.get(what, 0)
+
+    def session_instant(self, kind: str, event: str) -> datetime | None:
+        return self.s.moments.get(f"{kind}:{event}")
+
+    def given(self, kind: str, scope: str | None) -> str | None:
+        session = self.session_of(kind)
+        return None if session is None else session.given or None
+
+    def consent(self, name: str) -> tuple[str, datetime | None] | None:
+        state = self.s.consents.get(name)
+        return None if state is None else (state.state, state.until)
+
+    def entered(self, phase: str) -> datetime | None:
+        visit = self.s.visits.get(phase)
+        return None if visit is None else visit.entered
+
+    def round(self, phase: str) -> int | None:
+        visit = self.s.visits.get(phase)
+        return None if visit is None else visit.round
+
+    def overridden(self, gate: str) -> bool:
+        until = self.s.overrides.get(gate)
+        return until is not None and self.now < until
+
+    def session_of(self, kind: str) -> Session | None:
+        """The open session of a kind, else the last one."""
+        found = None
+        for session in self.s.sessions.values():
+            if session.kind == kind:
+                found = session
+                if session.open:
+                    break
+        return found
+
+    # ---- R5: settle -----------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Repeat, one action at a time, until nothing applies; then set the recheck timer."""
+        while True:
+            del self._waiting[:]
+            if not (
+                self._act_on_readings()
+                or self._open_items()
+                or self._go_at_once()
+                or self._finish_phases()
+                or self._close()
+            ):
+                break
+        self._set_recheck()
+
+    def truth(self, test: Test | None) -> bool | None:
+        """A gate's truth; one that could turn by time alone is remembered for the recheck."""
+        if test is None:
+            return True
+        if test.temporal:
+            self._waiting.append(test)
+        return test.truth(self)
+
+    # (a) readings
+
+    def _act_on_readings(self) -> bool:
+        if not self.new:
+            return False
+        reading = self.new.pop(0)
+        for session in list(self.s.sessions.values()):
+            if session.under_way:
+                self._watch_rules(session, self.program.sessions[session.kind], reading)
+        step = self.program.steps.get(reading.step)
+        for alert in step.alerts if step is not None else ():
+            if alert.when.truth(self):
+                self.alert(alert.name, alert.says, alert.tell, alert.answer_within.elapsed, reading.id)
+        return True
+
+    def _watch_rules(self, session: Session, kind: SessionKind, reading: Observation) -> None:
+        for rule in kind.stop_when:
+            if _reads(rule.when, reading.form) and rule.when.truth(self):
+                self._call(rule, reading)
+                if self.s.sessions[session.id].state == "under_way":
+                    self.stop_dosing(session.id, rule.says, rule.name)
+        if self.s.sessions[session.id].dosing == "running":
+            for rule in kind.pause_when:
+                if _reads(rule.when, reading.form) and rule.when.truth(self):
+                    self._call(rule, reading)
+                    if self.s.sessions[session.id].dosing == "running":
+                        self.emit(e.DosingPaused(session.id, self.now, rule.name))
+        for alert in kind.alerts:
+            if _reads(alert.when, reading.form) and alert.when.truth(self):
+                self.alert(alert.name, alert.says, alert.tell, alert.answer_within.elapsed, reading.id)
+
+    def _call(self, rule: SessionRule, reading: Observation) -> None:
+        if rule.tell and rule.answer_within is not None:
+            self.alert(rule.name, rule.says, rule.tell, rule.answer_within.elapsed, reading.id)
+
+    def alert(
+        self, name: str, says: str, tell: tuple[str, ...], within: timedelta, source: str, item: str = ""
+    ) -> None:
+        """Call somebody: an event, and an item unless the same call is still unanswered."""
+        self.emit(e.AlertRaised(name, says, tell, self.now, source, item))
+        if not any(i.kind == "alert" and i.about == name for i in self.s.items.values()):
+            self._special(f"alert.{self.s.version}", "alert", tell, name, within)
+
+    def review(self, about: str, roles: tuple[str, ...] = ()) -> None:
+        """Somebody must look at what was written."""
+        who = roles or self.program.decided_by or tuple(self.program.roles)
+        self._special(f"review.{self.s.version}", "review", who, about, None)
+
+    def deviation(self, code: str, says: str, record: str = "") -> None:
+        """A report is kept although it departs from the program."""
+        self.emit(e.DeviationNoted(code, says, self.now, record))
+        self.review(code)
+
+    def _special(
+        self, id_: str, kind: str, roles: tuple[str, ...], about: str, within: timedelta | None
+    ) -> None:
+        due = None if within is None else self.now + within
+        self.emit(
+            e.ItemOpened(
+                id_, "", "", kind, roles, self.now, self.now, due=due, on_hold="runs", about=about
+            )
+        )
+
+    # (b) items
+
+    def _open_items(self) -> bool:
+        s = self.s
+        if s.standing == "discharged":
+            return False
+        steps = self.program.steps
+        for visit in s.visits.values():
+            phase = self.program.phases[visit.phase]
+            for name in phase.steps:
+                if self._open_step(steps[name], visit.place, visit.entered, ""):
+                    return True
+        for session in s.sessions.values():
+            if session.state in ("arrived", "recovering", "stopping"):
+                kind = self.program.sessions[session.kind]
+                part = kind.before if session.state == "arrived" else kind.after
+                since = session.ended or self.now
+                for name in part:
+                    if self._open_step(steps[name], session.place, since, session.id):
+                        return True
+            if session.dosed is not None and session.under_way and self._open_watch(session):
+                return True
+        return False
+
+    def _open_step(self, step: Step, place: str, entered: datetime, session: str) -> bool:
+        """Open a step of a place if it is time for it; whether something was written."""
+        s = self.s
+        last = s.settled.get(step.name)
+        number = 1
+        if last is not None and last.place == place:
+            if not step.every:
+                return False
+            number = int(last.item.rpartition(".")[2]) + 1
+            if number == _SKIPPED + 1 or number > step.at_most:
+                return False
+        else:
+            last = None
+        id_ = f"{place}/{step.name}.{number}"
+        if id_ in s.items:
+            return False
+        away = self._away(place)
+        if step.on_hold != "runs" and self.masked(away):
+            return False
+        if last is None:
+            if not all(self._answered(other) for other in step.after):
+                return False
+            verdict = self.truth(step.only_if)
+            if verdict is None:
+                return False
+            if verdict is False:
+                self.emit(
+                    e.ItemSettled(
+                        f"{place}/{step.name}.{_SKIPPED}",
+                        step.name,
+                        place,
+                        "skipped",
+                        self.now,
+                        reason="only_if",
+                        keep=step.remembered,
+                        tally=step.tallied,
+                    )
+                )
+                return True
+        due: datetime | None
+        closes: datetime | None
+        following: datetime | None
+        anchor = self._anchor(step, entered)
+        if anchor is None:
+            return False
+        if step.every:
+            base = anchor if last is None else last.at
+            opens = self._recurs_at(
+                step, base, first=last is None, missed=last is not None and last.outcome == "missed"
+            )
+            due = plus(opens, step.due, self.site) if step.due is not None else None
+            closes = None
+            following = self._next_after(step, opens) if number < step.at_most else None
+        else:
+            opens = anchor if step.opens is None else plus(anchor, step.opens, self.site)
+            due = None if step.due is None else plus(anchor, step.due, self.site)
+            closes = None if step.closes is None else plus(anchor, step.closes, self.site)
+            following = None
+        self.emit(
+            e.ItemOpened(
+                id_,
+                step.name,
+                place,
+                "step",
+                step.by,
+                self.now,
+                opens,
+                due,
+                closes,
+                following,
+                "runs" if away else step.on_hold,
+                number,
+                step.when_late is not None and due is not None,
+                session,
+                "",
+                anchor if step.counted_from.kind != "opening" else None,
+            )
+        )
+        return True
+
+    def masked(self, away: bool = False) -> bool:
+        """Whether a hold stands. What is done on an excursion (`away`) is not masked by the hold
+        that the excursion itself brought."""
+        return any(not (away and id_.startswith(EXCURSION)) for id_ in self.s.holds)
+
+    def _away(self, place: str) -> bool:
+        phase = self.program.phases.get(place.rpartition(".")[0])
+        return phase is not None and phase.excursion
+
+    def _answered(self, other: str) -> bool:
+        """Whether a step that another waits for is settled where it now matters."""
+        last = self.s.settled.get(other)
+        if last is None:
+            return False
+        owner = self.program.steps[other]
+        now_at = self.where(owner.owner)
+        return now_at is None or last.place == now_at
+
+    def _anchor(self, step: Step, entered: datetime) -> datetime | None:
+        """The instant a step's times count from; None while it is not known."""
+        anchor = step.counted_from
+        if step.on_day is not None or step.at is not None:
+            if step.on_day is None:
+                day = self.today()
+            elif self.s.admitted is None:
+                return None
+            else:
+                day = self.s.admitted + timedelta(days=step.on_day - 1)
+            return at_clock(day, step.at or time(0), self.site)
+        if anchor.kind == "opening":
+            return self.now
+        if anchor.kind == "entering":
+            return entered
+        if anchor.kind == "step":
+            last = self.s.settled.get(anchor.name)
+            return None if last is None or not self._answered(anchor.name) else last.at
+        if anchor.kind == "session":
+            at = self.s.moments.get(f"{anchor.name}:{anchor.event}")
+            return None if at is None or at < entered else at
+        return self._instant_of(anchor.name)
+
+    def _instant_of(self, fact: str) -> datetime | None:
+        source, _, name = fact.rpartition(".")
+        step = self.program.steps.get(source)
+        form = source if step is None or not step.form else step.form
+        for reading in reversed(self.readings(form)):
+            value = reading.values.get(name)
+            if isinstance(value, str) and (step is None or reading.step == source or form == source):
+                return datetime.fromisoformat(value)
+        return None
+
+    def _pace(self, step: Step) -> tuple[timedelta | None, tuple[time, ...]]:
+        """The cadence that holds now; unknown rows are passed over, the last is unconditional."""
+        for row in step.every[:-1]:
+            if row.when is None or row.when.truth(self):
+                break
+        else:
+            row = step.every[-1]
+        return (None if row.interval is None else row.interval.elapsed), row.daily_at
+
+    def _recurs_at(self, step: Step, base: datetime, first: bool, missed: bool) -> datetime:
+        interval, clocks = self._pace(step)
+        if interval is not None:
+            return base if first or missed else base + interval
+        if missed:
+            return self._clock_before(clocks, base)
+        return self._clock_after(clocks, base, strict=not first)
+
+    def _next_after(self, step: Step, opens: datetime) -> datetime:
+        interval, clocks = self._pace(step)
+        if interval is not None:
+            return opens + interval
+        return self._clock_after(clocks, opens, strict=True)
+
+    def _clock_after(self, clocks: tuple[time, ...], at: datetime, strict: bool) -> datetime:
+        day = local_date(at, self.site)
+        while True:
+            if day not in self.site.closed:
+                for clock in sorted(clocks):
+                    instant = at_clock(day, clock, self.site)
+                    if instant > at or (instant == at and not strict):
+                        return instant
+            day += timedelta(days=1)
+
+    def _clock_before(self, clocks: tuple[time, ...], at: datetime) -> datetime:
+        day = local_date(at, self.site)
+        while True:
+            if day not in self.site.closed:
+                for clock in sorted(clocks, reverse=True):
+                    instant = at_clock(day, clock, self.site)
+                    if instant <= at:
+                        return instant
+            day -= timedelta(days=1)
+
+    def _open_watch(self, session: Session) -> bool:
+        watch = self.program.sessions[session.kind].watch
+        if watch is None or session.dosed is None:
+            return False
+        last = self.s.settled.get(watch.step)
+        number = 1
+        if last is not None and last.place == session.place:
+            number = int(last.item.rpartition(".")[2]) + 1
+        id_ = f"{session.place}/{watch.step}.{number}"
+        if id_ in self.s.items:
+            return False
+        step = self.program.steps[watch.step]
+
+        def planned(n: int) -> datetime:
+            assert session.dosed is not None
+            at = watch.at[min(n, len(watch.at)) - 1].elapsed
+            return session.dosed + at + max(0, n - len(watch.at)) * watch.then_every.elapsed
+
+        opens = planned(number)
+        self.emit(
+            e.ItemOpened(
+                id_,
+                watch.step,
+                session.place,
+                "watch",
+                step.by,
+                self.now,
+                opens,
+                opens + watch.late_after.elapsed,
+                None,
+                planned(number + 1),
+                "runs",
+                number,
+                step.when_late is not None,
+                session.id,
+            )
+        )
+        return True
+
+    def settle_item(self, item: Item, outcome: str, at: datetime, reason: str = "") -> None:
+        """Answer an item for good. What opens next is found by the rules, not here."""
+        step = self.program.steps.get(item.step)
+        self.emit(
+            e.ItemSettled(
+                item.id,
+                item.step,
+                item.place,
+                outcome,
+                at,
+                self.person,
+                reason,
+                step is not None and step.remembered,
+                step is not None and step.tallied,
+            )
+        )
+
+    # (c) rows that are asked all the time
+
+    def _go_at_once(self) -> bool:
+        for name in self.chart.outermost_first(tuple(self.s.visits)):
+            phase = self.program.phases[name]
+            if phase.at_once:
+                masked = self.masked(phase.excursion)
+                ways = self.chart.safety(name) if masked else self.chart.at_once(name)
+                outcome = ways.ask(self)
+                if isinstance(outcome, Goes) and self._go(phase, outcome):
+                    return True
+                self._wait_for(ways)
+        return False
+
+    def _wait_for(self, ways: Ways) -> None:
+        self._waiting.extend(r.when for r in ways.rows if r.when is not None and r.when.temporal)
+
+    def undecided(self) -> Iterable[tuple[str, str, tuple[Clause, ...]]]:
+        """The finished phases that wait for a gate: phase, where it would lead, clauses."""
+        for name, visit in self.s.visits.items():
+            phase = self.program.phases[name]
+            if self._is_finished(phase, visit):
+                outcome = self.chart.finished(name).ask(self, visit.round)
+                if isinstance(outcome, Undecided):
+                    to = outcome.row.to or outcome.row.to_kind if outcome.row is not None else ""
+                    yield name, to, outcome.test.explain(self)
+
+    # (d) finished phases
+
+    def _finish_phases(self) -> bool:
+        for name in self.chart.innermost_first(tuple(self.s.visits)):
+            phase = self.program.phases[name]
+            visit = self.s.visits[name]
+            if self._is_finished(phase, visit) and self._way_on(phase, visit):
+                return True
+        return False
+
+    def _is_finished(self, phase: Phase, visit: Visit) -> bool:
+        s = self.s
+        for name in phase.required_steps:
+            last = s.settled.get(name)
+            if last is None or last.place != visit.place:
+                return False
+        if phase.kind == "sequence":
+            if not visit.ended:
+                return False
+        elif phase.kind == "tracks":
+            ended = visit.ended
+            for track in phase.children:
+                if track not in ended and self.program.phases[track].required:
+                    return False
+        return not self._unreleased(visit.place)
+
+    def _unreleased(self, place: str) -> Session | None:
+        for session in self.s.sessions.values():
+            if session.open and is_within(session.place, place):
+                return session
+        return None
+
+    def _way_on(self, phase: Phase, visit: Visit) -> bool:
+        if self.masked(phase.excursion):
+            return False
+        ways = self.chart.finished(phase.name)
+        outcome = ways.ask(self, visit.round)
+        again = isinstance(outcome, NextRound)
+        repeat = phase.repeat
+        if repeat is not None:
+            if repeat.until is not None and repeat.until.temporal:
+                self._waiting.append(repeat.until)
+            if repeat.one_per:
+                today = self.today()
+                over = local_date(visit.entered, self.site) < today
+                if again and not over:
+                    return False  # the next round begins with the next local date: _set_recheck
+                # A day that is over is not waited for: while `until` is unknown, nobody leaves.
+                again = again or (over and isinstance(outcome, Undecided) and outcome.row is None)
+        if again:
+            return self._next_round(phase, visit)
+        if isinstance(outcome, Goes):
+            return self._go(phase, outcome)
+        self._wait_for(ways)
+        if isinstance(outcome, Undecided):
+            return False
+        if not phase.next and phase.parent:
+            self._leave_tree(phase.name, "finished", finishes=phase.parent)
+            return True
+        return self._ask_the_way(phase, visit)
+
+    def _ask_the_way(self, phase: Phase, visit: Visit) -> bool:
+        id_ = f"{visit.place}/way-on"
+        if id_ in self.s.items:
+            return False
+        roles = phase.decided_by or self.program.decided_by or tuple(self.program.roles)
+        self._special(id_, "decide", roles, phase.name, None)
+        return True
+
+    def _next_round(self, phase: Phase, visit: Visit) -> bool:
+        if not self._once(phase.name):
+            return False
+        self._leave_tree(phase.name, "next round")
+        self.enter(self.chart.enter(phase.name), "next round", visit.visit, visit.round + 1)
+        return True
+
+    # ---- R6, R7: moves --------------------------------------------------------------------
+
+    def _go(self, phase: Phase, outcome: Goes) -> bool:
+        """Follow a row, unless a session under way would be cut (R12); whether anything moved."""
+        row = outcome.row
+        around = "" if row.to_kind == "end" else self.s.visits[phase.name].place
+        if any(x.under_way and is_within(x.place, around) for x in self.s.sessions.values()):
+            return False
+        if row.to_kind == "phase" and not self._once(row.to):
+            return False
+        self.follow(phase, row)
+        return True
+
+    def follow(self, phase: Phase, row: Row) -> None:
+        """Move from a phase as a row of its says, in one step (R6)."""
+        if row.to_kind == "end":
+            evidence = () if row.when is None else self.evidence((row.when,))
+            self.discharge(self.program.ends[row.to], row.says or row.name, evidence)
+        elif row.to_kind == "finish":
+            self._leave_tree(phase.name, "finished", finishes=phase.parent)
+        elif row.to_kind == "back":
+            self._leave_tree(phase.name, "back")
+            for id_ in [id_ for id_ in self.s.holds if id_.startswith(EXCURSION)]:
+                self.lift(id_)
+        else:
+            evidence = () if row.when is None else self.evidence((row.when,))
+            self._leave_tree(phase.name, "moved on")
+            self.enter(self.chart.enter(row.to), row.name, evidence=evidence)
+
+    def _once(self, phase: str) -> bool:
+        """R7: a phase is entered at most once per run; a breach asks a person to look."""
+        if phase not in self._entered:
+            return True
+        if not any(i.about == "program-loops" for i in self.s.items.values()):
+            self.review("program-loops")
+        return False
+
+    def _leave_tree(self, name: str, reason: str, finishes: str = "") -> None:
+        """Leave a phase and all that is active inside, innermost first, settling its items."""
+        for left in self.chart.leave(name, tuple(self.s.visits)):
+            visit = self.s.visits[left]
+            self._settle_items_of(visit, reason)
+            up = finishes if left == name else ""
+            self.emit(e.PhaseLeft(left, visit.place, self.now, reason, up))
+
+    def _settle_items_of(self, visit: Visit, reason: str) -> None:
+        for session in list(self.s.sessions.values()):
+            if session.state in ("booked", "arrived") and is_within(session.place, visit.place):
+                self.cancel_session(session, reason)
+        for item in list(self.s.items.values()):
+            if item.place == visit.place or item.id == f"{visit.place}/way-on":
+                self.settle_item(item, "left", self.now, reason)
+
+    def cancel_session(self, session: Session, reason: str) -> None:
+        """A session in which nothing was given does not take place."""
+        self.emit(e.SessionCancelled(session.id, self.now, reason))
+        self.settle_session_items(session, reason)
+
+    def settle_session_items(self, session: Session, reason: str) -> None:
+        """Whatever is still open in a session that is over is left."""
+        for item in list(self.s.items.values()):
+            if item.session == session.id:
+                self.settle_item(item, "left", self.now, reason)
+
+    def enter(
+        self,
+        names: Iterable[str],
+        row: str,
+        visit: int = 0,
+        round_: int = 1,
+        evidence: tuple[str, ...] = (),
+    ) -> None:
+        """Enter phases, outermost inwards. `visit` and `round_` are the first's, where it begins
+        another round instead of a new visit; `evidence` is what led to the move."""
+        for name in names:
+            self._entered.add(name)
+            phase = self.program.phases[name]
+            parent = self.s.visits.get(phase.parent) if phase.parent else None
+            base = f"{parent.place}/{name}" if parent is not None else name
+            place = f"{base}.{self.s.counts.get(base, 0) + 1}"
+            visit = visit or self.s.counts.get(base + "#", 0) + 1
+            self.emit(
+                e.PhaseEntered(name, place, phase.region, self.now, visit, round_, row, evidence)
+            )
+            if phase.admits and self.s.admitted is None:
+                self.emit(e.Admitted(self.today(), self.now))
+            visit, round_, row, evidence = 0, 1, "start", ()
+
+    def evidence(self, tests: Iterable[Test]) -> tuple[str, ...]:
+        """The observations that gates relied on: the last of each form they read."""
+        found: list[str] = []
+        for test in tests:
+            for read in test.reads:
+                kept = self.readings(read[0])
+                if kept and kept[-1].id not in found:
+                    found.append(kept[-1].id)
+        return tuple(found)
+
+    def stop_dosing(self, session_id: str, reason: str, rule: str = "") -> None:
+        """End the dose of a session early: aborted if something was given, else cancelled."""
+        session = self.s.sessions[session_id]
+        if session.dosed is None:
+            self.cancel_session(session, reason)
+        else:
+            self.emit(e.SessionAborted(session_id, self.now, reason, rule))
+
+    def release(self, session: Session, final: str, counted: bool, reason: str = "") -> None:
+        """A session is over: its items are left, the step that held it is done if it counted."""
+        rule = self.program.sessions[session.kind].release
+        tests = () if rule is None or rule.when is None else (rule.when,)
+        evidence = self.evidence(tests)
+        self.emit(e.SessionReleased(session.id, self.now, final, counted, reason, evidence))
+        self.settle_session_items(session, "released")
+        item = self.s.items.get(session.item)
+        if item is not None and counted:
+            self.settle_item(item, "done", self.now)
+
+    def discharge(self, end: End, reason: str, evidence: tuple[str, ...] = ()) -> None:
+        """Every end, from everywhere, in one commit."""
+        s = self.s
+        left_early = False
+        for session in list(s.sessions.values()):
+            if session.under_way and session.dosed is not None:
+                if session.state == "under_way":
+                    self.emit(e.SessionAborted(session.id, self.now, end.name))
+                counted = self.counts(s.sessions[session.id])
+                self.release(s.sessions[session.id], "aborted", counted, "left before release")
+                left_early = True
+            elif session.open:
+                self.cancel_session(session, end.name)
+        for item in list(s.items.values()):
+            self.settle_item(item, "left", self.now, end.name)
+        for name in self.chart.innermost_first(tuple(s.visits)):
+            self.emit(e.PhaseLeft(name, s.visits[name].place, self.now, end.name))
+        self.emit(e.Discharged(end.name, end.kind, self.now, reason, evidence))
+        if left_early:
+            roles = self.program.decided_by or tuple(self.program.roles)
+            self.alert(
+                "left-before-release",
+                "The patient left before being released from a session",
+                roles,
+                timedelta(hours=1),
+                "",
+            )
+        for name in end.work:
+            self._open_work(self.program.steps[name])
+
+    def _open_work(self, step: Step) -> None:
+        at, site = self.now, self.site
+        due = None if step.due is None else plus(at, step.due, site)
+        self.emit(
+            e.ItemOpened(
+                f"after/{step.name}.1",
+                step.name,
+                "after",
+                "step",
+                step.by,
+                at,
+                at if step.opens is None else plus(at, step.opens, site),
+                due,
+                None if step.closes is None else plus(at, step.closes, site),
+                calls=step.when_late is not None and due is not None,
+                on_hold="runs",
+            )
+        )
+
+    def counts(self, session: Session) -> bool:
+        """Whether a session counts, by the program's word."""
+        test = self.program.sessions[session.kind].counts_when
+        return test is None or test.truth(self) is True
+
+    def _close(self) -> bool:
+        if self.s.standing == "discharged" and not self.s.items:
+            self.emit(e.Closed(self.now))
+            return True
+        return False
+
+    # ---- holds and excursions -------------------------------------------------------------
+
+    def hold(self, id_: str, reason: str) -> None:
+        """Mask requests and moves; stop any dosing at once."""
+        self.emit(e.Held(id_, reason, self.now, self.person))
+        for session in list(self.s.sessions.values()):
+            if session.dosing == "running":
+                self.emit(e.DosingPaused(session.id, self.now, "hold"))
+
+    def lift(self, id_: str) -> None:
+        """Take a hold away; with the last one the paused and restarted times are re-planned."""
+        since = min(h.since for h in self.s.holds.values())
+        self.emit(e.HoldLifted(id_, self.now, self.person))
+        if self.s.holds:
+            return
+        for item in list(self.s.items.values()):
+            if item.on_hold != "runs":
+                self._replan(item, max(since, item.opened))
+
+    def _replan(self, item: Item, held: datetime) -> None:
+        """Give a paused item its remaining time back, or let a restarted one begin anew."""
+        if item.on_hold == "restarts":
+            shift = max(timedelta(0), self.now - item.opens)
+        else:
+            shift = self.now - held
+
+        def later(at: datetime | None) -> datetime | None:
+            passed = at is not None and item.on_hold == "pauses" and at <= held
+            return at if at is None or passed else at + shift
+
+        self.emit(
+            e.ItemReplanned(
+                item.id,
+                later(item.opens) or item.opens,
+                later(item.due),
+                later(item.closes),
+                later(item.next),
+                "hold lifted",
+            )
+        )
+
+    # ---- R8: the next instant at which a waiting gate could turn -------------------------------
+
+    def _set_recheck(self) -> None:
+        s = self.s
+        first: datetime | None = None
+        for test in self._waiting:
+            at = test.turns_at(self)
+            if at is not None and at > self.now and (first is None or at < first):
+                first = at
+        if not s.holds:
+            for visit in s.visits.values():
+                repeat = self.program.phases[visit.phase].repeat
+                if repeat is not None and repeat.one_per and visit.round < repeat.at_most:
+                    today = self.today()
+                    midnight = at_clock(today + timedelta(days=1), time(0), self.site)
+                    if first is None or midnight < first:
+                        first = midnight
+        if first != s.recheck:
+            self.emit(e.RecheckSet(first))
+
+    # ---- recording ------------------------------------------------------------------------
+
+    def observe(
+        self,
+        form: str,
+        step: str,
+        place: str,
+        values: dict[str, Raw],
+        occurred: datetime,
+        item: str,
+        needs: tuple[str, ...],
+    ) -> str:
+        """Write a recording of a form; returns the observation's id."""
+        id_ = f"o{self.s.version + 1}"
+        valid = self.program.forms[form].valid_for
+        until = None
+        if valid and (lasts := parse_duration(valid)) is not None:
+            until = plus(occurred, lasts, self.site)
+        drops = self._drops(form, step, occurred)
+        self.emit(
+            e.ObservationRecorded(
+                id_,
+                form,
+                step,
+                place,
+                values,
+                occurred,
+                self.now,
+                self.person,
+                self.role,
+                item,
+                needs,
+                until,
+                drops,
+            )
+        )
+        kept = self.s.readings[form]
+        self.new.append(next(o for o in reversed(kept) if o.id == id_))
+        return id_
+
+    def _drops(self, form: str, step: str, occurred: datetime) -> tuple[str, ...]:
+        kept = self.s.readings.get(form)
+        if not kept:
+            return ()
+        retention = self.program.retention.get(form, _KEEP_ONE)
+        if retention.all:
+            return ()
+        own = [o for o in kept if o.step == step]
+        spare = own[: max(0, len(own) + 1 - retention.last)]
+        if retention.span is not None:
+            # One reading from before the span stays: it tells that the span is covered.
+            opens = occurred - retention.span.elapsed
+            before = [o for o in spare if o.occurred <= opens]
+            spare = before[:-1]
+        pending = {item.observation for item in self.s.items.values() if item.needs}
+        return tuple(o.id for o in spare if o.id not in pending)
+
+    def lateness(self, item: Item) -> Lateness | None:
+        """What the program says about an item that became late."""
+        step = self.program.steps.get(item.step)
+        return None if step is None else step.when_late
+
+    def started_today(self, kind: str) -> int:
+        """How many sessions of a kind were started on this local date."""
+        return self.s.counts.get(f"{kind}@{self.today().isoformat()}", 0)
+
+    def today(self) -> date:
+        """The site's date now."""
+        return local_date(self.now, self.site)
+
+    def program_day(self) -> int | None:
+        """The program day of now; None before admission."""
+        if self.s.admitted is None:
+            return None
+        return day_of_program(self.s.admitted, self.now, self.site)
+
+
+def _reads(test: Test, form: str) -> bool:
+    return any(read[0] == form for read in test.reads)
+
+
+def names(items: Iterable[Item]) -> str:
+    """Item ids for a message."""
+    return ", ".join(item.id for item in items)

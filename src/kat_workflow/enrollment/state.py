@@ -1,0 +1,538 @@
+"""Where one patient stands: the fold of an enrollment's events, and nothing else.
+
+`evolve(enrollment, event)` reads only the event (R15): no program, no clock. `replay` folds many
+in one private builder. An Enrollment is never changed once it is handed out. `encode_row` and
+`decode_row` turn it into the compact row that is stored beside its entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kat_workflow.enrollment import events as e
+from kat_workflow.errors import JournalError
+from kat_workflow.program.forms import Observation
+
+
+class Visit(Struct, frozen=True, array_like=True, gc=False):
+    """One stay in a phase, in its current round. `ended` are the parts that are finished."""
+
+    phase: str
+    place: str
+    region: str
+    entered: datetime
+    visit: int
+    round: int
+    ended: tuple[str, ...] = ()
+
+
+class Item(Struct, frozen=True, array_like=True):
+    """An open item: for whom, from when, due when.
+
+    `opens`, `due` and `closes` are instants; `next` is when its successor opens; `calls` says
+    that its lateness will call somebody. `observation` is what was recorded while signatures
+    (`needs`) are still missing. kind: step, watch, decide, alert or review.
+    """
+
+    id: str
+    step: str
+    place: str
+    kind: str
+    roles: tuple[str, ...]
+    opened: datetime
+    opens: datetime
+    due: datetime | None = None
+    closes: datetime | None = None
+    next: datetime | None = None
+    on_hold: str = "pauses"
+    number: int = 1
+    calls: bool = False
+    session: str = ""
+    about: str = ""
+    anchor: datetime | None = None
+    observation: str = ""
+    needs: tuple[str, ...] = ()
+
+
+class Settlement(Struct, frozen=True, array_like=True):
+    """How a step was last settled, where and by whom."""
+
+    item: str
+    outcome: str
+    at: datetime
+    place: str
+    person: str
+    keep: bool
+
+
+class Session(Struct, frozen=True, array_like=True):
+    """A session. `state` is of the session chart; `dosing`: "", running, paused or ended."""
+
+    id: str
+    kind: str
+    number: int
+    place: str
+    item: str
+    state: str
+    booked_for: datetime | None = None
+    started: datetime | None = None
+    dosed: datetime | None = None
+    dosing: str = ""
+    paused_by: str = ""
+    given: str = ""
+    unit: str = ""
+    rate: str = ""
+    ended: datetime | None = None
+    aborted: str = ""
+    released: datetime | None = None
+    counted: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether it is neither released, cancelled nor aborted for good."""
+        return self.state not in ("released", "cancelled", "aborted")
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the patient is between start and release."""
+        return self.state in ("under_way", "recovering", "stopping")
+
+
+class ConsentState(Struct, frozen=True, array_like=True):
+    """A consent as it stands: given, declined or revoked."""
+
+    state: str
+    version: str
+    at: datetime
+    until: datetime | None = None
+
+
+class HoldState(Struct, frozen=True, array_like=True):
+    """A hold that stands."""
+
+    reason: str
+    since: datetime
+    person: str
+
+
+class Enrollment(Struct, array_like=True):
+    """One patient in one program, as of `version` events.
+
+    `visits` are the active ones by phase, outermost first; `items` the open ones by id;
+    `settled` the last settlement by step; `readings` the kept recordings by form, oldest first;
+    `sessions` the open ones and the last of each kind; `counts` are numbers of entries by place,
+    of attempts by session kind and of what gates count; `moments` are when a session of a kind
+    was last started, dosed and released.
+    """
+
+    id: str = ""
+    program: str = ""
+    program_version: str = ""
+    digest: str = ""
+    patient: str = ""
+    site: str = "main"
+    standing: str = "new"
+    version: int = 0
+    enrolled: datetime | None = None
+    last: datetime | None = None
+    admitted: date | None = None
+    end: str = ""
+    end_kind: str = ""
+    recheck: datetime | None = None
+    visits: dict[str, Visit] = {}
+    items: dict[str, Item] = {}
+    settled: dict[str, Settlement] = {}
+    readings: dict[str, tuple[Observation, ...]] = {}
+    sessions: dict[str, Session] = {}
+    consents: dict[str, ConsentState] = {}
+    holds: dict[str, HoldState] = {}
+    overrides: dict[str, datetime] = {}
+    counts: dict[str, int] = {}
+    moments: dict[str, datetime] = {}
+
+
+NOBODY = Enrollment()
+"""The enrollment before its first event."""
+
+
+def copy_of(s: Enrollment) -> Enrollment:
+    """A builder: the same enrollment with mappings of its own."""
+    return Enrollment(
+        s.id,
+        s.program,
+        s.program_version,
+        s.digest,
+        s.patient,
+        s.site,
+        s.standing,
+        s.version,
+        s.enrolled,
+        s.last,
+        s.admitted,
+        s.end,
+        s.end_kind,
+        s.recheck,
+        s.visits.copy(),
+        s.items.copy(),
+        s.settled.copy(),
+        s.readings.copy(),
+        s.sessions.copy(),
+        s.consents.copy(),
+        s.holds.copy(),
+        s.overrides.copy(),
+        s.counts.copy(),
+        s.moments.copy(),
+    )
+
+
+def evolve(enrollment: Enrollment, event: e.Event) -> Enrollment:
+    """The enrollment after one more event; the old one is left as it was."""
+    builder = copy_of(enrollment)
+    fold(builder, event)
+    return builder
+
+
+def replay(events: Iterable[e.Event], start: Enrollment = NOBODY) -> Enrollment:
+    """The enrollment after these events."""
+    builder = copy_of(start)
+    for event in events:
+        fold(builder, event)
+    return builder
+
+
+def fold(s: Enrollment, event: e.Event) -> None:
+    """Change a private builder by one event."""
+    s.version += 1
+    _FOLDS[type(event)](s, event)
+
+
+_row_encoder = msgspec.msgpack.Encoder()
+_row_decoder = msgspec.msgpack.Decoder(Enrollment)
+
+
+def encode_row(s: Enrollment) -> bytes:
+    """The state row of an enrollment."""
+    return _row_encoder.encode(s)
+
+
+def decode_row(row: bytes) -> Enrollment:
+    """The enrollment of a state row.
+
+    Raises JournalError where the row is not one of this version (replay the entries instead).
+    """
+    try:
+        return _row_decoder.decode(row)
+    except msgspec.DecodeError as error:
+        raise JournalError("a state row cannot be read; replay the entries of its stream") from error
+
+
+def is_within(place: str, around: str) -> bool:
+    """Whether a place is another or lies inside it."""
+    return place.startswith(around) and (
+        len(place) == len(around) or place[len(around)] == "/" or not around
+    )
+
+
+# One function for each event, in the order of events.py. They run on every command.
+
+
+def _at(s: Enrollment, at: datetime) -> None:
+    if s.last is None or at > s.last:
+        s.last = at
+
+
+def _enrolled(s: Enrollment, x: e.Enrolled) -> None:
+    s.id, s.program, s.program_version, s.digest = x.enrollment, x.program, x.version, x.digest
+    s.patient, s.site, s.standing, s.enrolled = x.patient, x.site, "applied", x.at
+    _at(s, x.at)
+
+
+def _admitted(s: Enrollment, x: e.Admitted) -> None:
+    s.admitted, s.standing = x.on, "active"
+    _at(s, x.at)
+
+
+def _phase_entered(s: Enrollment, x: e.PhaseEntered) -> None:
+    s.visits[x.phase] = Visit(x.phase, x.place, x.region, x.at, x.visit, x.round)
+    base = x.place.rpartition(".")[0]
+    s.counts[base] = s.counts.get(base, 0) + 1
+    if x.round == 1:
+        s.counts[base + "#"] = x.visit
+    _at(s, x.at)
+
+
+def _phase_left(s: Enrollment, x: e.PhaseLeft) -> None:
+    s.visits.pop(x.phase, None)
+    if x.finishes and (parent := s.visits.get(x.finishes)) is not None:
+        s.visits[x.finishes] = replace(parent, ended=(*parent.ended, x.phase))
+    prefix = x.place + "/"
+    for step, last in list(s.settled.items()):
+        if not last.keep and (last.place == x.place or last.place.startswith(prefix)):
+            del s.settled[step]
+    for key in [key for key in s.counts if key.startswith(prefix)]:
+        del s.counts[key]
+    _at(s, x.at)
+
+
+def _item_opened(s: Enrollment, x: e.ItemOpened) -> None:
+    s.items[x.item] = Item(
+        x.item,
+        x.step,
+        x.place,
+        x.kind,
+        x.roles,
+        x.at,
+        x.opens,
+        x.due,
+        x.closes,
+        x.next,
+        x.on_hold,
+        x.number,
+        x.calls,
+        x.session,
+        x.about,
+        x.anchor,
+    )
+    if s.last is None or x.at > s.last:
+        s.last = x.at
+
+
+def _item_replanned(s: Enrollment, x: e.ItemReplanned) -> None:
+    s.items[x.item] = replace(
+        s.items[x.item], opens=x.opens, due=x.due, closes=x.closes, next=x.next
+    )
+
+
+def _item_settled(s: Enrollment, x: e.ItemSettled) -> None:
+    s.items.pop(x.item, None)
+    if x.step:
+        s.settled[x.step] = Settlement(x.item, x.outcome, x.at, x.place, x.person, x.keep)
+        if x.tally:
+            key = f"{x.step}:{x.outcome}"
+            s.counts[key] = s.counts.get(key, 0) + 1
+    if s.last is None or x.at > s.last:
+        s.last = x.at
+
+
+def _observation_recorded(s: Enrollment, x: e.ObservationRecorded) -> None:
+    new = Observation(
+        x.observation,
+        x.form,
+        x.step,
+        x.place,
+        x.values,
+        x.occurred,
+        x.recorded,
+        x.person,
+        x.role,
+        not x.needs,
+        x.valid_until,
+    )
+    kept = s.readings.get(x.form, ())
+    if x.drops:
+        kept = tuple(o for o in kept if o.id not in x.drops)
+    if kept and kept[-1].occurred > x.occurred:
+        at = next(i for i, o in enumerate(kept) if o.occurred > x.occurred)
+        s.readings[x.form] = (*kept[:at], new, *kept[at:])
+    else:
+        s.readings[x.form] = (*kept, new)
+    if x.needs and x.item:
+        s.items[x.item] = replace(s.items[x.item], observation=x.observation, needs=x.needs)
+    if s.last is None or x.recorded > s.last:
+        s.last = x.recorded
+
+
+def _signed(s: Enrollment, x: e.Signed) -> None:
+    item = s.items[x.item]
+    needs = tuple(each for each in item.needs if each != x.as_)
+    s.items[x.item] = replace(item, needs=needs)
+    if not needs:
+        for form, kept in s.readings.items():
+            for at, each in enumerate(kept):
+                if each.id == x.observation:
+                    signed = replace(each, signed=True)
+                    s.readings[form] = (*kept[:at], signed, *kept[at + 1 :])
+    _at(s, x.at)
+
+
+def _consent_changed(s: Enrollment, x: e.ConsentChanged) -> None:
+    s.consents[x.consent] = ConsentState(x.state, x.version, x.at, x.until)
+    _at(s, x.at)
+
+
+def _session(s: Enrollment, id_: str, at: datetime, **changes: Any) -> None:
+    s.sessions[id_] = replace(s.sessions[id_], **changes)
+    _at(s, at)
+
+
+def _session_booked(s: Enrollment, x: e.SessionBooked) -> None:
+    for old in [o for o in s.sessions.values() if o.kind == x.kind and not o.open]:
+        del s.sessions[old.id]
+    s.sessions[x.session] = Session(
+        x.session, x.kind, x.number, x.place, x.item, "booked", x.booked_for
+    )
+    s.counts[x.kind + ":booked"] = x.number
+    _at(s, x.at)
+
+
+def _session_moved(s: Enrollment, x: e.SessionMoved) -> None:
+    _session(s, x.session, x.at, booked_for=x.booked_for)
+
+
+def _session_arrived(s: Enrollment, x: e.SessionArrived) -> None:
+    _session(s, x.session, x.at, state="arrived")
+
+
+def _count(s: Enrollment, session: str, event: str, at: datetime | None = None) -> None:
+    key = f"{s.sessions[session].kind}:{event}"
+    s.counts[key] = s.counts.get(key, 0) + 1
+    if at is not None:
+        s.moments[key] = at
+
+
+def _session_started(s: Enrollment, x: e.SessionStarted) -> None:
+    _session(s, x.session, x.at, state="under_way", started=x.at)
+    _count(s, x.session, "started", x.at)
+    kind = s.sessions[x.session].kind
+    today = f"{kind}@{x.on.isoformat()}"
+    for key in [key for key in s.counts if key.startswith(kind + "@") and key != today]:
+        del s.counts[key]
+    s.counts[today] = s.counts.get(today, 0) + 1
+
+
+def _dose_given(s: Enrollment, x: e.DoseGiven) -> None:
+    changes: dict[str, Any] = {"given": x.total, "unit": x.unit}
+    if x.first:
+        changes |= {"dosed": x.at, "dosing": "running"}
+        _count(s, x.session, "dosed", x.at)
+    if x.rate:
+        changes["rate"] = x.rate
+    _session(s, x.session, x.at, **changes)
+
+
+def _dosing_paused(s: Enrollment, x: e.DosingPaused) -> None:
+    _session(s, x.session, x.at, dosing="paused", paused_by=x.because)
+
+
+def _dosing_resumed(s: Enrollment, x: e.DosingResumed) -> None:
+    rate = x.rate or s.sessions[x.session].rate
+    _session(s, x.session, x.at, dosing="running", paused_by="", rate=rate)
+
+
+def _dosing_ended(s: Enrollment, x: e.DosingEnded) -> None:
+    _session(
+        s, x.session, x.at, dosing="ended", given=x.total, unit=x.unit, state="recovering", ended=x.at
+    )
+
+
+def _session_aborted(s: Enrollment, x: e.SessionAborted) -> None:
+    _session(
+        s, x.session, x.at, dosing="ended", state="stopping", aborted=x.rule or x.reason or "aborted"
+    )
+    _count(s, x.session, "aborted")
+
+
+def _session_cancelled(s: Enrollment, x: e.SessionCancelled) -> None:
+    _session(s, x.session, x.at, state="cancelled")
+    _count(s, x.session, "cancelled")
+
+
+def _session_released(s: Enrollment, x: e.SessionReleased) -> None:
+    _session(s, x.session, x.at, state=x.final, released=x.at, counted=x.counted)
+    _count(s, x.session, "held")
+    s.moments[f"{s.sessions[x.session].kind}:released"] = x.at
+    if x.counted:
+        _count(s, x.session, "counted")
+
+
+def _alert_raised(s: Enrollment, x: e.AlertRaised) -> None:
+    if x.item and (item := s.items.get(x.item)) is not None:
+        s.items[x.item] = replace(item, calls=False)
+    _at(s, x.at)
+
+
+def _held(s: Enrollment, x: e.Held) -> None:
+    s.holds[x.hold] = HoldState(x.reason, x.at, x.person)
+    s.counts["hold"] = s.counts.get("hold", 0) + 1
+    _at(s, x.at)
+
+
+def _hold_lifted(s: Enrollment, x: e.HoldLifted) -> None:
+    s.holds.pop(x.hold, None)
+    _at(s, x.at)
+
+
+def _override_granted(s: Enrollment, x: e.OverrideGranted) -> None:
+    s.overrides[x.gate] = x.until
+    _at(s, x.at)
+
+
+def _override_used(s: Enrollment, x: e.OverrideUsed) -> None:
+    s.overrides.pop(x.gate, None)
+
+
+def _recheck_set(s: Enrollment, x: e.RecheckSet) -> None:
+    s.recheck = x.at
+
+
+def _moment(s: Enrollment, x: e.TimerElapsed | e.DeviationNoted | e.Closed) -> None:
+    _at(s, x.at)
+
+
+def _timer_elapsed(s: Enrollment, x: e.TimerElapsed) -> None:
+    if s.recheck is not None and s.recheck <= x.at:
+        s.recheck = None
+    _at(s, x.at)
+
+
+def _discharged(s: Enrollment, x: e.Discharged) -> None:
+    s.standing, s.end, s.end_kind, s.recheck = "discharged", x.end, x.kind, None
+    s.holds.clear()
+    s.overrides.clear()
+    _at(s, x.at)
+
+
+def _closed(s: Enrollment, x: e.Closed) -> None:
+    s.standing = "closed"
+    _at(s, x.at)
+
+
+_FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
+    e.Enrolled: _enrolled,
+    e.Admitted: _admitted,
+    e.PhaseEntered: _phase_entered,
+    e.PhaseLeft: _phase_left,
+    e.ItemOpened: _item_opened,
+    e.ItemReplanned: _item_replanned,
+    e.ItemSettled: _item_settled,
+    e.ObservationRecorded: _observation_recorded,
+    e.Signed: _signed,
+    e.ConsentChanged: _consent_changed,
+    e.SessionBooked: _session_booked,
+    e.SessionMoved: _session_moved,
+    e.SessionArrived: _session_arrived,
+    e.SessionStarted: _session_started,
+    e.DoseGiven: _dose_given,
+    e.DosingPaused: _dosing_paused,
+    e.DosingResumed: _dosing_resumed,
+    e.DosingEnded: _dosing_ended,
+    e.SessionAborted: _session_aborted,
+    e.SessionCancelled: _session_cancelled,
+    e.SessionReleased: _session_released,
+    e.AlertRaised: _alert_raised,
+    e.DeviationNoted: _moment,
+    e.Held: _held,
+    e.HoldLifted: _hold_lifted,
+    e.OverrideGranted: _override_granted,
+    e.OverrideUsed: _override_used,
+    e.RecheckSet: _recheck_set,
+    e.TimerElapsed: _timer_elapsed,
+    e.Discharged: _discharged,
+    e.Closed: _closed,
+}

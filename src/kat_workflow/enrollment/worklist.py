@@ -1,0 +1,60 @@
+"""What is open, for whom and how urgent: views of an enrollment at an instant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Literal
+
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.state import Enrollment, Item
+from kat_workflow.program.model import Program
+
+Timeliness = Literal["early", "open", "late"]
+
+_SPECIAL = {"alert": "Answer the call", "review": "Review", "decide": "Decide the way on"}
+_MOVES = (e.Enrolled, e.Admitted, e.PhaseEntered, e.PhaseLeft, e.Held, e.HoldLifted, e.Discharged, e.Closed)
+
+
+def timeliness(item: Item, now: datetime) -> Timeliness:
+    """Early before it opens, late from its due instant on, else open; windows are half-open."""
+    if now < item.opens:
+        return "early"
+    return "late" if item.due is not None and now >= item.due and item.opens < item.due else "open"
+
+
+def title(program: Program, item: Item) -> str:
+    """An item's name for people."""
+    step = program.steps.get(item.step)
+    if step is not None:
+        return step.title
+    return f"{_SPECIAL[item.kind]}: {item.about}"
+
+
+def where(program: Program, enrollment: Enrollment) -> tuple[str, ...]:
+    """The innermost active phases, by name, in the order of the program."""
+    visits = enrollment.visits
+    outer = {program.phases[name].parent for name in visits}
+    return tuple(name for name in program.phases if name in visits and name not in outer)
+
+
+def changed(events: Sequence[e.Event]) -> tuple[list[str], list[str], bool]:
+    """Ids of items that came or changed, ids of items that are gone, and whether somebody moved."""
+    came: dict[str, None] = {}
+    gone: dict[str, None] = {}
+    moved = False
+    for event in events:
+        if isinstance(event, e.ItemOpened | e.ItemReplanned):
+            came[event.item] = None
+            gone.pop(event.item, None)
+        elif isinstance(event, e.ItemSettled):
+            came.pop(event.item, None)
+            gone[event.item] = None
+        elif isinstance(event, _MOVES):
+            moved = True
+    return list(came), list(gone), moved
+
+
+def by_urgency(items: Iterable[Item]) -> list[Item]:
+    """Items by when they are due (or open), then by id."""
+    return sorted(items, key=lambda item: (item.due or item.opens, item.id))

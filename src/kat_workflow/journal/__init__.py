@@ -1,0 +1,321 @@
+"""The journal: what has happened, in order, for ever; and rows that say where things stand now.
+
+A journal holds *streams* (`enrollment:…`, `patient:…`, `site:…`, `group:…`) of entries. It does
+not know events: an entry's body is the canonical JSON that somebody above wrote. Beside the
+entries lie rows that could be rebuilt from them at any time: one state row and one wake-up per
+stream, the open items of the worklists, the census. One `append` writes all of it for every
+stream it touches, or nothing, and is known by its command's id for ever after.
+
+One protocol, `Journal`, and one contract suite for every store: `memory.MemoryJournal` for tests
+and simulation, `sqlite.SqliteJournal` for a clinic. `open_journal` opens either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from os import PathLike
+from types import TracebackType
+from typing import Protocol, Self
+
+from msgspec import Struct
+
+from kat_workflow.errors import Reason, Refusal, Refused
+
+__all__ = [
+    "Append",
+    "CensusRow",
+    "Cursor",
+    "Entry",
+    "ItemRow",
+    "Journal",
+    "KeptProgram",
+    "Receipt",
+    "in_order",
+    "open_journal",
+    "reused",
+]
+
+
+class Entry(Struct, frozen=True):
+    """One event as it was written; it is never changed.
+
+    `position` counts the entries of the store in commit order and `version` those of the stream,
+    both from 1 and without gaps. `cause` is the id of the command that wrote it (`timer:…` for
+    time passing), `recorded` the instant of writing in UTC, `person` and `role` who asked and
+    the role acted in, `body` the canonical JSON of one event.
+    """
+
+    position: int
+    stream: str
+    version: int
+    recorded: datetime
+    cause: str
+    person: str
+    role: str
+    body: bytes
+
+
+class ItemRow(Struct, frozen=True, omit_defaults=True):
+    """An open work item as worklists show it; each of its roles sees it.
+
+    `item` is unique within its stream. It stands in the list at `due`, or where it `opens` if
+    nothing is due.
+    """
+
+    item: str
+    stream: str
+    site: str
+    roles: tuple[str, ...]
+    opens: datetime
+    due: datetime | None = None
+    step: str = ""
+    title: str = ""
+    phase: str = ""
+    patient: str = ""
+    program: str = ""
+
+    @property
+    def sort(self) -> datetime:
+        """The instant by which worklists are ordered."""
+        return self.opens if self.due is None else self.due
+
+
+class CensusRow(Struct, frozen=True, omit_defaults=True):
+    """One enrollment as the census of its site shows it.
+
+    `phases` are where the patient is, in words; `anchor` is the local date that is program day 1,
+    so that a reader can count the day without the program.
+    """
+
+    stream: str
+    site: str
+    patient: str
+    program: str
+    standing: str
+    phases: tuple[str, ...] = ()
+    anchor: date | None = None
+    holds: tuple[str, ...] = ()
+
+
+class Append(Struct, frozen=True):
+    """What one command writes to one stream.
+
+    `expected` is the version that the writer has read (0: the stream is new). `row` is the state
+    row after the bodies; without one the stream has no state row until one is written again,
+    never a stale one. `wake` is the earliest instant at which the stream needs attention, None
+    if it needs none. `items_gone` are removed before `items` are put in; `census` replaces the
+    row. With neither bodies nor row the append only holds `expected` to be still true (a stream
+    that was read for the decision) and leaves row and wake as they are.
+    """
+
+    stream: str
+    expected: int
+    bodies: tuple[bytes, ...] = ()
+    row: bytes | None = None
+    wake: datetime | None = None
+    items_gone: tuple[str, ...] = ()
+    items: tuple[ItemRow, ...] = ()
+    census: CensusRow | None = None
+
+
+class Receipt(Struct, frozen=True):
+    """What a command wrote: positions `first` to `last`, and the version each stream reached.
+
+    `versions` names the streams that got entries, in name order. `again` is true if the command
+    had been written before and this call wrote nothing. A command that wrote no entry has
+    `last == first - 1`.
+    """
+
+    command: str
+    first: int
+    last: int
+    versions: tuple[tuple[str, int], ...]
+    again: bool = False
+
+
+class Cursor(Struct, frozen=True):
+    """The last row of a page of a worklist; the next page begins after it."""
+
+    sort: datetime
+    stream: str
+    item: str
+
+
+class KeptProgram(Struct, frozen=True):
+    """A program's files as they were at first enrollment, by digest; `main` names the first."""
+
+    digest: str
+    id: str
+    version: str
+    main: str
+    files: dict[str, str]
+
+
+class Journal(Protocol):
+    """Append-only storage. Every store keeps all of this; one suite of tests holds them to it.
+
+    Any method may raise `JournalError`. Journals may be used by several threads at once.
+    """
+
+    def append(
+        self,
+        appends: Sequence[Append],
+        *,
+        command: str,
+        digest: str,
+        recorded: datetime,
+        person: str,
+        role: str,
+    ) -> Receipt:
+        """Write all of it in one transaction, or nothing; durable when it returns.
+
+        Streams are written in name order, whatever the order given, each at most once. A command
+        id that was written before with the same digest gets its first receipt, `again`, and
+        nothing is written, even if versions have moved on; with another digest it raises
+        `Refused` (`id-reused`). Raises `Conflict` if a stream is not at its expected version.
+        """
+        ...
+
+    def receipt(self, command: str, digest: str) -> Receipt | None:
+        """The receipt of a command that was written before, else None; `id-reused` as above."""
+        ...
+
+    def read(self, stream: str, after_version: int = 0) -> list[Entry]:
+        """The entries of a stream after a version, in order."""
+        ...
+
+    def version(self, stream: str) -> int:
+        """The version of the last entry of a stream, 0 if it has none."""
+        ...
+
+    def row(self, stream: str) -> tuple[int, bytes] | None:
+        """The state row and the version it stands for (always the last), None without one."""
+        ...
+
+    def follow(self, after_position: int, limit: int) -> list[Entry]:
+        """The next entries of the whole store, for a reader that keeps its last position.
+
+        It never skips: an entry that commits later has a higher position.
+        """
+        ...
+
+    def due(self, now: datetime, limit: int) -> list[tuple[str, datetime]]:
+        """Streams whose wake-up is at or before `now`, earliest first, then by name."""
+        ...
+
+    def worklist(
+        self,
+        *,
+        role: str | None = None,
+        site: str | None = None,
+        stream: str | None = None,
+        patient: str | None = None,
+        limit: int = 50,
+        after: Cursor | None = None,
+    ) -> tuple[list[ItemRow], Cursor | None]:
+        """A page of open items and the cursor of the next one, None after the last.
+
+        Ordered by (due or opens, stream, item); every filter given must hold. A page begins after
+        the cursor in that order, so items that come or go meanwhile shift nothing.
+        """
+        ...
+
+    def census(self, site: str, standing: str | None = None) -> list[CensusRow]:
+        """The enrollments of a site, by stream; of one standing if it is given."""
+        ...
+
+    def streams(self, prefix: str = "") -> list[str]:
+        """The names of all streams that begin so, in name order."""
+        ...
+
+    def keep_program(
+        self,
+        digest: str,
+        id: str,  # noqa: A002
+        version: str,
+        main: str,
+        files: Mapping[str, str],
+    ) -> None:
+        """Keep a program's files; nothing happens if the digest is kept already."""
+        ...
+
+    def program(self, digest: str) -> KeptProgram | None:
+        """The program with this digest."""
+        ...
+
+    def programs(self, id: str | None = None) -> list[KeptProgram]:  # noqa: A002
+        """All kept programs (of one id), by id, version and digest, without their files.
+
+        The same id and version with two digests are two rows.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back the file; a second time does nothing."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def open_journal(where: str | PathLike[str] | None = None) -> Journal:
+    """A journal in the SQLite file `where`, made if it is not there; None: in memory only."""
+    if where is None:
+        from kat_workflow.journal.memory import MemoryJournal  # noqa: PLC0415
+
+        return MemoryJournal()
+    # Only a host that keeps its journal in SQLite pays for loading it, or needs to have it.
+    from kat_workflow.journal.sqlite import SqliteJournal  # noqa: PLC0415
+
+    return SqliteJournal(where)
+
+
+# For stores
+
+
+def in_order(appends: Sequence[Append], recorded: datetime) -> list[Append]:
+    """The appends in name order; ValueError for what no store can write. Stores call it first."""
+    if len({append.stream for append in appends}) < len(appends):
+        raise ValueError("a stream is appended to twice by one command")
+    instants = [recorded]
+    for append in appends:
+        if not append.bodies and append.row is None and append.wake is not None:
+            raise ValueError(f"{append.stream}: a wake-up is written with the state row it is of")
+        if append.expected == 0 and not append.bodies and append != Append(append.stream, 0):
+            raise ValueError(f"{append.stream}: a stream begins with an entry")
+        if append.wake is not None:
+            instants.append(append.wake)
+        if append.census is not None and append.census.stream != append.stream:
+            raise ValueError(f"{append.stream}: the census row is of {append.census.stream}")
+        if append.items:
+            if len({item.item for item in append.items}) < len(append.items):
+                raise ValueError(f"{append.stream}: an item is given twice")
+            for item in append.items:
+                if item.stream != append.stream:
+                    raise ValueError(f"{append.stream}: item {item.item} is of {item.stream}")
+                instants.append(item.opens)
+                instants.append(item.sort)
+    if any(instant.tzinfo is None for instant in instants):
+        raise ValueError("an instant without a zone cannot be written")
+    return sorted(appends, key=_name)
+
+
+def reused(command: str) -> Refused:
+    """The refusal of a command whose id was given to another command before."""
+    reason = Reason(
+        code="id-reused",
+        says=f"the command id {command} was used before for something else",
+        unblock=("send it under an id of its own",),
+    )
+    return Refused(Refusal(command, (reason,)))
+
+
+def _name(append: Append) -> str:
+    return append.stream

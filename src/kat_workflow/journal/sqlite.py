@@ -1,0 +1,543 @@
+"""The journal in one SQLite file: for one clinic, any number of threads and processes.
+
+SQLite lets one transaction write at a time, and a position is taken only inside it. So positions
+are given in commit order, and a reader that has seen position n will never see a smaller one
+appear: `follow` needs no more than that. Every append is one transaction, forced to the disk
+before it returns (write-ahead log, `synchronous=FULL`); a lost process or a power cut leaves
+whole commands only.
+
+Entries stand in columns that plain SQL can read. Of item and census rows only what is searched
+by is a column; the row itself is JSON, so that it may grow without a new schema.
+
+A host that keeps tables of its own in the same file hands in its connection. Inside a transaction
+of the host an append is a savepoint: it becomes durable, or is undone, with the host's own
+writes. Durability is then as the host has set up its connection.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from threading import RLock
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from kat_workflow.errors import Conflict, JournalError
+from kat_workflow.journal import (
+    Append,
+    CensusRow,
+    Cursor,
+    Entry,
+    ItemRow,
+    KeptProgram,
+    Receipt,
+    in_order,
+    reused,
+)
+
+__all__ = ["SCHEMA", "SCHEMA_VERSION", "SqliteJournal"]
+
+SCHEMA_VERSION = 1
+"""Kept in a table, because `PRAGMA user_version` belongs to a host that shares the file."""
+
+SCHEMA = (
+    "CREATE TABLE kat_schema (version INTEGER NOT NULL)",
+    f"INSERT INTO kat_schema VALUES ({SCHEMA_VERSION:d})",  # noqa: S608  # our own number
+    """CREATE TABLE kat_entries (
+        position INTEGER PRIMARY KEY,
+        stream TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        recorded INTEGER NOT NULL,
+        cause TEXT NOT NULL,
+        person TEXT NOT NULL,
+        role TEXT NOT NULL,
+        body BLOB NOT NULL,
+        UNIQUE (stream, version))""",
+    """CREATE TABLE kat_commands (
+        command TEXT PRIMARY KEY,
+        digest TEXT NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL) WITHOUT ROWID""",
+    """CREATE TABLE kat_streams (
+        stream TEXT PRIMARY KEY NOT NULL,
+        version INTEGER NOT NULL,
+        row BLOB,
+        wake INTEGER)""",
+    "CREATE INDEX kat_wakes ON kat_streams (wake, stream) WHERE wake IS NOT NULL",
+    # One row per role, so that the list of one role at one site is one stretch of one index.
+    # `lead` marks one of them, by which the item is found when no role is asked for.
+    """CREATE TABLE kat_items (
+        stream TEXT NOT NULL,
+        item TEXT NOT NULL,
+        role TEXT NOT NULL,
+        lead INTEGER NOT NULL,
+        site TEXT NOT NULL,
+        patient TEXT NOT NULL,
+        sort INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (stream, item, role)) WITHOUT ROWID""",
+    "CREATE INDEX kat_items_role ON kat_items (site, role, sort, stream, item)",
+    "CREATE INDEX kat_items_site ON kat_items (site, sort, stream, item) WHERE lead = 1",
+    "CREATE INDEX kat_items_patient ON kat_items (patient)",
+    """CREATE TABLE kat_census (
+        stream TEXT PRIMARY KEY NOT NULL,
+        site TEXT NOT NULL,
+        standing TEXT NOT NULL,
+        body BLOB NOT NULL)""",
+    "CREATE INDEX kat_census_site ON kat_census (site, standing)",
+    """CREATE TABLE kat_programs (
+        digest TEXT PRIMARY KEY,
+        id TEXT NOT NULL,
+        version TEXT NOT NULL,
+        main TEXT NOT NULL,
+        files BLOB NOT NULL) WITHOUT ROWID""",
+)
+
+_INSERT_ENTRY = "INSERT INTO kat_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_ITEM = "INSERT INTO kat_items VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_DELETE_ITEM = "DELETE FROM kat_items WHERE stream = ? AND item = ?"
+_INSERT_STREAM = "INSERT INTO kat_streams VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_UPDATE_STREAM = """UPDATE kat_streams SET version = ?, row = ?, wake = ?
+    WHERE stream = ? AND version = ?"""
+_SELECT_VERSION = "SELECT version FROM kat_streams WHERE stream = ?"
+_SELECT_ENTRIES = """SELECT position, stream, version, recorded, cause, person, role, body
+    FROM kat_entries"""
+_SELECT_COMMAND = "SELECT digest, first, last FROM kat_commands WHERE command = ?"
+_INSERT_COMMAND = "INSERT INTO kat_commands VALUES (?, ?, ?, ?)"
+_UPSERT_CENSUS = "INSERT OR REPLACE INTO kat_census VALUES (?, ?, ?, ?)"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_decode_item = msgspec.json.Decoder(ItemRow).decode
+_decode_census = msgspec.json.Decoder(CensusRow).decode
+_decode_files = msgspec.json.Decoder(dict[str, str]).decode
+
+_WAYS_OUT = {
+    sqlite3.SQLITE_BUSY: "another process holds it; end that one's transaction and try again",
+    sqlite3.SQLITE_LOCKED: "another connection holds it; end that one's transaction and try again",
+    sqlite3.SQLITE_READONLY: "give this account leave to write to the file and its directory",
+    sqlite3.SQLITE_IOERR: "the disk failed; see the system's log before trying again",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged; keep it and restore the last backup",
+    sqlite3.SQLITE_FULL: "the disk is full; make room and send the command again",
+    sqlite3.SQLITE_CANTOPEN: "see that its directory is there and may be written to",
+    sqlite3.SQLITE_NOTADB: "it is some other file; name a journal or a new file",
+    sqlite3.SQLITE_CONSTRAINT: "the file contradicts itself; keep it and restore the last backup",
+}
+
+
+class SqliteJournal:
+    """A `Journal` in a SQLite file, or in the database of a host's own `connection`.
+
+    `patience` is how many seconds to wait for another process that writes. Threads share the
+    journal; a process that was forked opens its own.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        connection: sqlite3.Connection | None = None,
+        patience: float = 10.0,
+    ) -> None:
+        self._lock = RLock()
+        self._process = os.getpid()
+        self._hosted = connection is not None
+        if connection is not None and path is None:
+            self._name = "the host's database"
+            self._connection = connection
+        elif path is not None and connection is None:
+            self._name = os.fspath(path)
+            self._connection = self._opened(patience)
+        else:
+            raise ValueError("a journal is opened by a path or by a connection, one of them")
+        try:
+            with self._doing("open"):
+                if self._schema() is None:
+                    self._create()
+                found = self._schema()
+            if found != SCHEMA_VERSION:
+                raise JournalError(
+                    f"{self._name} is a journal of schema {found}, this release reads"
+                    f" {SCHEMA_VERSION}; open it with a newer release"
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def joined(self) -> bool:
+        """Whether an append now would join a transaction that the host has open."""
+        return self._connection.in_transaction
+
+    def append(
+        self,
+        appends: Sequence[Append],
+        *,
+        command: str,
+        digest: str,
+        recorded: datetime,
+        person: str,
+        role: str,
+    ) -> Receipt:
+        """See `Journal.append`; in a transaction of the host, durable when the host commits."""
+        ordered = in_order(appends, recorded)
+        with self._writing("append") as cursor:
+            known = _receipt(cursor, command, digest)
+            if known is not None:
+                return known
+            (last,) = cursor.execute("SELECT max(position) FROM kat_entries").fetchone()
+            first = position = (last or 0) + 1
+            instant = _micros(recorded)
+            entries: list[tuple[object, ...]] = []
+            gone: list[tuple[str, str]] = []
+            listed: list[tuple[object, ...]] = []
+            versions: list[tuple[str, int]] = []
+            for append in ordered:
+                stream = append.stream
+                _claim(cursor, append)
+                if append.bodies:
+                    version = append.expected
+                    for body in append.bodies:
+                        version += 1
+                        entries.append(
+                            (position, stream, version, instant, command, person, role, body)
+                        )
+                        position += 1
+                    versions.append((stream, version))
+                gone.extend([(stream, name) for name in append.items_gone])
+                for item in append.items:
+                    gone.append((stream, item.item))
+                    listed.extend(_listed(item))
+                if append.census is not None:
+                    row = append.census
+                    cursor.execute(_UPSERT_CENSUS, (stream, row.site, row.standing, _encode(row)))
+            if entries:
+                cursor.executemany(_INSERT_ENTRY, entries)
+            if gone:
+                cursor.executemany(_DELETE_ITEM, gone)
+            if listed:
+                cursor.executemany(_INSERT_ITEM, listed)
+            cursor.execute(_INSERT_COMMAND, (command, digest, first, position - 1))
+        return Receipt(command, first, position - 1, tuple(versions))
+
+    def receipt(self, command: str, digest: str) -> Receipt | None:
+        """See `Journal.receipt`."""
+        with self._doing("read") as cursor:
+            return _receipt(cursor, command, digest)
+
+    def read(self, stream: str, after_version: int = 0) -> list[Entry]:
+        """See `Journal.read`."""
+        found = self._select(
+            f"{_SELECT_ENTRIES} WHERE stream = ? AND version > ? ORDER BY version",
+            (stream, after_version),
+        )
+        return [_entry(row) for row in found]
+
+    def version(self, stream: str) -> int:
+        """See `Journal.version`."""
+        found = self._select(_SELECT_VERSION, (stream,))
+        return int(found[0][0]) if found else 0
+
+    def row(self, stream: str) -> tuple[int, bytes] | None:
+        """See `Journal.row`."""
+        found = self._select("SELECT version, row FROM kat_streams WHERE stream = ?", (stream,))
+        return found[0] if found and found[0][1] is not None else None
+
+    def follow(self, after_position: int, limit: int) -> list[Entry]:
+        """See `Journal.follow`."""
+        found = self._select(
+            f"{_SELECT_ENTRIES} WHERE position > ? ORDER BY position LIMIT ?",
+            (after_position, limit),
+        )
+        return [_entry(row) for row in found]
+
+    def due(self, now: datetime, limit: int) -> list[tuple[str, datetime]]:
+        """See `Journal.due`."""
+        found = self._select(
+            "SELECT stream, wake FROM kat_streams WHERE wake <= ? ORDER BY wake, stream LIMIT ?",
+            (_micros(now), limit),
+        )
+        return [(stream, _instant(wake)) for stream, wake in found]
+
+    def worklist(
+        self,
+        *,
+        role: str | None = None,
+        site: str | None = None,
+        stream: str | None = None,
+        patient: str | None = None,
+        limit: int = 50,
+        after: Cursor | None = None,
+    ) -> tuple[list[ItemRow], Cursor | None]:
+        """See `Journal.worklist`.
+
+        A site, with or without a role, a stream or a patient is found by an index; a role at all
+        sites is found by going through every item.
+        """
+        asked = {"role": role, "site": site, "stream": stream, "patient": patient}
+        given = tuple(name for name, value in asked.items() if value is not None)
+        values: list[object] = [asked[name] for name in given]
+        if after is not None:
+            values += [_micros(after.sort), after.stream, after.item]
+        # One more than asked for tells whether there is another page.
+        found = self._select(_worklist(given, after is not None), (*values, limit + 1))
+        rows = [_decode_item(body) for (body,) in found[:limit]]
+        if len(found) <= limit or not rows:
+            return rows, None
+        return rows, Cursor(rows[-1].sort, rows[-1].stream, rows[-1].item)
+
+    def census(self, site: str, standing: str | None = None) -> list[CensusRow]:
+        """See `Journal.census`."""
+        found = self._select(
+            "SELECT body FROM kat_census WHERE site = ? AND standing = ? ORDER BY stream"
+            if standing is not None
+            else "SELECT body FROM kat_census WHERE site = ? ORDER BY stream",
+            (site,) if standing is None else (site, standing),
+        )
+        return [_decode_census(body) for (body,) in found]
+
+    def streams(self, prefix: str = "") -> list[str]:
+        """See `Journal.streams`."""
+        found = self._select(
+            "SELECT stream FROM kat_streams WHERE stream >= ? AND stream < ? ORDER BY stream",
+            (prefix, prefix + chr(0x10FFFF)),
+        )
+        return [stream for (stream,) in found]
+
+    def keep_program(
+        self,
+        digest: str,
+        id: str,  # noqa: A002
+        version: str,
+        main: str,
+        files: Mapping[str, str],
+    ) -> None:
+        """See `Journal.keep_program`."""
+        if self.program(digest) is not None:
+            return
+        with self._writing("keep a program") as cursor:
+            cursor.execute(
+                "INSERT INTO kat_programs VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (digest, id, version, main, _encode(dict(files))),
+            )
+
+    def program(self, digest: str) -> KeptProgram | None:
+        """See `Journal.program`."""
+        found = self._select(
+            "SELECT digest, id, version, main, files FROM kat_programs WHERE digest = ?", (digest,)
+        )
+        for kept, name, version, main, files in found:
+            return KeptProgram(kept, name, version, main, _decode_files(files))
+        return None
+
+    def programs(self, id: str | None = None) -> list[KeptProgram]:  # noqa: A002
+        """See `Journal.programs`."""
+        found = self._select(
+            """SELECT digest, id, version, main FROM kat_programs
+            WHERE ?1 IS NULL OR id = ?1 ORDER BY id, version, digest""",
+            (id,),
+        )
+        return [KeptProgram(kept, name, version, main, {}) for kept, name, version, main in found]
+
+    def close(self) -> None:
+        """See `Journal.close`; a host's connection stays open."""
+        if not self._hosted and self._process == os.getpid():
+            with self._lock, suppress(sqlite3.Error):
+                self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Opening
+
+    def _opened(self, patience: float) -> sqlite3.Connection:
+        """A connection to the file, in the write-ahead mode that every journal is kept in."""
+        if self._name in ("", ":memory:"):
+            raise JournalError("a SQLite journal needs a file; use MemoryJournal without one")
+        with self._translated("open"):
+            connection = sqlite3.connect(
+                self._name, timeout=patience, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._write_ahead(connection, monotonic() + patience)
+                connection.execute("PRAGMA synchronous=FULL")
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def _write_ahead(self, connection: sqlite3.Connection, until: float) -> None:
+        """Switch a new file to the write-ahead log; a file is switched once and stays so.
+
+        Of several processes that switch the same new file one succeeds and the others are told
+        "busy" without a wait. They wait for a lock instead, and look again.
+        """
+        while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            try:
+                (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            except sqlite3.OperationalError as error:
+                if _code(error) != sqlite3.SQLITE_BUSY or monotonic() > until:
+                    raise
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+            else:
+                if mode != "wal":
+                    raise JournalError(
+                        f"{self._name}: its file system cannot keep a write-ahead log;"
+                        " put the journal on a local disk"
+                    )
+
+    def _schema(self) -> int | None:
+        found = self._select("SELECT 1 FROM sqlite_master WHERE name = 'kat_schema'", ())
+        return int(self._select("SELECT version FROM kat_schema", ())[0][0]) if found else None
+
+    def _create(self) -> None:
+        with self._writing("create") as cursor:
+            if self._schema() is None:  # nobody was faster
+                for statement in SCHEMA:
+                    cursor.execute(statement)
+
+    # Reading and writing
+
+    def _select(self, statement: str, values: Sequence[object]) -> list[Any]:
+        with self._doing("read") as cursor:
+            return cursor.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _doing(self, what: str) -> Iterator[sqlite3.Cursor]:
+        """A cursor for this thread alone, whose failures are the journal's."""
+        if self._process != os.getpid():
+            raise JournalError(f"{self._name} was opened before a fork; open it again here")
+        with self._lock, self._translated(what):
+            cursor = self._connection.cursor()
+            cursor.row_factory = None  # a host may have set one of its own
+            yield cursor
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[sqlite3.Cursor]:
+        """A transaction, or a savepoint within the host's; nothing stays of it if it fails."""
+        with self._doing(what) as cursor:
+            joined = self._connection.in_transaction
+            cursor.execute("SAVEPOINT kat" if joined else "BEGIN IMMEDIATE")
+            try:
+                yield cursor
+                cursor.execute("RELEASE kat" if joined else "COMMIT")
+            except BaseException:
+                # SQLite may have undone everything itself, as on a full disk.
+                with suppress(sqlite3.Error):
+                    if self._connection.in_transaction:
+                        if joined:
+                            cursor.execute("ROLLBACK TO kat")
+                        cursor.execute("RELEASE kat" if joined else "ROLLBACK")
+                raise
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY_SNAPSHOT:
+                raise Conflict(
+                    f"{self._name}: somebody wrote since the host's transaction began;"
+                    " roll it back and begin again"
+                ) from error
+            way = _WAYS_OUT.get(_code(error), "")
+            raise JournalError(
+                f"{self._name}: cannot {what}: {error}" + (f"; {way}" if way else "")
+            ) from error
+
+
+def _claim(cursor: sqlite3.Cursor, append: Append) -> None:
+    """Move the stream on from the version expected; Conflict if it is at another one."""
+    stream, expected = append.stream, append.expected
+    moves = bool(append.bodies) or append.row is not None
+    if moves:
+        wake = None if append.wake is None else _micros(append.wake)
+        version = expected + len(append.bodies)
+        if expected:
+            cursor.execute(_UPDATE_STREAM, (version, append.row, wake, stream, expected))
+        else:
+            cursor.execute(_INSERT_STREAM, (stream, version, append.row, wake))
+        if cursor.rowcount == 1:
+            return
+    found = cursor.execute(_SELECT_VERSION, (stream,)).fetchone()
+    now = found[0] if found else 0
+    if moves or now != expected:
+        raise Conflict(f"{stream} is at version {now}, not {expected}")
+
+
+def _receipt(cursor: sqlite3.Cursor, command: str, digest: str) -> Receipt | None:
+    known = cursor.execute(_SELECT_COMMAND, (command,)).fetchone()
+    if known is None:
+        return None
+    if known[0] != digest:
+        raise reused(command)
+    _, first, last = known
+    reached = cursor.execute(
+        """SELECT stream, max(version) FROM kat_entries WHERE position BETWEEN ? AND ?
+        GROUP BY stream ORDER BY stream""",
+        (first, last),
+    ).fetchall()
+    return Receipt(command, first, last, tuple(reached), again=True)
+
+
+def _listed(item: ItemRow) -> Iterator[tuple[object, ...]]:
+    """The rows of an item: one per role, one without if it has none."""
+    sort, body = _micros(item.sort), _encode(item)
+    lead = 1
+    for role in dict.fromkeys(item.roles) or ("",):
+        yield item.stream, item.item, role, lead, item.site, item.patient, sort, body
+        lead = 0
+
+
+@lru_cache(maxsize=64)
+def _worklist(given: tuple[str, ...], later: bool) -> str:
+    # A patient, like a stream, has few items: they are found first and then sifted and sorted. The
+    # plus sign keeps SQLite from going through the long list of a role at a site instead.
+    few = "stream" in given or "patient" in given
+    sifted = ("role", "site") if few else ()
+    terms = [f"{'+' if name in sifted else ''}{name} = ?" for name in given]
+    if "role" not in given:
+        terms.append("lead = 1")
+    if later:
+        terms.append("(sort, stream, item) > (?, ?, ?)")
+    return (
+        f"SELECT body FROM kat_items WHERE {' AND '.join(terms)}"  # noqa: S608  # our own names
+        " ORDER BY sort, stream, item LIMIT ?"
+    )
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    position, stream, version, recorded, cause, person, role, body = row
+    return Entry(position, stream, version, _instant(recorded), cause, person, role, body)
+
+
+def _micros(instant: datetime) -> int:
+    """Whole microseconds since 1970 in UTC, so that instants sort and compare as numbers."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def _instant(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary code; its extended ones say where, not what."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

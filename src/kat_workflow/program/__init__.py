@@ -1,0 +1,1 @@
+"""The definition of a treatment program, compiled: frozen and shared by every patient in it."""

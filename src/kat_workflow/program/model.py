@@ -1,0 +1,426 @@
+"""The compiled Program: plain frozen data that every other room reads.
+
+A `Program` is what a program file means, with every name resolved and the hierarchy flattened
+into tables keyed by name. It knows no YAML and no patient. Phases, steps, sessions, gates,
+limits and ends each have one program-wide unique name; what a contained program brings is
+prefixed with the name of the phase that contains it and a dot (`detox.day`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import time
+from decimal import Decimal
+from typing import Literal
+
+from attrs import field, frozen
+
+from kat_workflow.errors import Place
+from kat_workflow.program.clock import Duration
+from kat_workflow.program.forms import Form
+from kat_workflow.program.gates import Test
+
+OnHold = Literal["runs", "pauses", "restarts"]
+Outcome = Literal[
+    "done", "declined", "skipped", "missed", "waived", "withheld", "unable", "left", "cancelled"
+]
+"""How an item ends. `left` and `cancelled` are only ever written by the engine."""
+
+
+@frozen(eq=False)
+class Source:
+    """Where a number comes from; trust is A (regulator, trial), B (practice) or C (other)."""
+
+    name: str
+    title: str
+    trust: Literal["A", "B", "C"]
+    url: str = ""
+
+
+@frozen(eq=False)
+class Consent:
+    """A consent that steps obtain; in force from being given until revoked or expired."""
+
+    name: str
+    title: str
+    version: str = "1"
+    lasts: Duration | None = None
+
+
+@frozen(eq=False)
+class Limit:
+    """A named number with its unit (the words of the file, such as `mmHg`) and its source."""
+
+    name: str
+    value: Decimal
+    unit: str
+    source: str = ""
+    about: str = ""
+
+
+@frozen(eq=False)
+class Override:
+    """Who may turn a gate true, and for how long."""
+
+    by: tuple[str, ...]
+    lasts: Duration
+
+
+@frozen(eq=False)
+class Gate:
+    """A named condition; `says` is the sentence that is true when it holds.
+
+    `text` is the expression as written. What judges a patient is a `Test`, compiled anew for
+    each place that uses the gate, because names read the innermost enclosing place (R10).
+    """
+
+    name: str
+    says: str
+    text: str
+    override: Override | None = None
+    place: Place | None = None
+
+
+@frozen(eq=False)
+class Cadence:
+    """One row of `every`: how often a step recurs while `when` holds (None: always)."""
+
+    interval: Duration | None = None
+    daily_at: tuple[time, ...] = ()
+    when: Test | None = None
+
+
+@frozen(eq=False)
+class Alert:
+    """A reading that calls somebody: opens an item for `tell`, due within `answer_within`."""
+
+    name: str
+    says: str
+    when: Test
+    tell: tuple[str, ...]
+    answer_within: Duration
+
+
+@frozen(eq=False)
+class Lateness:
+    """What follows when an item's due instant passes."""
+
+    tell: tuple[str, ...]
+    answer_within: Duration
+
+
+@frozen(eq=False)
+class Anchor:
+    """The instant a window counts from.
+
+    kind `opening`: the item's own opening; `entering`: entry into the step's phase; `step`: the
+    step `name` was settled as done; `session`: the session kind `name` was `event` (started,
+    dosed, released); `fact`: the instant recorded in the field `name` (`intake.last_use`).
+    """
+
+    kind: Literal["opening", "entering", "step", "session", "fact"]
+    name: str = ""
+    event: str = ""
+
+
+@frozen(eq=False)
+class Step:
+    """Something done in a phase, in a session or after leaving.
+
+    Exactly one of `form`, `consent`, `session` is set, or none for a task that is only ticked
+    off. `owner` is the name of the phase or session kind it belongs to ("" for work after
+    leaving). `remembered` and `tallied` are worked out by the compiler: its last settlement is
+    read from outside its own visit; its settlements are counted by a gate.
+    """
+
+    name: str
+    title: str
+    owner: str
+    owner_kind: Literal["phase", "session", "leaving"]
+    by: tuple[str, ...]
+    form: str = ""
+    consent: str = ""
+    session: str = ""
+    signed: bool = False
+    cosigned_by: tuple[str, ...] = ()
+    different_person_from: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    only_if: Test | None = None
+    required: bool = True
+    may_be: frozenset[str] = frozenset()
+    counted_from: Anchor = Anchor("opening")
+    opens: Duration | None = None
+    due: Duration | None = None
+    closes: Duration | None = None
+    on_day: int | None = None
+    at: time | None = None
+    every: tuple[Cadence, ...] = ()
+    at_most: int = 1
+    alerts: tuple[Alert, ...] = ()
+    when_late: Lateness | None = None
+    on_hold: OnHold = "pauses"
+    part: Literal["", "before", "watch", "after"] = ""
+    if_skipped: Mapping[str, object] = field(factory=dict)
+    source: str = ""
+    about: str = ""
+    remembered: bool = False
+    tallied: bool = False
+    place: Place | None = None
+
+
+@frozen(eq=False)
+class Repeat:
+    """Rounds of a phase. `until` is judged between rounds, from `at_least` rounds on."""
+
+    at_least: int
+    at_most: int
+    until: Test | None = None
+    one_per: Literal["", "program day"] = ""
+
+
+@frozen(eq=False)
+class Row:
+    """One row of `next`: the first that holds is gone, an unknown one stops.
+
+    `to` is the full name of a sibling phase, of an end (`to_kind` end), or "" with `to_kind`
+    `finish` (the phase's parent is finished) or `back` (the way back from an excursion).
+    """
+
+    name: str
+    to: str
+    to_kind: Literal["phase", "end", "finish", "back"]
+    when: Test | None
+    at_once: bool = False
+    safety: bool = False
+    says: str = ""
+    place: Place | None = None
+
+
+@frozen(eq=False)
+class Phase:
+    """Where a patient is.
+
+    kind `leaf` has no phases inside; `sequence` has `children`, one active at a time, beginning
+    with `start`; `tracks` has `children` that are all active side by side. `path` runs from the
+    outermost enclosing phase to the phase itself. `region` is the name of the chart's region the
+    phase lives in: "" (the program itself), or the name of the track around it.
+    """
+
+    name: str
+    title: str
+    kind: Literal["leaf", "sequence", "tracks"]
+    path: tuple[str, ...]
+    region: str
+    children: tuple[str, ...] = ()
+    start: str = ""
+    steps: tuple[str, ...] = ()
+    required_steps: tuple[str, ...] = ()
+    recurring_steps: tuple[str, ...] = ()
+    repeat: Repeat | None = None
+    next: tuple[Row, ...] = ()
+    at_once: tuple[Row, ...] = ()
+    required: bool = True
+    admits: bool = False
+    excursion: bool = False
+    by: tuple[str, ...] = ()
+    decided_by: tuple[str, ...] = ()
+    about: str = ""
+    place: Place | None = None
+
+    @property
+    def parent(self) -> str:
+        """The name of the enclosing phase, or ""."""
+        return self.path[-2] if len(self.path) > 1 else ""
+
+
+@frozen(eq=False)
+class DoseRule:
+    """What is given in a session. Amounts and rates are in the words of the file.
+
+    `amount` is fixed; or `from`/`to` bound it; `per_kg` bounds are multiplied with a weight by
+    the prescriber, never by the engine. `most` is the most that one session may give.
+    """
+
+    drug: str
+    route: str
+    unit: str
+    amount: Decimal | None = None
+    amount_from: Decimal | None = None
+    amount_to: Decimal | None = None
+    most: Decimal | None = None
+    rate_unit: str = ""
+    rate_from: Decimal | None = None
+    rate_to: Decimal | None = None
+    source: str = ""
+
+
+@frozen(eq=False)
+class Spacing:
+    """`times` sessions of a kind at most `per` program day, or per `hours`, or per enrollment."""
+
+    times: int
+    per: Literal["program day", "enrollment"]
+
+
+@frozen(eq=False)
+class Watch:
+    """Readings at elapsed times from the first drug given until release; `step` names its step."""
+
+    step: str
+    at: tuple[Duration, ...]
+    then_every: Duration
+    late_after: Duration
+
+
+@frozen(eq=False)
+class SessionRule:
+    """A pause or stop rule over readings; judged on any recorded value."""
+
+    name: str
+    says: str
+    when: Test
+    tell: tuple[str, ...] = ()
+    answer_within: Duration | None = None
+
+
+@frozen(eq=False)
+class Release:
+    """Leave to go: minimum time since the first dose AND criteria AND a signature."""
+
+    earliest: Duration
+    when: Test | None
+    signed_by: tuple[str, ...]
+
+
+@frozen(eq=False)
+class SessionKind:
+    """A kind of session. `steps` are its own steps in order: before, watch, after."""
+
+    name: str
+    title: str
+    ready: tuple[Test, ...] = ()
+    present: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    dose: DoseRule | None = None
+    at_most: Spacing | None = None
+    apart: Duration | None = None
+    watch: Watch | None = None
+    pause_when: tuple[SessionRule, ...] = ()
+    stop_when: tuple[SessionRule, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    release: Release | None = None
+    counts_when: Test | None = None
+    no_show_after: Duration | None = None
+    by: tuple[str, ...] = ()
+    source: str = ""
+    about: str = ""
+    place: Place | None = None
+
+
+EndKind = Literal[
+    "completed",
+    "not_eligible",
+    "transferred",
+    "against_advice",
+    "administrative",
+    "withdrew_consent",
+    "lost_to_follow_up",
+    "died",
+    "entered_in_error",
+]
+
+
+@frozen(eq=False)
+class End:
+    """How treatment ends. `work` names the steps that open afterwards and never block leaving.
+
+    `declared` is False for the ends that every program has without saying so. `by` are the roles
+    that may report it. An end with `kind` completed or not_eligible is reached by rows only.
+    """
+
+    name: str
+    title: str
+    kind: EndKind
+    work: tuple[str, ...] = ()
+    by: tuple[str, ...] = ()
+    declared: bool = True
+    place: Place | None = None
+
+
+@frozen(eq=False)
+class NeverRule:
+    """No session of kind `start` may start unless `unless` holds; enforced at every start."""
+
+    name: str
+    start: str
+    unless: Test
+    says: str = ""
+
+
+@frozen(eq=False)
+class AfterRule:
+    """After `source` (`nad_infusion.given`) `then` must follow within `within`."""
+
+    name: str
+    source: tuple[str, str]
+    then: tuple[str, str]
+    within: Duration
+
+
+@frozen(eq=False)
+class Retention:
+    """How much of a form's past the program's gates can read: the rest may be forgotten.
+
+    `last` readings (at least 1) of each step, and every reading of the last `span`;
+    `all` keeps everything.
+    """
+
+    last: int = 1
+    span: Duration | None = None
+    all: bool = False
+
+
+@frozen(eq=False)
+class Program:
+    """One version of a treatment program, ready to drive patients.
+
+    `digest` is the SHA-256 over all its files (`files`: path as named → text), so that the same
+    digest means the same behaviour. Mappings keep the order of the file.
+    """
+
+    id: str
+    version: str
+    title: str
+    about: str
+    digest: str
+    files: Mapping[str, str]
+    start: str
+    roles: Mapping[str, str]
+    sources: Mapping[str, Source]
+    consents: Mapping[str, Consent]
+    forms: Mapping[str, Form]
+    limits: Mapping[str, Limit]
+    gates: Mapping[str, Gate]
+    phases: Mapping[str, Phase]
+    steps: Mapping[str, Step]
+    sessions: Mapping[str, SessionKind]
+    ends: Mapping[str, End]
+    never: tuple[NeverRule, ...] = ()
+    always_after: tuple[AfterRule, ...] = ()
+    always_possible: tuple[str, ...] = ()
+    decided_by: tuple[str, ...] = ()
+    hold_by: tuple[str, ...] = ()
+    retention: Mapping[str, Retention] = field(factory=dict)
+
+    def find(self, table: str, name: str) -> str | None:
+        """The full name for `name` in `table` (phases, steps, sessions, gates, ends, …).
+
+        A full name is itself; else the one full name whose last dotted part it is; else None.
+        """
+        names: Mapping[str, object] = getattr(self, table)
+        if name in names:
+            return name
+        found = [full for full in names if full.endswith("." + name)]
+        return found[0] if len(found) == 1 else None

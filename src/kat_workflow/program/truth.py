@@ -1,0 +1,884 @@
+"""What a gate is once it has been read, and how it is judged: true, false or unknown.
+
+A gate is a small tree of plain values. Its truth is asked at every command, so each tree is
+also turned once into nested functions that answer in a fraction of a microsecond. What reads
+slowly and says more (why it stands as it does, when time alone could turn it, what it says in
+plain words) walks the same tree.
+
+Doubt may restrict, never permit. On the go side a fact is what the latest recording in its
+scope says, and unknown where that is unsigned, expired or has no answer; an older recording
+never stands in for it. On the stop side every recorded value is read. Quantifiers combine their
+readings by Kleene's rules; a window `within 24 h` holds what occurred after now - 24 h. The age
+of the single readings of a quantifier is bounded by its window, so only `last n of` asks
+whether its newest reading has expired.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, ClassVar, Literal, Protocol
+
+from attrs import evolve, frozen
+
+from kat_workflow.program.clock import Duration, Site, at_clock, plus, program_day
+from kat_workflow.program.forms import Observation, Raw
+from kat_workflow.program.units import NONE, Quantity, Unit
+
+Truth = bool | None
+Side = Literal["go", "stop"]
+Sign = Literal["<", "<=", ">", ">=", "=", "!="]
+Kind = Literal["number", "instant", "date", "choice", "choices", "yes_no", "text"]
+
+
+class Facts(Protocol):
+    """What a gate may read of one enrollment at one instant."""
+
+    @property
+    def now(self) -> datetime: ...
+
+    @property
+    def site(self) -> Site: ...
+
+    @property
+    def admitted(self) -> date | None: ...
+
+    def readings(self, form: str) -> Sequence[Observation]:
+        """Kept recordings of a form, oldest first by `occurred`."""
+
+    def where(self, scope: str) -> str | None:
+        """The id of the current visit of a phase or session of a kind (`stay.1/day.3`), or None."""
+
+    def settled(self, step: str) -> tuple[str, datetime, str] | None:
+        """The last settlement of a step: outcome, instant, id of the visit it belongs to."""
+
+    def tally(self, what: str) -> int:
+        """How often `step:outcome` or `session:event` has happened, over the whole enrollment."""
+
+    def session_instant(self, kind: str, event: str) -> datetime | None:
+        """When a session of this kind was last started, dosed or released."""
+
+    def given(self, kind: str, scope: str | None) -> str | None:
+        """Total given (decimal text, in the dose rule's unit) in the current session of a kind;
+        None before anything is given."""
+
+    def consent(self, name: str) -> tuple[str, datetime | None] | None:
+        """`given` | `declined` | `revoked`, and when it expires; None if never asked."""
+
+    def entered(self, phase: str) -> datetime | None:
+        """When the current visit of a phase was entered."""
+
+    def round(self, phase: str) -> int | None:
+        """The current round of a phase."""
+
+    def overridden(self, gate: str) -> bool:
+        """Whether an override of this gate is granted and not expired."""
+
+
+# What a gate is: a tree of plain values.
+
+
+@frozen
+class Scope:
+    """Where a fact is read: the current visit of a phase, the current session of a kind, or,
+    with the name "", the whole enrollment.
+
+    `sessions` are the kinds of session that the phase holds: what is recorded in them since the
+    visit began belongs to it.
+    """
+
+    name: str = ""
+    kind: Literal["enrollment", "phase", "session"] = "enrollment"
+    sessions: tuple[str, ...] = ()
+
+
+@frozen
+class Fact:
+    """A recorded field: the latest reading of `form` (by `step` only, if set) in its scope.
+
+    `by` are the steps in the scope that record it; `skipped` what it reads as when one of them
+    is skipped. `name` is how it is written.
+    """
+
+    name: str
+    form: str
+    field: str
+    kind: Kind
+    step: str = ""
+    unit: Unit = NONE
+    scope: Scope = Scope()
+    label: str = ""
+    by: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, Raw], ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+    expires: bool = False
+
+
+@frozen
+class Number:
+    """A number with its unit, written out or named as a limit."""
+
+    value: Decimal
+    unit: Unit = NONE
+    limit: str = ""
+
+    def __str__(self) -> str:
+        return str(Quantity(self.value, self.unit))
+
+
+@frozen
+class Window:
+    """How far back from now, written out or named as a limit."""
+
+    span: Duration
+    limit: str = ""
+
+    def __str__(self) -> str:
+        return self.limit or str(self.span)
+
+
+@frozen
+class StepMoment:
+    """When a step was last settled, if with this outcome."""
+
+    step: str
+    outcome: str
+    scope: Scope = Scope()
+
+
+@frozen
+class SessionMoment:
+    """When a session of the kind was last started, dosed or released."""
+
+    session: str
+    event: str
+
+
+@frozen
+class Entering:
+    """When the current visit of the phase was entered."""
+
+    phase: str
+
+
+Moment = Fact | StepMoment | SessionMoment | Entering
+SECONDS = Unit("s", "s", (("time", 1),))
+
+
+@frozen
+class Elapsed:
+    """The time since a moment; as an `age`, since a fact was recorded."""
+
+    since: Moment
+    age: bool = False
+    unit: ClassVar[Unit] = SECONDS
+
+
+@frozen
+class Count:
+    """How often a step was settled so, or a session came so far, in the whole enrollment."""
+
+    what: str
+    event: str
+    unit: ClassVar[Unit] = NONE
+
+
+@frozen
+class Total:
+    """The sum of all readings in a window; unknown before the first reading."""
+
+    fact: Fact
+    within: Window
+
+    @property
+    def unit(self) -> Unit:
+        """The unit of what is summed."""
+        return self.fact.unit
+
+
+@frozen
+class ProgramDay:
+    """The program day at the site: 1 on the day of admission."""
+
+    unit: ClassVar[Unit] = NONE
+
+
+@frozen
+class Round:
+    """The current round of a phase."""
+
+    phase: str
+    unit: ClassVar[Unit] = NONE
+
+
+@frozen
+class Given:
+    """The amount given so far in the current session."""
+
+    session: str
+    unit: Unit
+
+
+Measure = Fact | Elapsed | Count | Total | ProgramDay | Round | Given
+Atom = Number | Measure
+Sum = tuple[tuple[Fraction, Atom], ...]
+"""A linear sum: factors and what they multiply."""
+
+
+@frozen
+class Always:
+    """What is always true."""
+
+
+@frozen
+class Compare:
+    """Two sums compared. Both sides are single facts where instants or dates are compared."""
+
+    left: Sum
+    sign: Sign
+    right: Sum
+
+
+@frozen
+class Is:
+    """A choice, a band or a yes/no compared with one word."""
+
+    fact: Fact
+    word: str | bool
+    negated: bool = False
+
+
+@frozen
+class Has:
+    """Whether an option is among those chosen."""
+
+    fact: Fact
+    option: str
+    negated: bool = False
+
+
+@frozen
+class Over:
+    """A comparison over several readings of its left fact."""
+
+    which: Literal["every", "any", "last", "ever"]
+    test: Compare | Is | Has
+    fact: Fact
+    count: int = 0
+    window: Window | None = None
+
+
+@frozen
+class Recorded:
+    """Whether a fact has been recorded; old or expired, it still has been."""
+
+    fact: Fact
+    negated: bool = False
+
+
+@frozen
+class InForce:
+    """Whether a consent is given, not revoked and not expired."""
+
+    consent: str
+
+
+@frozen
+class Settled:
+    """Whether a step was last settled so, in its scope."""
+
+    step: str
+    outcome: str
+    scope: Scope = Scope()
+    negated: bool = False
+
+
+@frozen
+class Not:
+    """The opposite."""
+
+    node: Node
+
+
+@frozen
+class All:
+    """Every one of them holds."""
+
+    nodes: tuple[Node, ...]
+
+
+@frozen
+class Some:
+    """At least one of them holds."""
+
+    nodes: tuple[Node, ...]
+
+
+@frozen
+class Use:
+    """A named gate, read where it is used. `by` are the roles that may override it (go side)."""
+
+    gate: str
+    says: str
+    node: Node
+    by: tuple[str, ...] = ()
+
+
+Leaf = Always | Compare | Is | Has | Over | Recorded | InForce | Settled
+Node = Leaf | Not | All | Some | Use
+
+Judge = Callable[[Facts], Truth]
+_Read = Callable[[Facts], Raw]
+_Figure = Callable[[Facts], Fraction | None]
+_SIGNS: Mapping[Sign, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "=": operator.eq,
+    "!=": operator.ne,
+}
+
+
+TURNED: Mapping[Sign, Sign] = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
+"""The sign when the two sides change places."""
+
+
+# Truth, as fast functions.
+
+
+def judge(node: Node, side: Side) -> Judge:
+    """A function that tells the truth of a tree for some facts."""
+    match node:
+        case Always():
+            return lambda facts: True
+        case Not(inner):
+            opposite = judge(inner, side)
+
+            def denied(facts: Facts) -> Truth:
+                truth = opposite(facts)
+                return None if truth is None else not truth
+
+            return denied
+        case All(nodes):
+            return _joined(tuple(judge(n, side) for n in nodes), False)
+        case Some(nodes):
+            return _joined(tuple(judge(n, side) for n in nodes), True)
+        case Use(gate, _, inner, by):
+            held = judge(inner, side)
+            if not by:
+                return held
+            return lambda facts: True if facts.overridden(gate) else held(facts)
+        case Compare():
+            return _compared(node, side)
+        case Is(fact) | Has(fact):
+            read, holds = _reader(fact, side), _meets(node)
+            return lambda facts: None if (raw := read(facts)) is None else holds(raw)
+        case Over():
+            return lambda facts: over(node, facts, side).truth
+        case Recorded(fact):
+            return lambda facts: _recorded(node, look(fact, facts, side))
+        case InForce(consent):
+            return lambda facts: _in_force(facts.consent(consent), facts.now)
+        case Settled():
+            return lambda facts: _settled(node, facts)
+
+
+def _joined(judges: tuple[Judge, ...], decisive: bool) -> Judge:
+    """`and` is decided by one false, `or` by one true; else an unknown makes them unknown."""
+    if len(judges) == 2:
+        first, second = judges
+
+        def both(facts: Facts) -> Truth:
+            truth = first(facts)
+            if truth is decisive:
+                return truth
+            other = second(facts)
+            if other is decisive or truth is not None:
+                return other
+            return None
+
+        return both
+
+    def joined(facts: Facts) -> Truth:
+        result: Truth = not decisive
+        for one in judges:
+            truth = one(facts)
+            if truth is decisive:
+                return truth
+            if truth is None:
+                result = None
+        return result
+
+    return joined
+
+
+def _compared(node: Compare, side: Side) -> Judge:
+    """A comparison; of one fact with one number without any arithmetic while judging."""
+    compare, left = _SIGNS[node.sign], _single(node.left)
+    if isinstance(left, Number) and isinstance(_single(node.right), Fact):
+        return _compared(Compare(node.right, TURNED[node.sign], node.left), side)
+    if isinstance(left, Fact) and left.kind == "number":
+        bound = _bound(left.unit, node.right)
+        if bound is not None:
+            return _bounded(_reader(left, side), compare, bound)
+    right = _single(node.right)
+    if isinstance(left, Fact) and isinstance(right, Fact) and left.kind != "number":
+        one, two = _reader(left, side), _reader(right, side)
+        point = _instant if left.kind == "instant" else date.fromisoformat
+
+        def ordered(facts: Facts) -> Truth:
+            a, b = one(facts), two(facts)
+            return None if a is None or b is None else compare(point(str(a)), point(str(b)))
+
+        return ordered
+    if (days := calendar_span(node)) is not None:
+        elapsed, span, sign = days
+        late = _SIGNS[sign]
+
+        def reached(facts: Facts) -> Truth:
+            moment = began(elapsed, facts, side).instant
+            return None if moment is None else late(facts.now, plus(moment, span, facts.site))
+
+        return reached
+    gap = difference(node.left, node.right, side)
+
+    def summed(facts: Facts) -> Truth:
+        amount = gap(facts)
+        return None if amount is None else compare(amount, 0)
+
+    return summed
+
+
+def _bounded(read: _Read, compare: Callable[[Any, Any], bool], bound: object) -> Judge:
+    number = Fraction if isinstance(bound, Fraction) else Decimal
+
+    def bounded(facts: Facts) -> Truth:
+        raw = read(facts)
+        if raw is None:
+            return None
+        return compare(number(raw) if raw.__class__ is str else raw, bound)  # type: ignore[arg-type]
+
+    return bounded
+
+
+def _bound(unit: Unit, right: Sum) -> int | Decimal | Fraction | None:
+    """A constant side in the fact's own unit, as the simplest exact number; None if not one."""
+    only = _single(right)
+    if not isinstance(only, Number):
+        return None
+    exact = only.unit.convert(only.value, unit)
+    if exact.denominator == 1:
+        return exact.numerator
+    rounded = Decimal(exact.numerator) / Decimal(exact.denominator)
+    return rounded if Fraction(rounded) == exact else exact
+
+
+def _single(side: Sum) -> Atom | None:
+    """The one thing that a side is, or None if there is arithmetic in it."""
+    return side[0][1] if len(side) == 1 and side[0][0] == 1 else None
+
+
+def calendar_span(node: Compare) -> tuple[Elapsed, Duration, Sign] | None:
+    """The time since a moment compared with whole days or weeks: these count local dates."""
+    for one, two, sign in (
+        (node.left, node.right, node.sign),
+        (node.right, node.left, TURNED[node.sign]),
+    ):
+        elapsed, bound = _single(one), _single(two)
+        if isinstance(elapsed, Elapsed) and isinstance(bound, Number):
+            code = bound.unit.code
+            if code in ("d", "wk") and bound.value == int(bound.value):
+                days = int(bound.value) * (7 if code == "wk" else 1)
+                return elapsed, Duration(days, "d"), sign
+    return None
+
+
+def difference(left: Sum, right: Sum, side: Side) -> _Figure:
+    """One sum less another, exactly, in the base unit of their dimension."""
+    constant = Fraction(0)
+    parts: list[tuple[Fraction, _Figure]] = []
+    for factor, atom in (*left, *((-factor, atom) for factor, atom in right)):
+        if isinstance(atom, Number):
+            constant += factor * (Fraction(atom.value) * atom.unit.factor + atom.unit.offset)
+        else:
+            parts.append((factor, _figure(atom, side)))
+
+    def summed(facts: Facts) -> Fraction | None:
+        total = constant
+        for factor, figure in parts:
+            value = figure(facts)
+            if value is None:
+                return None
+            total += factor * value
+        return total
+
+    return summed
+
+
+def _figure(atom: Measure, side: Side) -> _Figure:
+    """What an atom measures, in the base unit of its dimension."""
+
+    def based(raw: Raw) -> Fraction | None:
+        if raw is None:
+            return None
+        return Fraction(raw) * atom.unit.factor + atom.unit.offset  # type: ignore[arg-type]
+
+    match atom:
+        case Fact():
+            read = _reader(atom, side)
+            return lambda facts: based(read(facts))
+        case Elapsed():
+            return lambda facts: _seconds(began(atom, facts, side).instant, facts.now)
+        case Count(what, event):
+            key = f"{what}:{event}"
+            return lambda facts: Fraction(facts.tally(key))
+        case Total():
+            return lambda facts: _total(atom, facts, side)
+        case ProgramDay():
+            return lambda facts: (
+                None
+                if facts.admitted is None
+                else Fraction(program_day(facts.admitted, facts.now, facts.site))
+            )
+        case Round(phase):
+            return lambda facts: based(facts.round(phase))
+        case Given(session):
+            return lambda facts: based(_given(session, facts))
+
+
+def _given(session: str, facts: Facts) -> str | None:
+    """Nothing given yet in a session that is there is an amount of 0."""
+    here = facts.where(session)
+    return None if here is None else (facts.given(session, here) or "0")
+
+
+def _seconds(start: datetime | None, now: datetime) -> Fraction | None:
+    if start is None:
+        return None
+    return Fraction((now - start) // timedelta(microseconds=1), 1_000_000)
+
+
+def _meets(node: Is | Has) -> Callable[[Raw], bool]:
+    match node:
+        case Is(_, word, False):
+            return lambda raw: raw == word
+        case Is(_, word, _):
+            return lambda raw: raw != word
+        case Has(_, option, False):
+            return lambda raw: option in raw  # type: ignore[operator]
+        case Has(_, option, _):
+            return lambda raw: option not in raw  # type: ignore[operator]
+
+
+def _reader(fact: Fact, side: Side) -> _Read:
+    """The value a fact has, as it is kept, or None while it is unknown."""
+    form, step, name, go = fact.form, fact.step, fact.field, side == "go"
+    if fact.scope.name or fact.skipped:
+        scope = fact.scope.name
+        if fact.skipped:
+
+            def declared(facts: Facts) -> Raw:
+                seen = look(fact, facts, side)
+                return seen.raw if seen.state == "known" else None
+
+            return declared
+
+        def scoped(facts: Facts) -> Raw:
+            place = facts.where(scope)
+            if place is None:
+                return None
+            for reading in reversed(facts.readings(form)):
+                if (not step or reading.step == step) and (
+                    reading.place == place
+                    or reading.place.startswith(place + "/")
+                    or _belongs(reading, fact, facts)
+                ):
+                    if go and not (
+                        reading.signed
+                        and (reading.valid_until is None or facts.now < reading.valid_until)
+                    ):
+                        return None
+                    return reading.values.get(name)
+            return None
+
+        return scoped
+
+    def whole(facts: Facts) -> Raw:
+        for reading in reversed(facts.readings(form)):
+            if not step or reading.step == step:
+                if go and not (
+                    reading.signed
+                    and (reading.valid_until is None or facts.now < reading.valid_until)
+                ):
+                    return None
+                return reading.values.get(name)
+        return None
+
+    return whole
+
+
+# What is seen: the same reading with all its circumstances.
+
+
+@frozen
+class Seen:
+    """What a fact or moment reads at one instant, and why it does not if it does not."""
+
+    raw: Raw = None
+    state: Literal["known", "unknown", "expired", "unsigned"] = "unknown"
+    reading: Observation | None = None
+    instant: datetime | None = None
+    step: str = ""
+    remark: str = ""
+
+
+def look(fact: Fact, facts: Facts, side: Side) -> Seen:
+    """The latest reading of a fact in its scope."""
+    place = facts.where(fact.scope.name) if fact.scope.name else ""
+    if place is None:
+        return Seen(remark=f"no current {fact.scope.name}")
+    reading = next(
+        (r for r in reversed(facts.readings(fact.form)) if _counts(r, fact, place, facts)), None
+    )
+    unsettled = ""
+    for step in fact.by:
+        last = facts.settled(step)
+        if last is None or not _here(last[2], place, fact.scope, last[1], facts):
+            continue
+        outcome, instant, _ = last
+        if reading is not None and reading.occurred > instant:
+            continue
+        for skipped, raw in fact.skipped:
+            if skipped == step and outcome == "skipped":
+                return Seen(raw, "known", None, instant, step, "skipped")
+        if outcome not in ("done", "skipped"):
+            unsettled = outcome
+    if reading is None:
+        return Seen(remark=unsettled)
+    seen = Seen(reading.values.get(fact.field), "known", reading, reading.occurred, reading.step)
+    if side == "go" and not reading.signed:
+        return evolve(seen, state="unsigned")
+    if side == "go" and reading.valid_until is not None and facts.now >= reading.valid_until:
+        return evolve(seen, state="expired")
+    if seen.raw is None:
+        return evolve(seen, state="unknown", remark="no answer")
+    return seen
+
+
+def began(elapsed: Elapsed, facts: Facts, side: Side) -> Seen:
+    """The instant that a time is counted from; `instant` is None while it is unknown."""
+    match elapsed.since:
+        case Fact() as fact:
+            seen = look(fact, facts, side)
+            if seen.state != "known":
+                return evolve(seen, instant=None)
+            if elapsed.age:
+                return seen
+            if fact.kind == "date":
+                day = date.fromisoformat(str(seen.raw))
+                return evolve(seen, instant=at_clock(day, time(), facts.site))
+            return evolve(seen, instant=_instant(str(seen.raw)))
+        case StepMoment(step, outcome, scope):
+            last = _settlement(step, scope, facts)
+            if last is None or last[0] != outcome:
+                return Seen(step=step, remark=last[0] if last else "")
+            return Seen(instant=last[1], state="known", step=step)
+        case SessionMoment(session, event):
+            instant = facts.session_instant(session, event)
+        case Entering(phase):
+            instant = facts.entered(phase)
+    return Seen(instant=instant, state="unknown" if instant is None else "known")
+
+
+def _counts(reading: Observation, fact: Fact, place: str, facts: Facts) -> bool:
+    if fact.step and reading.step != fact.step:
+        return False
+    if not place:
+        return True
+    return (
+        reading.place == place
+        or reading.place.startswith(place + "/")
+        or _belongs(reading, fact, facts)
+    )
+
+
+def _belongs(reading: Observation, fact: Fact, facts: Facts) -> bool:
+    """Whether a reading without a visit of its own, or in a session, belongs to the scope."""
+    if not reading.place:
+        if fact.step:
+            return False
+    elif reading.place.rpartition(".")[0] not in fact.scope.sessions:
+        return False
+    start = _start(fact.scope, facts)
+    return start is not None and reading.occurred >= start
+
+
+def _start(scope: Scope, facts: Facts) -> datetime | None:
+    if scope.kind == "session":
+        return facts.session_instant(scope.name, "started")
+    return facts.entered(scope.name)
+
+
+def _here(visit: str, place: str, scope: Scope, instant: datetime, facts: Facts) -> bool:
+    """Whether a settlement in some visit or session belongs to the current place of a scope."""
+    if not place or visit == place or visit.startswith(place + "/"):
+        return True
+    if visit.rpartition(".")[0] not in scope.sessions:
+        return False
+    start = _start(scope, facts)
+    return start is not None and instant >= start
+
+
+def _settlement(step: str, scope: Scope, facts: Facts) -> tuple[str, datetime, str] | None:
+    place = facts.where(scope.name) if scope.name else ""
+    last = facts.settled(step)
+    if place is None or last is None or not _here(last[2], place, scope, last[1], facts):
+        return None
+    return last
+
+
+def _settled(node: Settled, facts: Facts) -> Truth:
+    last = _settlement(node.step, node.scope, facts)
+    return None if last is None else (last[0] == node.outcome) is not node.negated
+
+
+def _recorded(node: Recorded, seen: Seen) -> Truth:
+    """Two-valued, but for what still lacks its signature on the go side."""
+    if seen.state == "unsigned":
+        return None
+    return (seen.reading is not None and seen.raw is not None) is not node.negated
+
+
+def _in_force(consent: tuple[str, datetime | None] | None, now: datetime) -> Truth:
+    """Declined and revoked are false; never asked and expired are unknown."""
+    if consent is None:
+        return None
+    state, expires = consent
+    if state != "given":
+        return False
+    return True if expires is None or now < expires else None
+
+
+# Several readings.
+
+
+@frozen
+class Span:
+    """The truth of a quantified comparison, and the readings it was taken over, oldest first."""
+
+    truth: Truth
+    over: tuple[tuple[Observation, Truth], ...] = ()
+    remark: str = ""
+    state: Literal["known", "unknown", "expired", "unsigned"] = "known"
+
+
+def over(node: Over, facts: Facts, side: Side) -> Span:
+    """A quantified comparison, with the readings that were compared."""
+    fact = node.fact
+    readings = history(fact, facts)
+    if node.which == "last":
+        readings = readings[-node.count :]
+        if len(readings) < node.count:
+            return Span(None, (), f"{len(readings)} of {node.count} readings", "unknown")
+    elif node.window is not None:
+        start = _Window(node.window.span, facts)
+        reaches = node.which != "every" or any(
+            not start.holds(r.occurred) for r in _scoped(fact, readings, facts)
+        )
+        readings = [r for r in readings if start.holds(r.occurred)]
+        if not readings:
+            return Span(None, (), f"no reading within {node.window.span}", "unknown")
+        if not reaches:
+            return Span(None, (), f"readings do not reach back {node.window.span}", "unknown")
+    if not readings:
+        return Span(None, (), "never recorded", "unknown")
+    newest = readings[-1]
+    if side == "go" and node.which == "last" and not _fresh(newest, facts.now):
+        return Span(None, ((newest, None),), "", "expired")
+    test = _element(node.test, facts, side)
+    over = tuple(
+        (r, None if side == "go" and not r.signed else test(r.values.get(fact.field)))
+        for r in readings
+    )
+    truths = {truth for _, truth in over}
+    decisive = node.which in ("any", "ever")
+    if decisive in truths:
+        return Span(decisive, over)
+    if None not in truths:
+        return Span(not decisive, over)
+    unsigned = any(truth is None and not r.signed for r, truth in over)
+    return Span(None, over, "", "unsigned" if unsigned and side == "go" else "unknown")
+
+
+def _element(test: Compare | Is | Has, facts: Facts, side: Side) -> Callable[[Raw], Truth]:
+    """The comparison of one reading of several."""
+    if not isinstance(test, Compare):
+        holds = _meets(test)
+        return lambda raw: None if raw is None else holds(raw)
+    ((_, fact),) = test.left
+    bound, compare = difference(test.right, (), side)(facts), _SIGNS[test.sign]
+
+    def one(raw: Raw) -> Truth:
+        if raw is None or bound is None:
+            return None
+        value = Fraction(raw) * fact.unit.factor + fact.unit.offset  # type: ignore[arg-type]
+        return compare(value, bound)
+
+    return one
+
+
+def history(fact: Fact, facts: Facts) -> Sequence[Observation]:
+    """All readings of a fact, oldest first: of the whole enrollment, or for `watch` of the
+    current session."""
+    if _watched(fact):
+        return _scoped(fact, facts.readings(fact.form), facts)
+    return [r for r in facts.readings(fact.form) if not fact.step or r.step == fact.step]
+
+
+def _watched(fact: Fact) -> bool:
+    return fact.name.startswith("watch.")
+
+
+def _scoped(fact: Fact, readings: Sequence[Observation], facts: Facts) -> Sequence[Observation]:
+    place = facts.where(fact.scope.name) if fact.scope.name else ""
+    if place is None:
+        return []
+    return [r for r in readings if _counts(r, fact, place, facts)]
+
+
+def _fresh(reading: Observation, now: datetime) -> bool:
+    return reading.valid_until is None or now < reading.valid_until
+
+
+class _Window:
+    """What occurred after now minus a span; days and weeks are counted on the calendar."""
+
+    def __init__(self, span: Duration, facts: Facts) -> None:
+        self.span, self.site, self.now = span, facts.site, facts.now
+
+    def leaves(self, occurred: datetime) -> datetime:
+        """The instant at which a reading falls out of the window."""
+        return plus(occurred, self.span, self.site)
+
+    def holds(self, occurred: datetime) -> bool:
+        return self.leaves(occurred) > self.now
+
+
+def _total(atom: Total, facts: Facts, side: Side) -> Fraction | None:
+    readings, window = history(atom.fact, facts), _Window(atom.within.span, facts)
+    total = Fraction(0)
+    for reading in readings:
+        if window.holds(reading.occurred):
+            raw = reading.values.get(atom.fact.field)
+            if raw is None or (side == "go" and not reading.signed):
+                return None
+            total += Fraction(raw) * atom.unit.factor  # type: ignore[arg-type]
+    return total if readings else None
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,725 @@
+"""Why a gate stands as it does, when time alone could turn it, and what it says in plain words.
+
+An explanation takes the gate apart into its comparisons. What stands under `not` is turned
+round first (`not a < b` is `a >= b`), so that every clause wants to be true and its way out
+says how. All of this walks the tree of `truth`, and asks `truth` for every verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil, floor
+
+from attrs import evolve, field, frozen
+
+from kat_workflow.errors import Clause
+from kat_workflow.program.clock import Duration, at_clock, local_date, plus
+from kat_workflow.program.forms import Raw
+from kat_workflow.program.truth import (
+    All,
+    Always,
+    Atom,
+    Compare,
+    Count,
+    Elapsed,
+    Entering,
+    Fact,
+    Facts,
+    Given,
+    Has,
+    InForce,
+    Is,
+    Leaf,
+    Moment,
+    Node,
+    Not,
+    Number,
+    Over,
+    ProgramDay,
+    Recorded,
+    Round,
+    Seen,
+    SessionMoment,
+    Settled,
+    Side,
+    Sign,
+    Some,
+    StepMoment,
+    Sum,
+    Total,
+    Use,
+    began,
+    calendar_span,
+    difference,
+    history,
+    judge,
+    look,
+    over,
+)
+from kat_workflow.program.units import Unit
+
+__all__ = ["Needs", "explain", "leaves", "needs", "prose", "turns_at", "written", "written_atom"]
+
+_OPPOSITE: dict[Sign, Sign] = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "=": "!=", "!=": "="}
+_IN_WORDS: dict[Sign, str] = {
+    "<": "below",
+    "<=": "at most",
+    ">": "above",
+    ">=": "at least",
+    "=": "exactly",
+    "!=": "other than",
+}
+_FAR = 64  # how many turns ahead a way out by waiting is looked for
+
+
+# What a gate needs to know.
+
+
+@frozen
+class Needs:
+    """What a tree reads; every table is in the order of the text, without repetition."""
+
+    temporal: bool
+    gates: dict[str, str] = field(factory=dict)
+    steps: dict[str, None] = field(factory=dict)
+    tallies: dict[str, None] = field(factory=dict)
+    reads: dict[tuple[str, int, Duration | None, bool], None] = field(factory=dict)
+
+
+def needs(node: Node) -> Needs:
+    """The gates, steps, tallies and readings that a tree uses, and whether time can turn it."""
+    found = Needs(False)
+    temporal = False
+    for used in uses(node):
+        found.gates.setdefault(used.gate, used.says)
+    for leaf in leaves(node):
+        match leaf:
+            case Over(which, _, fact, count, window):
+                span = window.span if window else None
+                found.reads[fact.form, max(count, 1), span, which == "ever"] = None
+                temporal = temporal or window is not None or (which == "last" and fact.expires)
+            case Settled(step):
+                found.steps[step] = None
+            case InForce():
+                temporal = True
+            case _:
+                pass
+        for atom in _atoms(leaf):
+            match atom:
+                case Count(what, event):
+                    found.tallies[f"{what}:{event}"] = None
+                case Total(fact, within):
+                    found.reads[fact.form, 1, within.span, False] = None
+                    temporal = True
+                case Elapsed() | ProgramDay():
+                    temporal = True
+                    if isinstance(atom, Elapsed) and isinstance(atom.since, StepMoment):
+                        found.steps[atom.since.step] = None
+                case _:
+                    pass
+        for fact in _facts(leaf):
+            found.reads[fact.form, 1, None, False] = None
+            temporal = temporal or (fact.expires and not isinstance(leaf, Recorded))
+            for step, _ in fact.skipped:
+                found.steps[step] = None
+    return evolve(found, temporal=temporal)
+
+
+def leaves(node: Node) -> Iterator[Leaf]:
+    """Every comparison of a tree, in the order of the text, through the gates it uses."""
+    match node:
+        case Not(inner) | Use(_, _, inner):
+            yield from leaves(inner)
+        case All(nodes) | Some(nodes):
+            for one in nodes:
+                yield from leaves(one)
+        case _:
+            yield node
+
+
+def uses(node: Node) -> Iterator[Use]:
+    """Every use of a named gate, the outer before the inner."""
+    match node:
+        case Use():
+            yield node
+            yield from uses(node.node)
+        case Not(inner):
+            yield from uses(inner)
+        case All(nodes) | Some(nodes):
+            for one in nodes:
+                yield from uses(one)
+        case _:
+            pass
+
+
+def _atoms(leaf: Leaf) -> Iterator[Atom]:
+    """What the sums of a comparison are made of; of a quantified one, those of its bound."""
+    if isinstance(leaf, Compare):
+        yield from (atom for _, atom in (*leaf.left, *leaf.right))
+    elif isinstance(leaf, Over) and isinstance(leaf.test, Compare):
+        yield from (atom for _, atom in leaf.test.right)
+
+
+def _facts(leaf: Leaf) -> Iterator[Fact]:
+    """The facts of which a comparison reads the latest value."""
+    if isinstance(leaf, Is | Has | Recorded):
+        yield leaf.fact
+    for atom in _atoms(leaf):
+        match atom:
+            case Fact():
+                yield atom
+            case Elapsed(Fact() as fact):
+                yield fact
+            case _:
+                pass
+
+
+# Why.
+
+
+def explain(node: Node, facts: Facts, side: Side) -> tuple[Clause, ...]:
+    """Every comparison as it stands, in the order of the text."""
+    return tuple(_clauses(node, facts, side, True, "", ()))
+
+
+def _clauses(
+    node: Node, facts: Facts, side: Side, wanted: bool, gate: str, ways: tuple[str, ...]
+) -> Iterator[Clause]:
+    match node:
+        case Not(inner):
+            yield from _clauses(inner, facts, side, not wanted, gate, ways)
+        case All(nodes) | Some(nodes):
+            for one in nodes:
+                yield from _clauses(one, facts, side, wanted, gate, ways)
+        case Use(name, _, inner, by):
+            if by and facts.overridden(name):
+                yield Clause(text=f"{name}: overridden", truth=wanted)
+                return
+            if by and wanted:  # an override makes a gate true: no way out of its opposite
+                ways = (*ways, f"{_article(by)} may override {name}")
+            yield from _clauses(inner, facts, side, wanted, name, ways)
+        case _:
+            clause = _clause(node, facts, side, wanted)
+            prefix = f"{gate}: " if gate else ""
+            out = " or ".join(way for way in (clause.unblock, *ways) if way)
+            yield Clause(
+                text=prefix + clause.text,
+                truth=clause.truth,
+                state=clause.state,
+                fact=clause.fact,
+                value=clause.value,
+                recorded=clause.recorded,
+                step=clause.step,
+                record=clause.record,
+                unblock="" if clause.truth else out,
+            )
+
+
+def _article(roles: tuple[str, ...]) -> str:
+    words = [f"{'an' if r[0] in 'aeiou' else 'a'} {r.replace('_', ' ')}" for r in roles]
+    return " or ".join(words)
+
+
+def turned(leaf: Leaf) -> Node:
+    """The opposite of a comparison, as a comparison where there is one."""
+    match leaf:
+        case Compare(left, sign, right):
+            return Compare(left, _OPPOSITE[sign], right)
+        case Is() | Has() | Recorded() | Settled():
+            return evolve(leaf, negated=not leaf.negated)
+        case _:
+            return Not(leaf)
+
+
+def _clause(leaf: Leaf, facts: Facts, side: Side, wanted: bool) -> Clause:
+    node = leaf if wanted else turned(leaf)
+    truth = judge(node, side)(facts)
+    name, seen, value = _seen(leaf, facts, side)
+    reading = seen.reading
+    return Clause(
+        text=written(node),
+        truth=truth,
+        state="known" if truth is not None else "unknown" if seen.state == "known" else seen.state,
+        fact=name,
+        value=value,
+        recorded=seen.instant if reading is None else reading.occurred,
+        step=seen.step,
+        record=reading.id if reading else "",
+        unblock="" if truth else _way_out(node, seen, facts, side),
+    )
+
+
+def _seen(leaf: Leaf, facts: Facts, side: Side) -> tuple[str, Seen, str]:
+    """What a comparison reads: its fact, how that is seen, and its value for people."""
+    match leaf:
+        case Is(fact) | Has(fact) | Recorded(fact):
+            seen = look(fact, facts, side)
+            return fact.name, seen, _value(fact, seen)
+        case Settled(step):
+            last = facts.settled(step)
+            outcome = last[0] if last else ""
+            return step, Seen(state="known", step=step, instant=last[1] if last else None), outcome
+        case InForce(consent):
+            given = facts.consent(consent)
+            expired = given is not None and given[0] == "given"
+            state = given[0] if given else "never asked"
+            return consent, Seen(state="expired" if expired else "unknown"), state
+        case Over():
+            return _seen_over(leaf, facts, side)
+        case Always():
+            return "", Seen(state="known"), ""
+        case Compare():
+            pass
+    found: list[tuple[str, Seen, str]] = []
+    for atom in _atoms(leaf):
+        match atom:
+            case Fact():
+                seen = look(atom, facts, side)
+                found.append((atom.name, seen, _value(atom, seen)))
+            case Elapsed():
+                seen = began(atom, facts, side)
+                shown = _elapsed(facts.now - seen.instant) if seen.instant else seen.remark
+                found.append((written_atom(atom), seen, shown))
+            case Number():
+                pass
+            case _:
+                amount = difference(((Fraction(1), atom),), (), side)(facts)
+                seen = Seen(state="known" if amount is not None else "unknown")
+                shown = "" if amount is None else _figure(amount / atom.unit.factor, atom.unit)
+                found.append((written_atom(atom), seen, shown))
+    doubtful = [one for one in found if one[1].state != "known"]
+    name, seen, _ = (doubtful or found)[0]
+    values = [shown if len(found) == 1 else f"{n} {shown}" for n, _, shown in found if shown]
+    return name, seen, ", ".join(values)
+
+
+def _seen_over(leaf: Over, facts: Facts, side: Side) -> tuple[str, Seen, str]:
+    span = over(leaf, facts, side)
+    telling = [r for r, truth in span.over if truth is span.truth] or [r for r, _ in span.over]
+    seen = Seen(state=span.state, remark=span.remark)
+    if telling:
+        newest = telling[-1]
+        seen = evolve(seen, reading=newest, step=newest.step, instant=newest.occurred)
+    shown = [_raw(leaf.fact, r.values.get(leaf.fact.field)) for r, _ in span.over[-6:]]
+    more = f" (the last 6 of {len(span.over)})" if len(span.over) > 6 else ""
+    return leaf.fact.name, seen, span.remark or ", ".join(shown) + more
+
+
+def _value(fact: Fact, seen: Seen) -> str:
+    shown = _raw(fact, seen.raw) if seen.raw is not None else ""
+    return f"{shown} ({seen.remark})" if shown and seen.remark else shown or seen.remark
+
+
+def _raw(fact: Fact, raw: Raw) -> str:
+    match raw:
+        case None:
+            return "no answer"
+        case bool():
+            return "yes" if raw else "no"
+        case list():
+            return ", ".join(raw) or "none"
+        case _ if fact.kind == "number":
+            if fact.unit.code == "s":
+                return _elapsed(timedelta(seconds=float(raw)))
+            return _figure(Fraction(raw), fact.unit)
+        case _ if fact.kind == "instant":
+            return _when(datetime.fromisoformat(str(raw)))
+        case _:
+            return str(raw)
+
+
+def _figure(amount: Fraction, unit: Unit) -> str:
+    if unit.code == "s":
+        return _elapsed(timedelta(seconds=float(amount)))
+    value = Decimal(amount.numerator) / Decimal(amount.denominator)
+    return f"{value:f} {unit.written}".rstrip()
+
+
+def _elapsed(length: timedelta) -> str:
+    """A length of time, rounded down to whole minutes; in seconds below one minute."""
+    minutes = length // timedelta(minutes=1)
+    if length < timedelta(minutes=1):
+        return f"{length // timedelta(seconds=1)} s"
+    hours, rest = divmod(minutes, 60)
+    return " ".join(part for part, n in ((f"{hours} h", hours), (f"{rest} min", rest)) if n)
+
+
+def _when(instant: datetime) -> str:
+    """An instant for people, never earlier than it is."""
+    exact = instant.astimezone(UTC)
+    if exact.microsecond:
+        exact = exact.replace(microsecond=0) + timedelta(seconds=1)
+    return f"{exact:%Y-%m-%d %H:%M:%S} UTC" if exact.second else f"{exact:%Y-%m-%d %H:%M} UTC"
+
+
+# Ways out.
+
+
+def _way_out(node: Node, seen: Seen, facts: Facts, side: Side) -> str:
+    """What would make a comparison true; "" where nothing that anybody does would."""
+    if seen.state == "unsigned" and judge(node, "stop")(facts):
+        return f"sign {seen.step}"
+    match node:
+        case Compare():
+            return _way_to(node, seen, facts, side)
+        case Is(fact, word, negated):
+            shown = {True: "yes", False: "no"}.get(word, word) if isinstance(word, bool) else word
+            return f"record {fact.name} {'other than' if negated else 'as'} {shown}"
+        case Has(fact, option, negated):
+            return f"record {fact.name} {'without' if negated else 'with'} {option}"
+        case Recorded(fact, negated):
+            return "" if negated else f"record {fact.name}"
+        case InForce(consent):
+            return f"obtain consent {consent}"
+        case Not(InForce(consent)):
+            return f"revoke consent {consent}"
+        case Settled(step, outcome, _, negated):
+            return f"settle {step} {'other than' if negated else 'as'} {outcome}"
+        case Over():
+            return _way_over(node, True, facts, side)
+        case Not(Over() as leaf):
+            return _way_over(leaf, False, facts, side)
+        case _:
+            return ""
+
+
+def _way_to(node: Compare, seen: Seen, facts: Facts, side: Side) -> str:
+    if until := _wait(node, facts, side):
+        return f"wait until {_when(until)}"
+    readable = [atom for atom in _atoms(node) if not isinstance(atom, Number)]
+    atom = readable[0]
+    if len(readable) > 1:
+        return f"bring about that {written(node)}"
+    sign = node.sign
+    side_of, other = (
+        (node.left, node.right)
+        if node.left and any(a is atom for _, a in node.left)
+        else (node.right, node.left)
+    )
+    if side_of is node.right:
+        sign = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(sign, sign)  # type: ignore[assignment]
+    plain = len(side_of) == len(other) == 1 and side_of[0][0] == 1
+    bound = f"{_IN_WORDS[sign]} {_bounds(other)}" if plain else f"so that {written(node)}"
+    match atom:
+        case Fact():
+            again = " again" if seen.state == "expired" else ""
+            return f"record {atom.name}{again} {bound}"
+        case Elapsed(since):
+            return _way_begin(since, seen)
+        case Given(session):
+            return f"give {bound} in {session}"
+        case Count(what, event):
+            return f"bring the count of {what} {event} to {bound}"
+        case _:
+            return f"bring {written_atom(atom)} to {bound}"
+
+
+def _way_begin(moment: Moment, seen: Seen) -> str:
+    again = " again" if seen.instant else ""
+    match moment:
+        case Fact(name):
+            return f"record {name}{again}"
+        case StepMoment(step, outcome):
+            return f"settle {step} as {outcome}{again}"
+        case SessionMoment(session, event):
+            return f"have {session} {event}{again}"
+        case Entering(phase):
+            return f"enter {phase}{again}"
+
+
+def _way_over(leaf: Over, wanted: bool, facts: Facts, side: Side) -> str:
+    fact, test = leaf.fact, leaf.test if wanted else turned(leaf.test)
+    match test:
+        case Compare(_, sign, right):
+            bound = f"{_IN_WORDS[sign]} {_bounds(right)}"
+        case Is() | Has():
+            bound = _way_out(test, Seen(), facts, side).removeprefix(f"record {fact.name} ")
+        case _:  # pragma: no cover - a quantified comparison is one of the three
+            raise AssertionError(test)
+    single = wanted is (leaf.which in ("any", "ever"))
+    if single:
+        return f"record {fact.name} {bound}"
+    if leaf.which == "last":
+        return f"record {fact.name} {bound} {leaf.count} times in a row"
+    if leaf.window is None:
+        return ""  # what has ever been recorded stays so
+    failing = [r for r, truth in over(leaf, facts, side).over if truth is not wanted]
+    start = failing[-1:] or history(fact, facts)[:1]
+    if not start:
+        return f"record {fact.name} {bound} for {leaf.window.span}"
+    until = plus(start[0].occurred, leaf.window.span, facts.site)
+    return f"wait until {_when(until)} with each {fact.name} {bound}"
+
+
+def _bounds(side: Sum) -> str:
+    only = side[0][1]
+    shown = written_sum(side)
+    return str(only) if len(side) == 1 and isinstance(only, Number) and side[0][0] == 1 else shown
+
+
+def _wait(node: Compare, facts: Facts, side: Side) -> datetime | None:
+    """The instant at which waiting alone makes a comparison true, if it does."""
+    truth, later = judge(node, side), _Later(facts, facts.now)
+    for _ in range(_FAR):
+        turn = turns_at(node, later, side)
+        if turn is None:
+            return None
+        later = _Later(facts, turn)
+        if truth(later):
+            return turn
+    return None
+
+
+class _Later:
+    """The same facts at a later instant."""
+
+    def __init__(self, facts: Facts, now: datetime) -> None:
+        self.now, self.site, self.admitted = now, facts.site, facts.admitted
+        self.readings, self.where, self.settled = facts.readings, facts.where, facts.settled
+        self.tally, self.session_instant = facts.tally, facts.session_instant
+        self.given, self.consent, self.entered = facts.given, facts.consent, facts.entered
+        self.round, self.overridden = facts.round, facts.overridden
+
+
+# When.
+
+
+def turns_at(node: Node, facts: Facts, side: Side) -> datetime | None:
+    """The next instant after now at which time alone could turn the truth, or an earlier one."""
+    now = facts.now
+    return min(
+        (turn for leaf in leaves(node) for turn in _turns(leaf, facts, side) if turn > now),
+        default=None,
+    )
+
+
+_TICK = timedelta(microseconds=1)
+
+
+def _turns(leaf: Leaf, facts: Facts, side: Side) -> Iterator[datetime]:
+    """Instants around which a comparison could turn; those that are past do no harm."""
+    if isinstance(leaf, Recorded):
+        return
+    for fact in _facts(leaf):
+        reading = look(fact, facts, side).reading
+        if side == "go" and reading is not None and reading.valid_until is not None:
+            yield reading.valid_until
+    match leaf:
+        case InForce(consent):
+            given = facts.consent(consent)
+            if given is not None and given[1] is not None:
+                yield given[1]
+        case Over(which, _, fact, _, window):
+            readings = history(fact, facts)
+            if window is not None:
+                yield from (plus(r.occurred, window.span, facts.site) for r in readings)
+            if which == "last" and side == "go" and readings and readings[-1].valid_until:
+                yield readings[-1].valid_until
+        case Compare():
+            yield from _crossings(leaf, facts, side)
+        case _:
+            pass
+    for atom in _atoms(leaf):
+        match atom:
+            case Total(fact, within):
+                for reading in history(fact, facts):
+                    yield plus(reading.occurred, within.span, facts.site)
+            case ProgramDay() if facts.admitted is not None:
+                tomorrow = local_date(facts.now, facts.site) + timedelta(days=1)
+                yield at_clock(tomorrow, time(), facts.site)
+            case _:
+                pass
+
+
+def _crossings(node: Compare, facts: Facts, side: Side) -> Iterator[datetime]:
+    """Where elapsed time meets its bound, and the tick after, at which `>` and `=` turn."""
+    if (days := calendar_span(node)) is not None:
+        start = began(days[0], facts, side).instant
+        if start is not None:
+            meeting = plus(start, days[1], facts.site)
+            yield meeting
+            yield meeting + _TICK
+        return
+    slope = sum((f for f, a in node.left if isinstance(a, Elapsed)), Fraction(0))
+    slope -= sum((f for f, a in node.right if isinstance(a, Elapsed)), Fraction(0))
+    gap = difference(node.left, node.right, side)(facts) if slope else None
+    if gap is None:
+        return
+    ticks = -gap / slope * 1_000_000
+    for after in (ceil(ticks), floor(ticks) + 1):
+        if after > 0:
+            try:
+                yield facts.now + after * _TICK
+            except OverflowError:  # beyond the calendar: nobody waits for it
+                return
+
+
+# In words.
+
+
+def written(node: Node) -> str:
+    """The gate language for a tree: reading it again gives the same tree."""
+    match node:
+        case Always():
+            return "always"
+        case Not(inner):
+            return f"not {_bracketed(inner)}"
+        case All(nodes):
+            return " and ".join(_bracketed(n) for n in nodes)
+        case Some(nodes):
+            return " or ".join(_bracketed(n) for n in nodes)
+        case Use(gate):
+            return gate
+        case Compare(left, sign, right):
+            return f"{written_sum(left)} {sign} {written_sum(right)}"
+        case Over(which, test, fact, count, window):
+            name = written(test).removeprefix(fact.name)
+            match which:
+                case "last":
+                    return f"last {count} of {fact.name}{name}"
+                case "ever":
+                    return f"ever {fact.name}{name}"
+                case _:
+                    return f"{which} {fact.name} of last {window}{name}"
+        case Is(fact, word, negated):
+            shown = {True: "yes", False: "no"}[word] if isinstance(word, bool) else word
+            return f"{fact.name} is{' not' if negated else ''} {shown}"
+        case Has(fact, option, negated):
+            return f"{fact.name} has{' not' if negated else ''} {option}"
+        case Recorded(fact, negated):
+            return f"{fact.name} is{' not' if negated else ''} recorded"
+        case InForce(consent):
+            return f"consent {consent} in force"
+        case Settled(step, outcome, _, negated):
+            return f"{step} is{' not' if negated else ''} {outcome}"
+
+
+def _bracketed(node: Node) -> str:
+    return f"({written(node)})" if isinstance(node, All | Some) else written(node)
+
+
+def written_sum(side: Sum) -> str:
+    """A linear sum as the gate language writes it."""
+    text = ""
+    for factor, atom in side:
+        size = abs(factor)
+        times = "" if size == 1 else f"{Decimal(size.numerator) / size.denominator:f} * "
+        sign = "-" if factor < 0 else "+"
+        text += f" {sign} " if text else "- " if factor < 0 else ""
+        text += times + written_atom(atom)
+    return text
+
+
+def written_atom(atom: Atom) -> str:
+    """One fact, number or measure as the gate language writes it."""
+    match atom:
+        case Fact(name):
+            return name
+        case Number(_, _, limit):
+            return limit or str(atom)
+        case Elapsed(since, age):
+            return f"{'age of' if age else 'time since'} {_moment(since)}"
+        case Count(what, event):
+            return f"count of {what} {event}"
+        case Total(fact, within):
+            return f"total of {fact.name} within {within}"
+        case ProgramDay():
+            return "program day"
+        case Round():
+            return "round"
+        case Given():
+            return "given"
+
+
+def _moment(moment: Moment) -> str:
+    match moment:
+        case Fact(name):
+            return name
+        case StepMoment(step, outcome):
+            return f"{step} {outcome}"
+        case SessionMoment(session, event):
+            return f"{session} {event}"
+        case Entering(phase):
+            return f"entering {phase}"
+
+
+def prose(node: Node) -> str:
+    """A condition in plain words; named gates say their own sentence."""
+    match node:
+        case Always():
+            return "always"
+        case Not(inner):
+            return f"not: {_grouped(inner)}"
+        case All(nodes):
+            return ", and ".join(_grouped(n) for n in nodes)
+        case Some(nodes):
+            return ", or ".join(_grouped(n) for n in nodes)
+        case Use(_, says):
+            return says
+        case Compare(left, sign, right):
+            return f"{_sum_prose(left)} is {_IN_WORDS[sign]} {_sum_prose(right)}"
+        case Over(which, test, fact, count, window):
+            rest = prose(test).removeprefix(_fact_prose(fact))
+            back = window.span if window else ""
+            match which:
+                case "every":
+                    return f"every {_fact_prose(fact)} of the last {back}{rest}"
+                case "any":
+                    return f"at least one {_fact_prose(fact)} of the last {back}{rest}"
+                case "last":
+                    return f"each of the last {count} readings of {_fact_prose(fact)}{rest}"
+                case "ever":
+                    return f"at least one {_fact_prose(fact)} ever recorded{rest}"
+        case Is(fact, word, negated):
+            shown = {True: "yes", False: "no"}[word] if isinstance(word, bool) else word
+            named = dict(fact.options).get(shown) or shown
+            return f"{_fact_prose(fact)} is{' not' if negated else ''} {named}"
+        case Has(fact, option, negated):
+            named = dict(fact.options).get(option) or option
+            verb = "does not include" if negated else "includes"
+            return f"{_fact_prose(fact)} {verb} {named}"
+        case Recorded(fact, negated):
+            return f"{_fact_prose(fact)} has {'not ' if negated else ''}been recorded"
+        case InForce(consent):
+            return f"consent {consent} is in force"
+        case Settled(step, outcome, _, negated):
+            return f"{step} is{' not' if negated else ''} settled as {outcome}"
+
+
+def _grouped(node: Node) -> str:
+    return f"({prose(node)})" if isinstance(node, All | Some) else prose(node)
+
+
+def _fact_prose(fact: Fact) -> str:
+    where = fact.name.rpartition(".")[0]
+    return f"{fact.label or fact.field} ({where})"
+
+
+def _sum_prose(side: Sum) -> str:
+    text = ""
+    for factor, atom in side:
+        size = abs(factor)
+        sign = "minus" if factor < 0 else "plus"
+        text += f" {sign} " if text else "minus " if factor < 0 else ""
+        text += "" if size == 1 else f"{Decimal(size.numerator) / size.denominator:f} times "
+        match atom:
+            case Fact():
+                text += _fact_prose(atom)
+            case Number():
+                text += str(atom)
+            case Elapsed(Fact() as fact, age):
+                text += f"the time since {_fact_prose(fact)}{' was recorded' if age else ''}"
+            case Count(what, event):
+                text += f"the number of times {what} was {event}"
+            case Total(fact, within):
+                text += f"the total of {_fact_prose(fact)} within {within.span}"
+            case ProgramDay() | Round():
+                text += f"the {written_atom(atom)}"
+            case Given():
+                text += "the amount given so far"
+            case _:
+                text += f"the {written_atom(atom)}"
+    return text

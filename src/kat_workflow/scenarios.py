@@ -1,0 +1,457 @@
+"""Scenario files: a patient's way through a program, told step by step, run by the real engine.
+
+A scenario is a YAML file that a clinician can read: what happens, who does it, when, and what is
+expected then. It runs in virtual time against an engine with a journal in memory. What it did is
+compared with the program, so that rows, gates and steps that no scenario has seen can be named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from attrs import define, field, frozen
+
+from kat_workflow.engine import Engine, Happened, Status
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.commands import Actor
+from kat_workflow.errors import KatError, ProgramError, Refusal, Refused
+from kat_workflow.language.library import Library
+from kat_workflow.language.reader import read
+from kat_workflow.program.clock import Site, at_clock, parse_duration, plus
+from kat_workflow.program.model import Program
+
+__all__ = ["Coverage", "Mismatch", "Result", "Scenario", "find", "load_scenario", "run"]
+
+_DAY = re.compile(r"day ([0-9]{1,4}) ([0-9]{2}:[0-9]{2})")
+_TOP = {"scenario", "about", "starts", "site", "people", "steps", "program"}
+_STEP = {"enroll", "do", "pass", "at", "after", "by", "with", "signed", "role", "occurred", "expect", "refused", "site"}
+_EXPECT = {"phase", "open", "not_open", "standing", "late", "settled", "end", "sessions", "missed", "holds", "day", "deviations", "alerts", "facts"}
+
+
+class BadScenario(KatError):
+    """A scenario file that cannot be read; the text names the place."""
+
+
+@frozen
+class Scenario:
+    """A scenario as read: `steps` are plain mappings, `lines` the line each begins at."""
+
+    file: str
+    name: str
+    program: str
+    about: str
+    starts: datetime
+    site: Site
+    people: Mapping[str, frozenset[str]]
+    steps: tuple[Mapping[str, Any], ...]
+    lines: tuple[int, ...]
+
+
+@frozen
+class Mismatch:
+    """What was expected at a line, and what was."""
+
+    file: str
+    line: int
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: expected {self.expected}; found {self.found}"
+
+
+@define
+class Coverage:
+    """What scenarios have seen of a program: names that were entered, opened, settled, refused."""
+
+    phases: set[str] = field(factory=set)
+    rows: set[str] = field(factory=set)
+    steps: set[str] = field(factory=set)
+    outcomes: set[tuple[str, str]] = field(factory=set)
+    sessions: set[tuple[str, str]] = field(factory=set)
+    ends: set[str] = field(factory=set)
+    closed_gates: set[str] = field(factory=set)
+    timers: set[str] = field(factory=set)
+
+    def add(self, happened: Iterable[Happened]) -> None:
+        """Take in what happened in a run."""
+        for each in happened:
+            event = each.event
+            if isinstance(event, e.PhaseEntered):
+                self.phases.add(event.phase)
+                if event.row:
+                    self.rows.add(event.row)
+            elif isinstance(event, e.ItemOpened) and event.step:
+                self.steps.add(event.step)
+            elif isinstance(event, e.ItemSettled) and event.step:
+                self.outcomes.add((event.step, event.outcome))
+            elif isinstance(event, e.SessionReleased):
+                self.sessions.add((event.session.rpartition(".")[0], event.final))
+            elif isinstance(event, e.Discharged):
+                self.ends.add(event.end)
+                self.rows.add(event.reason)
+            elif isinstance(event, e.TimerElapsed):
+                self.timers.add(event.timer.partition("/")[2].partition("@")[0].rpartition("/")[2])
+
+    def merge(self, other: Coverage) -> None:
+        """Take in another run's coverage."""
+        for name in ("phases", "rows", "steps", "outcomes", "sessions", "ends", "closed_gates", "timers"):
+            getattr(self, name).update(getattr(other, name))
+
+    def missing(self, program: Program) -> dict[str, list[str]]:
+        """What no scenario has seen: phases, steps, sessions, ends and gates never closed."""
+        ready = {g for kind in program.sessions.values() for test in kind.ready for g in test.gates}
+        return {
+            "phases": [x for x in program.phases if x not in self.phases],
+            "steps": [x for x in program.steps if x not in self.steps],
+            "sessions": [x for x in program.sessions if (x, "released") not in self.sessions],
+            "ends": [x for x, end in program.ends.items() if end.declared and x not in self.ends],
+            "gates": [x for x in program.gates if x in ready and x not in self.closed_gates],
+        }
+
+
+@frozen
+class Result:
+    """What a scenario did: nothing in `mismatches` means that it passed."""
+
+    scenario: Scenario
+    mismatches: tuple[Mismatch, ...]
+    happened: tuple[Happened, ...]
+    coverage: Coverage
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything was as expected."""
+        return not self.mismatches
+
+
+def find(folder: Path) -> list[Path]:
+    """The scenario files of a program's folder, by name."""
+    return sorted(folder.glob("scenarios/*.yaml"))
+
+
+def load_scenario(path: Path, text: str | None = None) -> Scenario:
+    """Read a scenario file. Raises BadScenario naming the place."""
+    content = path.read_bytes() if text is None else text
+    try:
+        document = read(str(path), content)
+    except ProgramError as error:
+        raise BadScenario(str(error)) from error
+    data = document.data
+    if not isinstance(data, Mapping):
+        raise BadScenario(f"{path}:1: a scenario is a mapping")
+    _known(data, _TOP, path, 1, "scenario")
+    for needed in ("scenario", "starts", "steps"):
+        if needed not in data:
+            raise BadScenario(f'{path}:1: "{needed}:" is missing')
+    place = data.get("site") or {}
+    site = Site(str(place.get("name", "main")), str(place.get("zone", "UTC")))
+    steps = tuple(data["steps"])
+    lines = tuple(document.place(("steps", at), "value")[0].line for at in range(len(steps)))
+    for step, line in zip(steps, lines, strict=True):
+        if not isinstance(step, Mapping):
+            raise BadScenario(f"{path}:{line}: a step is a mapping")
+        _known(step, _STEP, path, line, "step")
+        _known(step.get("expect") or {}, _EXPECT, path, line, "expect")
+    program = data.get("program") or path.resolve().parent.parent.name
+    return Scenario(
+        str(path),
+        str(data["scenario"]),
+        str(program),
+        str(data.get("about", "")),
+        _local(str(data["starts"]), site, path),
+        site,
+        {name: frozenset(roles) for name, roles in (data.get("people") or {}).items()},
+        steps,
+        lines,
+    )
+
+
+def _known(data: Mapping[str, Any], known: set[str], path: Path, line: int, what: str) -> None:
+    for key in data:
+        if key not in known:
+            raise BadScenario(
+                f'{path}:{line}: {what} has no "{key}"; it has: {", ".join(sorted(known))}'
+            )
+
+
+def _local(text: str, site: Site, path: Path) -> datetime:
+    try:
+        wall = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadScenario(f'{path}: "{text}" is no date and clock time') from error
+    return wall.replace(tzinfo=ZoneInfo(site.zone)).astimezone(UTC)
+
+
+def run(scenario: Scenario, library: Library) -> Result:
+    """Run a scenario through the real engine in virtual time."""
+    return _Runner(scenario, library).run()
+
+
+class _Runner:
+    def __init__(self, scenario: Scenario, library: Library) -> None:
+        from kat_workflow.journal import open_journal  # noqa: PLC0415  # only runs need a journal
+
+        self.scenario = scenario
+        self.now = scenario.starts
+        self.engine = Engine(open_journal(), library, lambda: self.now, (scenario.site,))
+        self.enrollment = ""
+        self.mismatches: list[Mismatch] = []
+        self.coverage = Coverage()
+        self.line = 1
+        self.seen = 0
+
+    def run(self) -> Result:
+        for step, line in zip(self.scenario.steps, self.scenario.lines, strict=True):
+            self.line = line
+            try:
+                self._step(step)
+            except KatError as error:
+                text = error.explanation if isinstance(error, Refused) else str(error)
+                self._differ("no refusal", text)
+        happened = self.engine.history(self.enrollment) if self.enrollment else ()
+        self.coverage.add(happened)
+        self._always_after(happened)
+        return Result(self.scenario, tuple(self.mismatches), happened, self.coverage)
+
+    def _differ(self, expected: object, found: object) -> None:
+        self.mismatches.append(
+            Mismatch(self.scenario.file, self.line, str(expected), str(found))
+        )
+
+    def _step(self, step: Mapping[str, Any]) -> None:
+        self._move_clock(step)
+        if self.enrollment:
+            self.engine.run_due()
+        refused: Refusal | None = None
+        try:
+            if "enroll" in step:
+                self.enrollment = self.engine.enroll(
+                    self.scenario.program,
+                    patient=str(step["enroll"]),
+                    by=self._actor(step),
+                    site=self.scenario.site.name,
+                    command_id=f"scenario:{self.scenario.name}",
+                )
+            elif "do" in step:
+                self.engine.do(
+                    self.enrollment,
+                    str(step["do"]),
+                    by=self._actor(step),
+                    given=self._given(step),
+                    signed=bool(step.get("signed", False)),
+                    occurred=self._occurred(step),
+                    role=str(step.get("role", "")),
+                )
+        except Refused as error:
+            if "refused" not in step:
+                raise
+            refused = error.refusal
+        if "refused" in step:
+            self._check_refusal(step["refused"], refused)
+        if "expect" in step:
+            self._expect(step["expect"] or {})
+
+    def _move_clock(self, step: Mapping[str, Any]) -> None:
+        to = self.now
+        if "at" in step:
+            to = self._instant(str(step["at"]))
+        elif "after" in step:
+            to = self._later(str(step["after"]))
+        elif "pass" in step:
+            text = str(step["pass"])
+            to = self._instant(text.removeprefix("until ")) if "until" in text else self._later(text)
+        if to < self.now:
+            self._differ("time that does not fall", step.get("at") or step.get("pass"))
+        else:
+            self.now = to
+
+    def _later(self, text: str) -> datetime:
+        lasts = parse_duration(text)
+        if lasts is None:
+            raise BadScenario(f'{self.scenario.file}:{self.line}: "{text}" is no duration')
+        return plus(self.now, lasts, self.scenario.site)
+
+    def _instant(self, text: str) -> datetime:
+        found = _DAY.fullmatch(text)
+        zone = ZoneInfo(self.scenario.site.zone)
+        if found is None:
+            return _local(text, self.scenario.site, Path(self.scenario.file))
+        first: date = self.scenario.starts.astimezone(zone).date()
+        day = first + timedelta(days=int(found[1]) - 1)
+        return at_clock(day, time.fromisoformat(found[2]), self.scenario.site)
+
+    def _occurred(self, step: Mapping[str, Any]) -> datetime | None:
+        return self._instant(str(step["occurred"])) if "occurred" in step else None
+
+    def _actor(self, step: Mapping[str, Any]) -> Actor:
+        name = str(step.get("by", ""))
+        return Actor(name, self.scenario.people.get(name, frozenset({name})))
+
+    def _given(self, step: Mapping[str, Any]) -> dict[str, Any]:
+        given = dict(step.get("with") or {})
+        if "for" in given:
+            given["for"] = self._instant(str(given["for"]))
+        for key, value in given.items():
+            if isinstance(value, str) and _DAY.fullmatch(value):
+                given[key] = self._instant(value)
+        return given
+
+    def _check_refusal(self, wanted: object, refused: Refusal | None) -> None:
+        if wanted is None:
+            if refused is not None:
+                self._differ("no refusal", refused.explanation)
+            return
+        if refused is None:
+            self._differ(f"a refusal ({wanted})", "it was carried out")
+            return
+        for reason in refused.reasons:
+            if reason.gate:
+                self.coverage.closed_gates.add(reason.gate)
+                self.coverage.closed_gates.update(
+                    clause.text.partition(":")[0] for clause in reason.clauses if ":" in clause.text
+                )
+        want = wanted if isinstance(wanted, Mapping) else {"code": str(wanted)}
+        for reason in refused.reasons:
+            if all(
+                (key == "says" and str(value) in reason.says)
+                or (key != "says" and getattr(reason, key, None) == value)
+                for key, value in want.items()
+            ):
+                return
+        self._differ(f"a refusal with {dict(want)}", refused.explanation)
+
+    def _expect(self, expect: Mapping[str, Any]) -> None:
+        status = self.engine.status(self.enrollment)
+        happened = self.engine.history(self.enrollment, self.seen)
+        for key, wanted in expect.items():
+            check = getattr(self, f"_expect_{key}")
+            check(wanted, status, happened)
+        self.seen = happened[-1].version if happened else self.seen
+
+    def _expect_phase(self, wanted: object, status: Status, _: object) -> None:
+        names = [wanted] if isinstance(wanted, str) else list(wanted or ())  # type: ignore[call-overload]
+        active = self.engine.enrollment(self.enrollment).visits
+        missing = [n for n in names if not any(a == n or a.endswith("." + n) for a in active)]
+        if missing:
+            self._differ(f"to be in {missing}", f"in {list(active)}")
+
+    def _expect_open(self, wanted: Iterable[str], status: Status, _: object) -> None:
+        open_ = [item.step or item.item for item in status.items if item.timeliness != "early"]
+        for name in wanted:
+            if not any(o == name or o.endswith("." + name) for o in open_):
+                self._differ(f"{name} open", f"open: {open_}")
+
+    def _expect_not_open(self, wanted: Iterable[str], status: Status, _: object) -> None:
+        open_ = [item.step for item in status.items if item.timeliness != "early"]
+        for name in wanted:
+            if any(o == name or o.endswith("." + name) for o in open_):
+                self._differ(f"{name} not open", f"open: {open_}")
+
+    def _expect_late(self, wanted: Iterable[str], status: Status, _: object) -> None:
+        late = sorted(item.step for item in status.items if item.timeliness == "late")
+        if late != sorted(wanted):
+            self._differ(f"late: {sorted(wanted)}", f"late: {late}")
+
+    def _expect_standing(self, wanted: str, status: Status, _: object) -> None:
+        if status.standing != wanted:
+            self._differ(f"standing {wanted}", status.standing)
+
+    def _expect_end(self, wanted: str | None, status: Status, _: object) -> None:
+        if status.end != (wanted or ""):
+            self._differ(f"end {wanted}", status.end or "no end")
+
+    def _expect_day(self, wanted: int, status: Status, _: object) -> None:
+        if status.day != wanted:
+            self._differ(f"program day {wanted}", status.day)
+
+    def _expect_holds(self, wanted: int, status: Status, _: object) -> None:
+        if len(status.holds) != wanted:
+            self._differ(f"{wanted} holds", list(status.holds))
+
+    def _expect_settled(self, wanted: Mapping[str, str], _: Status, __: object) -> None:
+        state = self.engine.enrollment(self.enrollment)
+        for name, outcome in wanted.items():
+            found = [s.outcome for n, s in state.settled.items() if n == name or n.endswith("." + name)]
+            if outcome not in found:
+                self._differ(f"{name} {outcome}", found or "not settled")
+
+    def _expect_missed(self, wanted: Iterable[str], _: Status, happened: tuple[Happened, ...]) -> None:
+        missed = [
+            x.event.step
+            for x in happened
+            if isinstance(x.event, e.ItemSettled) and x.event.outcome == "missed"
+        ]
+        for name in wanted:
+            if not any(m == name or m.endswith("." + name) for m in missed):
+                self._differ(f"{name} missed", f"missed since the last look: {missed}")
+
+    def _expect_alerts(self, wanted: Iterable[str], _: Status, happened: tuple[Happened, ...]) -> None:
+        raised = [x.event.alert for x in happened if isinstance(x.event, e.AlertRaised)]
+        for name in wanted:
+            if not any(name in alert for alert in raised):
+                self._differ(f"alert {name}", f"alerts since the last look: {raised}")
+
+    def _expect_deviations(
+        self, wanted: Iterable[str], _: Status, happened: tuple[Happened, ...]
+    ) -> None:
+        noted = [x.event.code for x in happened if isinstance(x.event, e.DeviationNoted)]
+        for code in wanted:
+            if code not in noted:
+                self._differ(f"deviation {code}", f"deviations since the last look: {noted}")
+
+    def _expect_sessions(self, wanted: Mapping[str, Mapping[str, int]], _: Status, __: object) -> None:
+        counts = self.engine.enrollment(self.enrollment).counts
+        program = self.engine.program(self.scenario.program)
+        for name, numbers in wanted.items():
+            full = program.find("sessions", name) or name
+            for what, number in numbers.items():
+                found = counts.get(f"{full}:{what}", 0)
+                if found != number:
+                    self._differ(f"{number} sessions {name} {what}", found)
+
+    def _expect_facts(self, wanted: Mapping[str, Any], _: Status, __: object) -> None:
+        state = self.engine.enrollment(self.enrollment)
+        for fact, value in wanted.items():
+            form, _dot, name = fact.rpartition(".")
+            kept = state.readings.get(form, ())
+            found = kept[-1].values.get(name) if kept else None
+            if found != value:
+                self._differ(f"{fact} {value}", found)
+
+    def _always_after(self, happened: tuple[Happened, ...]) -> None:
+        """The program's `always_after` rules, checked on what happened up to the last instant."""
+        if not self.enrollment:
+            return
+        rules = self.engine.program(self.scenario.program).always_after
+        for rule in rules:
+            for each in happened:
+                at = _moment(each.event, rule.source)
+                if at is None:
+                    continue
+                by = plus(at, rule.within, self.scenario.site)
+                done = any(
+                    (then := _moment(x.event, rule.then)) is not None and at <= then <= by
+                    for x in happened
+                )
+                called = any(isinstance(x.event, e.AlertRaised | e.Discharged) and x.recorded >= at for x in happened)
+                if not done and not called and self.now > by:
+                    self._differ(f"rule {rule.name}", "nothing followed in time and nobody was called")
+
+
+def _moment(event: e.Event, moment: tuple[str, str]) -> datetime | None:
+    name, what = moment
+    if isinstance(event, e.DoseGiven) and what in ("given", "dosed") and event.first:
+        return event.at if event.session.rpartition(".")[0] == name else None
+    if isinstance(event, e.SessionStarted) and what == "started":
+        return event.at if event.session.rpartition(".")[0] == name else None
+    if isinstance(event, e.SessionReleased) and what == "released":
+        return event.at if event.session.rpartition(".")[0] == name else None
+    if isinstance(event, e.ItemSettled) and what == event.outcome and event.step == name:
+        return event.at
+    return None
