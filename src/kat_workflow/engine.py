@@ -604,11 +604,13 @@ def _stream(enrollment: str) -> str:
     return "enrollment:" + enrollment
 
 
-_canonical = msgspec.json.Encoder(decimal_format="string", order="deterministic")
-
-
 def _plain(value: object) -> object:
-    return sorted(value) if isinstance(value, frozenset) else str(value)
+    return repr(value)  # what no form accepts must still be told apart from what it was before
+
+
+_canonical = msgspec.json.Encoder(
+    decimal_format="string", order="deterministic", enc_hook=_plain
+)
 
 
 def _digest(

@@ -14,9 +14,14 @@ from typing import Literal
 from msgspec import Struct
 
 __all__ = [
+    "EXIT_INTERRUPTED",
+    "EXIT_PIPE_CLOSED",
+    "EXIT_USAGE",
+    "HANDLING",
     "Clause",
     "Conflict",
     "Finding",
+    "Handling",
     "JournalError",
     "KatError",
     "Place",
@@ -24,6 +29,7 @@ __all__ = [
     "Reason",
     "Refusal",
     "Refused",
+    "handling",
 ]
 
 
@@ -159,3 +165,28 @@ class Conflict(KatError):
 
 class JournalError(KatError):
     """The record cannot be read or written; operations must look."""
+
+
+class Handling(Struct, frozen=True):
+    """How the command line and the web answer an error: exit code, HTTP status, what it means."""
+
+    error: type[KatError]
+    exit_code: int
+    status: int
+    about: str
+
+
+HANDLING = (
+    Handling(ProgramError, 1, 400, "a program (or a scenario) has findings: change its file"),
+    Handling(Refused, 3, 422, "refused, nothing was written: choose otherwise"),
+    Handling(Conflict, 4, 409, "someone else wrote first: look again and repeat"),
+    Handling(JournalError, 5, 503, "the record cannot be read or written: operations must look"),
+)
+"""Each class of error, once. 0 is success; the codes below belong to the command line alone."""
+
+EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 2, 130, 141
+
+
+def handling(error: KatError) -> Handling:
+    """The row of the table for an error; any other kind is the author's (exit code 1)."""
+    return next((row for row in HANDLING if isinstance(error, row.error)), HANDLING[0])

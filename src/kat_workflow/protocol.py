@@ -136,6 +136,7 @@ _ENDS = {
     "administrative": "administrative",
     "withdrew_consent": "withdrew consent",
     "lost_to_follow_up": "lost to follow-up",
+    "other": "left for another or an unknown reason",
     "died": "died",
     "entered_in_error": "entered in error",
 }
@@ -523,7 +524,7 @@ class Words:
 
     def end_kind(self, end: End) -> str:
         """What kind of end it is."""
-        return _ENDS[end.kind]
+        return _ENDS.get(end.kind, spoken(end.kind))
 
 
 class _Sentence:

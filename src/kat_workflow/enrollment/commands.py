@@ -154,6 +154,14 @@ class Go(_Act, frozen=True, tag="go"):
     reason: str = ""
 
 
+class Move(_Act, frozen=True, tag="move"):
+    """The patient is in a phase, whatever the gates say (report): an admission that took place,
+    a transfer by night. It is kept as a deviation, and somebody must look at it."""
+
+    to: str
+    reason: str = ""
+
+
 class Override(_Act, frozen=True, tag="override"):
     """A gate is to count as true for a while (request)."""
 
@@ -203,6 +211,7 @@ Act = (
     | Abort
     | Release
     | Go
+    | Move
     | Override
     | Hold
     | Lift
@@ -269,6 +278,7 @@ _VERB_OF_ACT: dict[type, str] = {
     Abort: "abort",
     Release: "release",
     Go: "go",
+    Move: "move",
     Override: "override",
     Hold: "hold",
     Lift: "lift",

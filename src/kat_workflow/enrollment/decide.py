@@ -23,7 +23,7 @@ from kat_workflow.enrollment.run import EXCURSION, Run, names
 from kat_workflow.enrollment.state import NOBODY, Enrollment, Item, Session
 from kat_workflow.enrollment.timers import Timer, next_timer, wake
 from kat_workflow.errors import Reason, Refusal
-from kat_workflow.program.chart import SESSION
+from kat_workflow.program.chart import ENROLLMENT, ITEM, SESSION
 from kat_workflow.program.clock import plus
 from kat_workflow.program.forms import Form, accept
 from kat_workflow.program.gates import Test
@@ -145,7 +145,7 @@ class _Judge:
 
     def treated(self) -> None:
         """The enrollment must be applied or active."""
-        if self.s.standing not in ("applied", "active"):
+        if ENROLLMENT.next(self.s.standing, "discharge") is None:
             raise self.stop(
                 "not-in-treatment",
                 f"the enrollment is {self.s.standing}",
@@ -454,6 +454,8 @@ def _settle(j: _Judge, act: c.Settle) -> None:
     elif not (act.outcome in step.may_be or (step.consent and act.outcome == "declined")):
         ways = ", ".join(sorted(step.may_be)) or "done"
         j.against("outcome-not-allowed", f"{step.name} may not be {act.outcome}", f"it may be: {ways}")
+    elif ITEM.next("recorded" if item.observation else "open", act.outcome) is None:
+        j.against("already-recorded", f"{item.id} was recorded", f"sign {step.name}")
     elif not act.reason and item.place != "after":
         j.against("reason-missing", f"{act.outcome} needs a reason", "say why")
     under_way = next((x for x in j.s.sessions.values() if x.item == item.id and x.under_way), None)
@@ -538,7 +540,14 @@ def _book(j: _Judge, act: c.Book) -> None:
     if open_ is None:
         _open_session(j, kind, item, act.booked_for)
     elif act.booked_for is not None:
-        j.run.emit(e.SessionMoved(open_.id, act.booked_for, j.at))
+        j.run.emit(e.SessionMoved(open_.id, act.booked_for, j.at, _lapses(j, kind, act.booked_for)))
+
+
+def _lapses(j: _Judge, kind: SessionKind, booked_for: datetime | None) -> datetime | None:
+    """When whoever has not arrived counts as not having come."""
+    if booked_for is None or kind.no_show_after is None:
+        return None
+    return plus(booked_for, kind.no_show_after, j.run.site)
 
 
 def _open_session(
@@ -548,7 +557,14 @@ def _open_session(
     id_ = f"{kind.name}.{number}"
     j.run.emit(
         e.SessionBooked(
-            id_, kind.name, number, f"{item.place}/{id_}", item.id, j.at, booked_for
+            id_,
+            kind.name,
+            number,
+            f"{item.place}/{id_}",
+            item.id,
+            j.at,
+            booked_for,
+            _lapses(j, kind, booked_for),
         )
     )
     return j.s.sessions[id_]
@@ -632,7 +648,7 @@ def _spacing(j: _Judge, kind: SessionKind) -> None:
     if cap is None:
         return
     if cap.per == "enrollment":
-        held = j.s.counts.get(kind.name + ":started", 0)
+        held = j.s.counts.get(kind.name + ":dosed", 0)
         if held >= cap.times:
             j.against("cap", f"at most {cap.times} sessions {kind.name} in an enrollment")
     elif cap.times <= j.run.started_today(kind.name):
@@ -839,6 +855,26 @@ def _go_on_excursion(j: _Judge, name: str) -> None:
     j.run.enter(j.run.chart.enter(name), "go")
 
 
+def _move(j: _Judge, act: c.Move) -> None:
+    """A report: where the patient is, past the gates."""
+    j.treated()
+    run, full = j.run, j.program.find("phases", act.to)
+    if full is None or j.program.phases[full].excursion:
+        phases = ", ".join(n for n, p in j.program.phases.items() if not p.excursion)
+        raise j.stop("unknown-phase", f'there is no phase "{act.to}" to be in', f"phases: {phases}")
+    if full in j.s.visits:
+        raise j.stop("there-already", f"the patient is in {full}")
+    j.actor_in(j.program.decided_by, "reporting where a patient is")
+    if not act.reason:
+        j.against("reason-missing", "a move past the gates needs a reason", "say why")
+    for session in j.s.sessions.values():
+        if session.under_way:
+            j.against("session-under-way", f"{session.id} is under way", f"abort {session.id} first")
+    j.end()
+    run.move_to(full)
+    run.deviation("moved-past-gates", f"the patient was moved to {full} past the program's gates")
+
+
 def _override(j: _Judge, act: c.Override) -> None:
     j.treated()
     full = j.program.find("gates", act.gate)
@@ -898,8 +934,10 @@ def _elapsed(j: _Judge, act: c.Elapsed) -> None:
     timer = next_timer(j.s)
     assert timer is not None
     run.emit(e.TimerElapsed(timer.id, j.at))
-    item = j.s.items.get(timer.item)
-    if timer.what == "late" and item is not None:
+    item = j.s.items.get(timer.about)
+    if timer.what == "lapses":
+        run.cancel_session(j.s.sessions[timer.about], "no-show")
+    elif timer.what == "late" and item is not None:
         late = run.lateness(item)
         assert late is not None
         says = f"{item.step} is late"
@@ -926,6 +964,7 @@ _ACTS: dict[type, Callable[[_Judge, Any], None]] = {
     c.Abort: _abort,
     c.Release: _release,
     c.Go: _go,
+    c.Move: _move,
     c.Override: _override,
     c.Hold: _hold,
     c.Lift: _lift,

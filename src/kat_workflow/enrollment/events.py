@@ -151,7 +151,8 @@ class ConsentChanged(_Event, frozen=True, tag="consent-changed"):
 
 
 class SessionBooked(_Event, frozen=True, tag="session-booked"):
-    """A session has a number and a place; `item` is the step it answers."""
+    """A session has a number and a place; `item` is the step it answers; who has not arrived when
+    it `lapses` did not come."""
 
     session: str
     kind: str
@@ -160,6 +161,7 @@ class SessionBooked(_Event, frozen=True, tag="session-booked"):
     item: str
     at: datetime
     booked_for: datetime | None = None
+    lapses: datetime | None = None
 
 
 class SessionMoved(_Event, frozen=True, tag="session-moved"):
@@ -168,6 +170,7 @@ class SessionMoved(_Event, frozen=True, tag="session-moved"):
     session: str
     booked_for: datetime
     at: datetime
+    lapses: datetime | None = None
 
 
 class SessionArrived(_Event, frozen=True, tag="session-arrived"):

@@ -67,6 +67,7 @@ REFUSALS: dict[str, str] = {
     "session-under-way": "At most one session is under way per enrollment, and nothing cuts it "
     "short but an end, a stop rule or an abort.",
     "steps-open": "A step that comes first is not settled.",
+    "there-already": "The patient is in that phase.",
     "too-early": "The minimum time since the first dose has not passed.",
     "too-soon": "Two sessions of this kind need more time between them.",
     "unknown-consent": "The program has no consent of that name.",
@@ -74,6 +75,7 @@ REFUSALS: dict[str, str] = {
     "unknown-enrollment": "The journal has no enrollment with that id.",
     "unknown-field": "The form has no field of that name.",
     "unknown-gate": "The program has no gate of that name.",
+    "unknown-phase": "The program has no phase of that name in which a patient can be found.",
     "unknown-session": "The program has no session of that name.",
     "unknown-site": "The engine was opened without a site of that name.",
     "unknown-step": "The program has no step, and the enrollment no item, of that name.",
@@ -91,6 +93,8 @@ DEVIATIONS: dict[str, str] = {
     "dose-while-paused": "Something was given although dosing was paused.",
     "dose-without-start": "Something was given before the session was started, past its gates.",
     "early": "A step was recorded before it opened.",
+    "moved-past-gates": "A patient was reported to be in a phase that the program's gates had not "
+    "opened.",
     "over-cap": "More was given than one session may give.",
     "program-loops": "The program's gates would have gone in a circle; the move was not made.",
     "rate-outside": "The rate was outside the program's limits.",

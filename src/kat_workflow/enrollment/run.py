@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Around
@@ -52,6 +53,7 @@ class Run:
 
     __slots__ = (
         "_entered",
+        "_today",
         "_waiting",
         "around",
         "chart",
@@ -80,6 +82,7 @@ class Run:
         self.new: list[Observation] = []
         self._entered: set[str] = set()
         self._waiting: list[Test] = []
+        self._today: date | None = None
 
     def emit(self, event: e.Event) -> None:
         """Write an event and fold it at once, so that every later gate sees it (R4)."""
@@ -506,6 +509,13 @@ class Run:
             phase = self.program.phases[name]
             if self._is_finished(phase, visit):
                 outcome = self.chart.finished(name).ask(self, visit.round)
+                if isinstance(outcome, Goes):
+                    for session in self.s.sessions.values():
+                        if session.under_way:
+                            says = f"{session.id} is under way"
+                            way = f"release {session.id}"
+                            row = outcome.row
+                            yield name, row.to or row.to_kind, (Clause(says, False, unblock=way),)
                 if isinstance(outcome, Undecided):
                     to = outcome.row.to or outcome.row.to_kind if outcome.row is not None else ""
                     yield name, to, outcome.test.explain(self)
@@ -614,6 +624,28 @@ class Run:
             evidence = () if row.when is None else self.evidence((row.when,))
             self._leave_tree(phase.name, "moved on")
             self.enter(self.chart.enter(row.to), row.name, evidence=evidence)
+
+    def move_to(self, name: str) -> None:
+        """Go to a phase from wherever the patient is: leave what cannot stay, enter what is not
+        entered yet, outermost inwards."""
+        path = self.program.phases[name].path
+        shared = 0
+        while path[shared] in self.s.visits:
+            shared += 1
+        parent = path[shared - 1] if shared else ""
+        if not parent or self.program.phases[parent].kind == "sequence":
+            for other in list(self.s.visits):
+                phase = self.program.phases[other]
+                if phase.parent == parent and not phase.excursion:
+                    self._leave_tree(other, "moved")
+        for outer in path[shared:-1]:
+            beside = self.program.phases[outer]
+            self.enter((outer,), "moved")
+            if beside.kind == "tracks":
+                for track in beside.children:
+                    if track not in path:
+                        self.enter(self.chart.enter(track), "start")
+        self.enter(self.chart.enter(name), "moved")
 
     def _once(self, phase: str) -> bool:
         """R7: a phase is entered at most once per run; a breach asks a person to look."""
@@ -817,8 +849,7 @@ class Run:
             for visit in s.visits.values():
                 repeat = self.program.phases[visit.phase].repeat
                 if repeat is not None and repeat.one_per and visit.round < repeat.at_most:
-                    today = self.today()
-                    midnight = at_clock(today + timedelta(days=1), time(0), self.site)
+                    midnight = _midnight_after(self.today(), self.site)
                     if first is None or midnight < first:
                         first = midnight
         if first != s.recheck:
@@ -892,13 +923,20 @@ class Run:
 
     def today(self) -> date:
         """The site's date now."""
-        return local_date(self.now, self.site)
+        if self._today is None:
+            self._today = local_date(self.now, self.site)
+        return self._today
 
     def program_day(self) -> int | None:
         """The program day of now; None before admission."""
         if self.s.admitted is None:
             return None
         return day_of_program(self.s.admitted, self.now, self.site)
+
+
+@lru_cache(maxsize=1024)
+def _midnight_after(day: date, site: Site) -> datetime:
+    return at_clock(day + timedelta(days=1), time(0), site)
 
 
 def _reads(test: Test, form: str) -> bool:

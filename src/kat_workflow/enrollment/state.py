@@ -92,6 +92,7 @@ class Session(Struct, frozen=True, array_like=True):
     aborted: str = ""
     released: datetime | None = None
     counted: bool = False
+    lapses: datetime | None = None
 
     @property
     def open(self) -> bool:
@@ -375,18 +376,18 @@ def _session_booked(s: Enrollment, x: e.SessionBooked) -> None:
     for old in [o for o in s.sessions.values() if o.kind == x.kind and not o.open]:
         del s.sessions[old.id]
     s.sessions[x.session] = Session(
-        x.session, x.kind, x.number, x.place, x.item, "booked", x.booked_for
+        x.session, x.kind, x.number, x.place, x.item, "booked", x.booked_for, lapses=x.lapses
     )
     s.counts[x.kind + ":booked"] = x.number
     _at(s, x.at)
 
 
 def _session_moved(s: Enrollment, x: e.SessionMoved) -> None:
-    _session(s, x.session, x.at, booked_for=x.booked_for)
+    _session(s, x.session, x.at, booked_for=x.booked_for, lapses=x.lapses)
 
 
 def _session_arrived(s: Enrollment, x: e.SessionArrived) -> None:
-    _session(s, x.session, x.at, state="arrived")
+    _session(s, x.session, x.at, state="arrived", lapses=None)
 
 
 def _count(s: Enrollment, session: str, event: str, at: datetime | None = None) -> None:
@@ -397,7 +398,7 @@ def _count(s: Enrollment, session: str, event: str, at: datetime | None = None) 
 
 
 def _session_started(s: Enrollment, x: e.SessionStarted) -> None:
-    _session(s, x.session, x.at, state="under_way", started=x.at)
+    _session(s, x.session, x.at, state="under_way", started=x.at, lapses=None)
     _count(s, x.session, "started", x.at)
     kind = s.sessions[x.session].kind
     today = f"{kind}@{x.on.isoformat()}"
@@ -439,7 +440,7 @@ def _session_aborted(s: Enrollment, x: e.SessionAborted) -> None:
 
 
 def _session_cancelled(s: Enrollment, x: e.SessionCancelled) -> None:
-    _session(s, x.session, x.at, state="cancelled")
+    _session(s, x.session, x.at, state="cancelled", lapses=None)
     _count(s, x.session, "cancelled")
 
 

@@ -19,14 +19,15 @@ _ORDER: dict[str, int] = {"watch": 0, "window": 1, "schedule": 2, "recheck": 3}
 
 
 class Timer(Struct, frozen=True):
-    """An instant at which something follows. `id` is unique within the store."""
+    """An instant at which something follows. `id` is unique within the store; `about` is the id
+    of the item or session that waits for it."""
 
     due: datetime
     kind: Kind
     place: str
     id: str
-    what: Literal["late", "closes", "next", "recheck"]
-    item: str = ""
+    what: Literal["late", "closes", "next", "lapses", "recheck"]
+    about: str = ""
 
     @property
     def order(self) -> tuple[datetime, int, str, str]:
@@ -39,6 +40,11 @@ def timers(s: Enrollment) -> Iterator[Timer]:
     for item in s.items.values():
         if not (s.holds and item.on_hold != "runs"):
             yield from _of_item(s, item)
+    for session in s.sessions.values():
+        if session.lapses is not None and not s.holds:
+            due = session.lapses
+            id_ = f"timer:{s.id}/{session.id}/lapses@{due.isoformat()}"
+            yield Timer(due, "window", session.place, id_, "lapses", session.id)
     if s.recheck is not None:
         due = s.recheck
         yield Timer(due, "recheck", "", f"timer:{s.id}/recheck@{due.isoformat()}", "recheck")
@@ -70,6 +76,11 @@ def wake(s: Enrollment) -> datetime | None:
         if held and item.on_hold != "runs":
             continue
         for at in (item.due if item.calls else None, item.closes, item.next):
+            if at is not None and (first is None or at < first):
+                first = at
+    if not held:
+        for session in s.sessions.values():
+            at = session.lapses
             if at is not None and (first is None or at < first):
                 first = at
     return first

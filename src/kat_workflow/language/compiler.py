@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import time
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path as OsPath
 from typing import Any, Literal
 
@@ -47,6 +48,7 @@ STANDARD_ENDS: tuple[model.EndKind, ...] = (
     "transferred",
     "withdrew_consent",
     "lost_to_follow_up",
+    "other",
     "died",
     "entered_in_error",
 )
@@ -317,11 +319,7 @@ class _Builder:
         trails = [self.layout.spots[owner].trail for owner in self.held_by[kind]]
         if not trails:
             return ()
-        common = trails[0]
-        for trail in trails[1:]:
-            alike = [a for a, b in zip(common, trail, strict=False) if a == b]
-            common = tuple(alike)
-        return common
+        return tuple(name for name in trails[0] if all(name in trail for trail in trails))
 
     def _around(self, job: Job) -> _Around:
         if job.owner_kind == "phase":
@@ -370,7 +368,7 @@ class _Builder:
             if rest and parse_quantity(number) is not None:
                 message = f'there is no unit "{rest}"'
                 self.report.add(
-                    unit.document, "unknown-unit", path, message, closest(rest, _COMMON_UNITS)
+                    unit.document, "unit-unknown", path, message, closest(rest, _COMMON_UNITS)
                 )
             else:
                 message = f'"{written}" is no number with a unit'
@@ -442,9 +440,7 @@ class _Builder:
                     if problem.code != "not-in-scope":
                         self._problem(unit, (*path, "when"), problem, context)
 
-    def _tell(
-        self, unit: Unit, written: grammar.Tell | None, path: Path
-    ) -> model.Lateness | None:
+    def _tell(self, unit: Unit, written: grammar.Tell | None, path: Path) -> model.Lateness | None:
         if written is None:
             return None
         tell = self._needed_roles(unit, written.tell, (*path, "tell"))
@@ -628,8 +624,7 @@ class _Builder:
                 values[key] = [word]
             else:
                 message = f'"{word}" is no answer to "{key}"'
-                known = ("yes", "no") if asked.type == "yes_no" else asked.options
-                hint = closest(word, known)
+                hint = closest(word, ("yes", "no") if asked.type == "yes_no" else asked.options)
                 self.report.add(job.unit.document, "unknown-option", path, message, hint)
         return values
 
@@ -638,7 +633,8 @@ class _Builder:
     def _phase(self, spot: Spot) -> model.Phase:
         its, unit, path = spot.written, spot.unit, spot.path
         around = _Around(spot.trail)
-        repeat, admits, by = None, False, ()
+        repeat, admits = None, False
+        by: tuple[str, ...] = ()
         decided_by: list[str] = []
         if not isinstance(its, grammar.Track):
             decided_by = its.decided_by
@@ -677,15 +673,15 @@ class _Builder:
 
     def _admitted_outside(self, unit: Unit) -> bool:
         """Whether a program around this one admits: program day 1 is then that one's."""
-        outer = unit.outer
-        while outer is not None:
-            if any(
-                spot.unit is outer and isinstance(spot.written, grammar.Phase) and spot.written.admits
-                for spot in self.layout.spots.values()
-            ):
-                return True
-            outer = outer.outer
-        return False
+        around = []
+        while unit.outer is not None:
+            unit = unit.outer
+            around.append(unit)
+        return any(
+            isinstance(spot.written, grammar.Phase) and spot.written.admits
+            for spot in self.layout.spots.values()
+            if spot.unit in around
+        )
 
     def _first(self, spot: Spot) -> str:
         """The first of the phases inside."""
@@ -698,7 +694,12 @@ class _Builder:
                 message = f"the phase has {' and '.join(inside)}; it can have only one of them"
                 hint = "put one of them into a phase of its own"
                 self.report.add(
-                    unit.document, "ambiguous-phase", (*spot.path, inside[1]), message, hint, on="key"
+                    unit.document,
+                    "ambiguous-phase",
+                    (*spot.path, inside[1]),
+                    message,
+                    hint,
+                    on="key",
                 )
             if its.contains is not None:
                 inner = [u for u in self.layout.units if u.inside == spot.name]
@@ -710,9 +711,7 @@ class _Builder:
             return self._start(unit, its.start, (*spot.path, "start"), its.phases)
         return ""
 
-    def _start(
-        self, unit: Unit, word: str, path: Path, phases: Mapping[str, object]
-    ) -> str:
+    def _start(self, unit: Unit, word: str, path: Path, phases: Mapping[str, object]) -> str:
         if not word:
             if len(phases) == 1:
                 return unit.prefix + next(iter(phases))
@@ -721,7 +720,7 @@ class _Builder:
             self.report.add(unit.document, "start-missing", path[:-1], message, hint, on="key")
             return ""
         among = {unit.prefix + name for name in phases}
-        return self.names.find("phases", unit, word, path, among, "inside") or ""
+        return self.names.find("phases", unit, word, path, among=among, where="inside") or ""
 
     def _repeat(
         self, spot: Spot, its: grammar.Repeat | None, around: _Around
@@ -884,9 +883,7 @@ class _Builder:
             release=model.Release(
                 earliest or Duration(0, "min"),
                 self._test(unit, its.release.when, (*path, "release", "when"), around),
-                self._needed_roles(
-                    unit, its.release.signed_by, (*path, "release", "signed_by")
-                ),
+                self._needed_roles(unit, its.release.signed_by, (*path, "release", "signed_by")),
             ),
             counts_when=_unless_always(
                 self._test(unit, its.counts_when, (*path, "counts_when"), around)
@@ -906,7 +903,7 @@ class _Builder:
             return None
         full = f"{name}.watch"
         at = tuple(span for each in its.at if (span := _duration(each)) is not None)
-        if any(a.seconds >= b.seconds for a, b in zip(at, at[1:], strict=False)):
+        if any(a.seconds >= b.seconds for a, b in pairwise(at)):
             message = "the readings are not in the order in which they are taken"
             self.report.add(
                 unit.document, "watch-order", (*path, "at"), message, "write the earliest first"
@@ -1025,9 +1022,7 @@ class _Builder:
             return False
         if found.value <= 0:
             message = f"{found} is nothing"
-            self.report.add(
-                unit.document, "impossible-range", path, message, "write more than 0"
-            )
+            self.report.add(unit.document, "impossible-range", path, message, "write more than 0")
             return False
         return True
 
@@ -1063,7 +1058,7 @@ class _Builder:
             if name in STANDARD_ENDS and end.kind != name:
                 message = f'"{name}" is an end that every program has, of the kind {name}'
                 hint = f"write kind: {name}, or rename this one"
-                self.report.add(unit.document, "duplicate-name", path, message, hint, on="key")
+                self.report.add(unit.document, "name-taken", path, message, hint, on="key")
             reporters = self._roles(unit, end.by, (*path, "by"))
             if not reporters and end.kind in STANDARD_ENDS:
                 reporters = by
@@ -1087,7 +1082,12 @@ class _Builder:
         among = [name for name, job in self.layout.jobs.items() if job.owner_kind == "leaving"]
         found = [
             self.names.find(
-                "steps", self.unit, step, (*path, count), among, "in work_after_leaving"
+                "steps",
+                self.unit,
+                step,
+                (*path, count),
+                among=among,
+                where="in work_after_leaving",
             )
             for count, step in enumerate(written)
         ]

@@ -245,7 +245,7 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "left out. Say it with other keys, or wait for a later version.",
     ),
     (
-        "wrong-language",
+        "language-too-new",
         "The file is written in a language version that this engine does not know.",
         "This engine reads `language: 1`. A newer number needs a newer engine.",
     ),
@@ -339,7 +339,7 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "`instruments/ciwa-ar.yaml`.",
     ),
     (
-        "duplicate-name",
+        "name-taken",
         "Two things have the same name.",
         "Phases, steps, sessions, gates, limits, consents, ends and forms each have a name that "
         "is theirs alone in the whole program, because gates, commands and the record name them. "
@@ -364,13 +364,14 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "`a and b or c` could be read in two ways. Write `(a and b) or c`, or `a and (b or c)`.",
     ),
     (
-        "gate-type",
-        "The two sides of a comparison do not go together.",
+        "type-mismatch",
+        "The word is of another kind than what is asked here.",
         "Numbers are compared with `< <= > >= = !=`, choices with `is`, several choices with "
-        "`has`. Text cannot be compared.",
+        "`has`; a gate stands alone, a limit is compared with a fact, a step `is done`. Text "
+        "cannot be judged. The way out is written beside the finding.",
     ),
     (
-        "gate-loops",
+        "gate-cycle",
         "Gates name each other in a circle.",
         "A gate may use other gates, but not itself by a detour.",
     ),
@@ -381,7 +382,7 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "Better still, name the number under `limits:`.",
     ),
     (
-        "unknown-unit",
+        "unit-unknown",
         "This unit is not known.",
         "Units are those of UCUM, and the clinic's own words for some: mmHg, /min, mg, mcg, g, "
         "kg, mL, mg/h, mg/kg, points, %, Cel, cm, IU.",
@@ -393,11 +394,10 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "and g) are converted exactly.",
     ),
     (
-        "unread-fact",
-        "Nothing in reach records this.",
-        "A gate reads a field in the innermost place around it that has a step recording it. If "
-        "no step does, the gate could never be known. Add the step, or read it with `last 1 of` "
-        "if it is recorded elsewhere.",
+        "never-recorded",
+        "Nothing records this.",
+        "A gate that reads what no step ever records would be unknown for ever, and unknown "
+        "opens nothing. Add a step with `record:`, or take the comparison out.",
     ),
     # --- figures ------------------------------------------------------------------------------
     (
@@ -431,9 +431,10 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "this one, an end, or `finish`.",
     ),
     (
-        "forms-differ",
-        "Two files define a form of the same name differently.",
-        "Forms are shared by name through all files of a program, so they must be the same.",
+        "shared-differs",
+        "Two files mean different things by one name.",
+        "Roles, sources and forms are shared by name between a program and those it contains, so "
+        "they must say the same. Make them alike, or rename one.",
     ),
     (
         "unreachable",
@@ -447,9 +448,209 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "From every phase some rows must lead on to an end; otherwise a patient could never leave.",
     ),
     (
-        "program-loops",
+        "endless-cycle",
         "Phases lead in a circle in which nothing waits.",
         "None of these phases has a required step or a time to wait for, so a patient would go "
         "round at once and for ever. Let one of them wait.",
+    ),
+    # --- files, and the head of a program -----------------------------------------------------
+    (
+        "file-outside",
+        "The file lies outside of the folder of programs.",
+        "Everything that a program relies on lies in the folder of programs, so that it can be "
+        "kept with every patient's record. Copy the file there and name it from that folder on: "
+        "`instruments/phq-9.yaml`. Absolute paths, `..` and backslashes are not used.",
+    ),
+    (
+        "file-kind",
+        "The file is of another kind than is needed here.",
+        "`files:` names instruments and files of forms. A whole program is run inside a phase: "
+        "`contains: {program: detox-4-day, ends: {…}}`.",
+    ),
+    (
+        "program-id",
+        "The program is not called as its file.",
+        "`detox-4-day` stands in `detox-4-day/detox-4-day.yaml` (an older version in "
+        "`detox-4-day@1.0.0.yaml`), so that whoever reads its name knows where to look.",
+    ),
+    (
+        "version-format",
+        "This is no version, or not the one in the name of the file.",
+        "A version is two to four numbers in quotes, such as `\"1.0.0\"`. A new version gets a "
+        "higher number; patients who began with an older one stay in it.",
+    ),
+    (
+        "name-reserved",
+        "The name is a word of the language.",
+        "`watch`, `given`, `round`, `always` and some more mean something in gates and in `to:`. "
+        "A step or gate of the same name could not be told from them.",
+    ),
+    (
+        "contains-itself",
+        "The program would contain itself.",
+        "A program inside itself never comes to its own end. Contain another one, or lead back to "
+        "an earlier phase with `next:`.",
+    ),
+    (
+        "unused-session",
+        "No step holds a session of this kind.",
+        "A kind of session is only booked through a step of a phase with `session:`. Add the "
+        "step, or take the session out.",
+    ),
+    # --- what a gate can know -----------------------------------------------------------------
+    (
+        "not-in-scope",
+        "The word means nothing in this place.",
+        "`watch` and `given` belong to the session around a gate, `round` to a phase with "
+        "rounds, `entering` to the phase around it. A gate that uses them works only in such a "
+        "place. Elsewhere name the phase, or read the form: `last 1 of vitals.pulse`.",
+    ),
+    (
+        "never-obtained",
+        "No step obtains this consent.",
+        "A consent that nobody asks for is never in force. Add a step with `obtain:`.",
+    ),
+    (
+        "wrong-outcome",
+        "The step or session never ends so.",
+        "A step is `done`, or what its `may_be:` lists; sessions are counted as `held`, "
+        "`started`, `counted` or `aborted` and remembered as `started`, `dosed` or `released`.",
+    ),
+    (
+        "no-fact",
+        "The comparison reads nothing about the patient.",
+        "Two numbers compare alike for everybody and for ever. One side must be a fact.",
+    ),
+    (
+        "gate-too-long",
+        "The gate is too long to be understood.",
+        "Give its parts names of their own under `gates:` and a sentence each. Whoever asks why "
+        "a patient waits is then told in those sentences.",
+    ),
+    # --- steps --------------------------------------------------------------------------------
+    (
+        "by-nobody",
+        "Nobody is named.",
+        "A step, a call or a release without a role could be done by nobody. Name at least one "
+        "role.",
+    ),
+    (
+        "bad-anchor",
+        "This is no moment that can be counted from.",
+        "Times count from `opening`, `entering`, a step (`intake done`), a session "
+        "(`kat_session released`) or a recorded instant (`intake.last_use`); the moments of a "
+        "rule are written `kat_session.given` and `integration.done`.",
+    ),
+    (
+        "window-order",
+        "The times of the step are not in order.",
+        "A step opens, is then due and then closes. Equal times are allowed.",
+    ),
+    (
+        "closes-without-missed",
+        "The step closes, but it may not be missed.",
+        "When a step closes undone it is settled as missed. A step that may not be missed would "
+        "keep its phase open for ever: add `missed` to `may_be:`, or write `due:`, which only "
+        "makes it late.",
+    ),
+    (
+        "cadence-pace",
+        "The row does not say one pace.",
+        "A row of `every:` says either `interval: 4 h` (elapsed time) or `daily_at: [\"09:00\"]` "
+        "(clock times of the site).",
+    ),
+    (
+        "cadence-open",
+        "The last row of `every` has a condition.",
+        "The first row that holds sets the pace, and what is unknown is passed over. So that "
+        "there always is a pace, the last row holds always, and it is the tightest.",
+    ),
+    (
+        "after-cycle",
+        "Steps wait for each other.",
+        "Each of them opens only when the other is settled, so that none ever opens.",
+    ),
+    (
+        "different-from-itself",
+        "The step asks for a person different from its own.",
+        "`different_person_from:` names another step, which somebody else must have done.",
+    ),
+    (
+        "session-elsewhere",
+        "A session is held in a place that cannot hold one.",
+        "Sessions belong to a visit: the step that holds one stands in a phase, not inside "
+        "another session and not among the work after leaving.",
+    ),
+    (
+        "leaving-recurs",
+        "Work after leaving recurs.",
+        "Once treatment has ended there is no stay that a rhythm could be measured by. Write a "
+        "step for each time, with `due:`.",
+    ),
+    (
+        "no-admission",
+        "Program days are used, but no phase admits.",
+        "Program day 1 is the local date of admission. Without `admits: true` on a phase the "
+        "days count from enrolment.",
+    ),
+    # --- sessions, forms, ends ----------------------------------------------------------------
+    (
+        "dose-amount",
+        "It is not said how much is given.",
+        "A dose says its `amount:`, or the `most:` that a prescriber may order.",
+    ),
+    (
+        "dose-without-monitoring",
+        "Something is given, but nobody watches.",
+        "From the first drug given until release somebody takes readings, whatever else happens. "
+        "Add `watch:` with who, what and when.",
+    ),
+    (
+        "watch-order",
+        "The readings of the watch are not in order.",
+        "`at:` lists elapsed times since the first drug given, the earliest first, each once.",
+    ),
+    (
+        "field-type",
+        "The field cannot have this, being of its type.",
+        "Units and ranges belong to numbers, options to choices, `allowed:` to integers; scores "
+        "count integers and yes-or-no items, and to be counted reversed an item needs a highest "
+        "value.",
+    ),
+    (
+        "form-empty",
+        "The form asks nothing.",
+        "A step without anything to record is a task: leave `record:` out.",
+    ),
+    (
+        "leaving-without-work",
+        "Nothing is done for patients who leave early.",
+        "Every program has the ends against advice, administrative, transferred, consent "
+        "withdrawn and lost to follow-up. `leaving:` says who reports them and which work "
+        "follows: a safety plan, naloxone, contacts.",
+    ),
+    # --- phases -------------------------------------------------------------------------------
+    (
+        "start-missing",
+        "It is not said which phase is the first.",
+        "The order of a mapping means nothing, so `start:` names the first of several phases.",
+    ),
+    (
+        "repeat-open",
+        "Nothing says after which round to stop.",
+        "Between `at_least` and `at_most` rounds it is `until:` that stops. Without it the phase "
+        "is gone through `at_least` times and never more.",
+    ),
+    (
+        "nobody-decides",
+        "There may be no way on.",
+        "If no row of `next:` holds somebody has to choose. End with a row `when: always`, or "
+        "say who chooses: `decided_by:`, in the phase or for the whole program.",
+    ),
+    (
+        "never-possible",
+        "The end is promised, but no way leads to it.",
+        "`rules: always_possible:` names ends that patients must be able to reach. Lead to it in "
+        "some `next:`.",
     ),
 )

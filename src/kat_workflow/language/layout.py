@@ -18,7 +18,7 @@ from kat_workflow.language import grammar
 from kat_workflow.language.findings import closest
 from kat_workflow.language.forms import build_form
 from kat_workflow.language.library import Library, inside, program_names
-from kat_workflow.language.names import KINDS, Entry, Names, Path, Report, Unit
+from kat_workflow.language.names import KINDS, Names, Path, Report, Unit
 from kat_workflow.language.reader import Document, read
 from kat_workflow.language.structure import structure
 from kat_workflow.program import model
@@ -147,17 +147,17 @@ class Layout:
             value, findings = structure(document, cls)
             self.report.findings += findings
             self._values[document.file] = value
-        value = self._values[document.file]
-        return value if isinstance(value, cls) else None
+        known = self._values[document.file]
+        return known if isinstance(known, cls) else None
 
     def _program(
-        self, name: str, prefix: str = "", outer: Unit | None = None, around: str = ""
+        self, file: str, prefix: str = "", outer: Unit | None = None, around: str = ""
     ) -> Unit | None:
-        document = self._open(name)
+        document = self._open(file)
         if document is None:
-            message = f'there is no program file "{name}"'
-            hint = closest(name, self._library.names())
-            self.report.findings.append(Finding("unknown-file", Place(name, 1, 1), message, hint))
+            message = f'there is no program file "{file}"'
+            hint = closest(file, self._library.names())
+            self.report.findings.append(Finding("unknown-file", Place(file, 1, 1), message, hint))
             return None
         written = self._structured(document, grammar.Program)
         if written is None or not self._understood(document, written.language):
@@ -167,13 +167,12 @@ class Layout:
         self._identity(unit)
         for role, title in written.roles.items():
             self._share("roles", self.roles, unit, role, title)
-        for source, its in written.sources.items():
-            built = _source(source, its)
-            self._share("sources", self.sources, unit, source, built)
-        for count, file in enumerate(written.files):
-            self._file(unit, file, ("files", count))
-        for form, its in written.forms.items():
-            self._form(form, Written(unit, document, its, ("forms", form), {}, shared=False))
+        for name, source in written.sources.items():
+            self._share("sources", self.sources, unit, name, _source(name, source))
+        for count, named in enumerate(written.files):
+            self._file(unit, named, ("files", count))
+        for name, form in written.forms.items():
+            self._form(name, Written(unit, document, form, ("forms", name), {}, shared=False))
         self._declarations(unit)
         return unit
 
@@ -243,7 +242,7 @@ class Layout:
         if name not in values:
             if self.names.declare(table, unit, name, path, unit.document):
                 values[name] = value
-        elif value != values[name]:
+        elif _plain(value) != _plain(values[name]):
             self._differs(table, name, path, unit.document)
 
     def _differs(self, table: str, name: str, path: Path, document: Document) -> None:
@@ -282,9 +281,10 @@ class Layout:
         else:
             trail, region = (), ""
         for name, phase in written.phases.items():
-            self._phase(unit, name, phase, ("phases", name), trail, region, top)
+            path: Path = ("phases", name)
+            self._phase(unit, name, phase, path, trail=trail, region=region, beside=top)
         for name, excursion in written.excursions.items():
-            path: Path = ("excursions", name)
+            path = ("excursions", name)
             if self.names.declare("phases", unit, name, path, document):
                 full = unit.prefix + name
                 spot = Spot(unit, excursion, path, (full,), "excursion", [])
@@ -304,6 +304,7 @@ class Layout:
         name: str,
         written: grammar.Phase | grammar.Track,
         path: Path,
+        *,
         trail: tuple[str, ...],
         region: str,
         beside: list[str],
@@ -316,19 +317,19 @@ class Layout:
         kind: Literal["leaf", "sequence", "tracks"] = (
             "tracks" if tracks else "sequence" if written.phases or contains else "leaf"
         )
+        beside.append(full)
         if isinstance(written, grammar.Track):
-            region, beside = full, []
-        else:
-            beside.append(full)
+            region, beside = full, []  # no row leads to a track: all are entered together
         spot = Spot(unit, written, path, (*trail, full), region, beside, kind)
         self.spots[full] = spot
         self._steps(spot, written.steps)
-        inner: list[str] = spot.children
+        trail, inner = spot.trail, spot.children
         for child, phase in written.phases.items():
-            self._phase(unit, child, phase, (*path, "phases", child), spot.trail, region, inner)
+            at = (*path, "phases", child)
+            self._phase(unit, child, phase, at, trail=trail, region=region, beside=inner)
         for child, track in tracks.items():
-            spot.children.append(unit.prefix + child)
-            self._phase(unit, child, track, (*path, "tracks", child), spot.trail, region, [])
+            at = (*path, "tracks", child)
+            self._phase(unit, child, track, at, trail=trail, region=region, beside=inner)
         if contains is not None:
             self._contained(spot, contains)
 
@@ -384,6 +385,10 @@ class Layout:
             self.jobs[unit.prefix + name] = job
             return True
         return False
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str) else asdict(value)
 
 
 def _source(name: str, written: grammar.Source) -> model.Source:

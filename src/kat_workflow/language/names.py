@@ -8,7 +8,6 @@ prefix of the file it stands in, so that a contained file reads as it does alone
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
@@ -18,6 +17,7 @@ from kat_workflow.errors import Finding
 from kat_workflow.language import grammar
 from kat_workflow.language.findings import closest
 from kat_workflow.language.reader import Document
+from kat_workflow.program import gates
 
 __all__ = ["KINDS", "RESERVED", "SHARED", "Entry", "Names", "Path", "Report", "Unit", "in_words"]
 
@@ -41,14 +41,10 @@ KINDS: Mapping[str, str] = {
 SHARED = frozenset({"roles", "sources", "forms"})
 """Tables whose names mean the same in a program and in those it contains."""
 
-RESERVED = frozenset(
-    "and or not always is has yes no every any last ever of age time since count total within "
-    "program round given entering consent recorded watch finish back opening".split()
-)
+RESERVED = gates.RESERVED | {"finish", "back", "opening", "yes", "no"}
 """Words that gates, `to` and `counted_from` use themselves."""
 
 _APART = frozenset({"roles", "sources"})
-_WRITTEN = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 @frozen(eq=False)
@@ -91,6 +87,7 @@ class Report:
         path: Path,
         message: str,
         hint: str = "",
+        *,
         on: Literal["key", "value"] = "value",
         severity: Literal["error", "warning"] = "error",
     ) -> None:
@@ -108,19 +105,23 @@ class Names:
         self._used: set[tuple[str, str]] = set()
 
     def declare(
-        self, table: str, unit: Unit, name: str, path: Path, document: Document, same_as: str = ""
+        self,
+        table: str,
+        unit: Unit,
+        name: str,
+        path: Path,
+        document: Document,
+        *,
+        same_as: str = "",
     ) -> bool:
-        """Whether the name could be given; a finding if it is no name or is taken.
+        """Whether the name could be given; a finding if it is reserved or taken.
 
         Names are used once in a program; only a step may be called as the form it records
         (`same_as`). Roles and sources are tables of their own.
         """
         kind = KINDS[table]
         full = unit.full(table, name)
-        if _WRITTEN.fullmatch(name) is None:
-            code, message = "name-format", f'"{name}" is no name for a {kind}'
-            hint = "a name is written in small letters, digits and _, and begins with a letter"
-        elif name in RESERVED and table not in _APART:
+        if name in RESERVED and table not in _APART:
             code, message = "name-reserved", f'"{name}" is a word of the language, not a {kind}'
             hint = f'call it "the_{name}", or better'
         else:
@@ -148,14 +149,17 @@ class Names:
         unit: Unit,
         word: str,
         path: Path,
+        *,
         among: Collection[str] | None = None,
         where: str = "",
-        document: Document | None = None,
     ) -> str | None:
         """The full name that a word means, or None and a finding.
 
-        `among` narrows what may be meant here, and `where` says so in words.
+        `among` narrows what may be meant here, and `where` says so in words. A word that is
+        missing has its finding already.
         """
+        if not word:
+            return None
         full = unit.full(table, word)
         kind = KINDS[table]
         known = self.known(table, unit)
@@ -169,7 +173,7 @@ class Names:
         if not hint and 0 < len(known) <= 8:
             hint = f"known: {', '.join(known)}"
         message = f'there is no {kind} "{word}"' + (f" {where}" if where else "")
-        self._report.add(document or unit.document, f"unknown-{kind}", path, message, hint)
+        self._report.add(unit.document, f"unknown-{kind}", path, message, hint)
         return None
 
     def _elsewhere(self, table: str, unit: Unit, word: str) -> str:

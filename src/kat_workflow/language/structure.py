@@ -387,16 +387,24 @@ class _Meant:
 
 def _faults(error: BaseValidationError, path: Path, tree: Any) -> Iterator[_Fault]:
     """Everything that is wrong at and under a path; `tree` is what stands there."""
+    unknown = [
+        fault
+        for each in error.exceptions
+        if isinstance(each, ForbiddenExtraKeysError)
+        for fault in _unknown_keys(each, path, tree)
+    ]
+    yield from unknown
+    mistyped = {fault.mend.key for fault in unknown if isinstance(fault.mend, _Meant)}
     for each in error.exceptions:
         if isinstance(each, ForbiddenExtraKeysError):
-            yield from _unknown_keys(each, path, tree)
             continue
         part = _part(each)
         below = (*path, part)
         if isinstance(each, BaseValidationError):
             yield from _faults(each, below, tree[part])
         elif isinstance(each, KeyError):
-            yield _missing_key(error.cl, path, str(part))
+            if part not in mistyped:
+                yield _missing_key(error.cl, path, str(part))
         elif isinstance(each, _BadKey):
             yield _Fault(each.code, below, each.says, each.hint, "key", _Meant(_Kept(part)))
         elif isinstance(each, _NotYet):

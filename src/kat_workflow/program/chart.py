@@ -298,19 +298,15 @@ class Lifecycle:
 
 @frozen(eq=False)
 class _Asks:
-    """The condition of one transition: in these rounds, this is the truth of the test.
-
-    The rounds are those from `first` up to but not `past`; `past` None means any round.
-    """
+    """The condition of one transition: below this round (None: in any), this is the truth."""
 
     test: Test | None = None
     wants: bool | None = True
-    first: int = 0
-    past: int | None = None
+    below: int | None = None
 
     def __call__(self, event: EventData) -> bool:
         cursor = cast("Cursor", event.model)
-        if self.past is not None and not self.first <= cursor.round_number < self.past:
+        if self.below is not None and cursor.round_number >= self.below:
             return False
         return self.test is None or self.test.truth(cursor.facts) is self.wants
 
@@ -349,7 +345,7 @@ class _QuickTransition(Transition):
     def __init__(self, source: str, dest: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(source, dest, *args, **kwargs)
         asks = _asks(self) if self.conditions else _Asks()
-        self.test, self.wants, self.first, self.past = asks.test, asks.wants, asks.first, asks.past
+        self.test, self.wants, self.below = asks.test, asks.wants, asks.below
         self.outcome = _outcome(self) if self.after else None
 
 
@@ -362,7 +358,7 @@ class _QuickEvent(Event):
             raise MachineError(f"{self.name} cannot happen in {model.state}")
         judged = truth = None
         for way in ways:
-            if way.past is not None and not way.first <= model.round_number < way.past:
+            if way.below is not None and model.round_number >= way.below:
                 continue
             test = way.test
             if test is not None:
@@ -510,12 +506,12 @@ def _rounds(
     again = NextRound(phase.name, arrival, enter(phase.name)[1:])
     until, least, most = repeat.until, repeat.at_least, repeat.at_most
     if until is None:
-        return [(arrival, again, _Asks(past=most))]
+        return [(arrival, again, _Asks(below=most))]
     unknown = Undecided(phase.name, None, until)
     return [
-        (arrival, again, _Asks(past=least)),
-        (None, unknown, _Asks(until, None, least, most)),
-        (arrival, again, _Asks(until, False, least, most)),
+        (arrival, again, _Asks(below=least)),
+        (None, unknown, _Asks(until, None, most)),
+        (arrival, again, _Asks(until, False, most)),
     ]
 
 
@@ -547,20 +543,22 @@ _Step = tuple[Callable[[Facts], bool | None] | None, Outcome | None, Outcome | N
 class _Table:
     """Ways that are read from a machine's transitions once and answer without it."""
 
-    __slots__ = ("_by_round", "_otherwise", "_steps", "rows")
+    __slots__ = ("_early", "_otherwise", "_steps", "rows")
 
     def __init__(self, transitions: Sequence[Transition], rows: tuple[Row, ...]) -> None:
-        rounds = max((_asks(t).past or 0 for t in transitions), default=0)
+        bounds = sorted({b for t in transitions if (b := _asks(t).below) is not None})
         self.rows = rows
         self._otherwise: Outcome = ALL_FALSE if rows else NO_ROWS
-        self._steps = _steps(transitions, rounds)
-        self._by_round = tuple(_steps(transitions, n) for n in range(rounds))
+        self._early = tuple((bound, _steps(transitions, bound - 1)) for bound in bounds)
+        self._steps = _steps(transitions, None)
 
     def ask(self, facts: Facts, round_number: int = 1) -> Outcome:
-        by_round = self._by_round
-        for judge, goes, passes, unknown in (
-            by_round[round_number] if round_number < len(by_round) else self._steps
-        ):
+        steps = self._steps
+        for bound, early in self._early:
+            if round_number < bound:
+                steps = early
+                break
+        for judge, goes, passes, unknown in steps:
             truth = True if judge is None else judge(facts)
             outcome = goes if truth else unknown if truth is None else passes
             if outcome is not None:
@@ -604,13 +602,16 @@ def _table(regions: Mapping[str, Machine], program: Program, by: By) -> dict[str
     return table
 
 
-def _steps(transitions: Sequence[Transition], round_number: int) -> tuple[_Step, ...]:
-    """What is to be judged in this round: transitions that ask the same gate are one step."""
+def _steps(transitions: Sequence[Transition], round_number: int | None) -> tuple[_Step, ...]:
+    """What is to be judged in this round (None: after all bounds).
+
+    Transitions that ask the same gate are one step.
+    """
     steps: list[_Step] = []
     judged: Test | None = None
     for transition in transitions:
         asks, outcome = _asks(transition), _outcome(transition)
-        if asks.past is not None and not asks.first <= round_number < asks.past:
+        if asks.below is not None and (round_number is None or round_number >= asks.below):
             continue
         if asks.test is None:
             steps.append((None, outcome, None, None))
@@ -641,8 +642,8 @@ def _way_data(event: str, way: Transition) -> dict[str, Any]:
     }
     if asks.test is not None:
         data |= {"when": asks.test.text, "is": asks.wants}
-    if asks.past is not None:
-        data["rounds"] = [asks.first, asks.past]
+    if asks.below is not None:
+        data["below_round"] = asks.below
     if row is not None:
         data["row"] = {"name": row.name, "to": row.to, "to_kind": row.to_kind, "says": row.says}
     return data

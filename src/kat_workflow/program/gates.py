@@ -1218,7 +1218,7 @@ class _Reader:
             )
             inside = tuple(s.name for s in infos if phase in s.path or s.session in held)
             if inside:
-                return Scope(phase, "phase", held), inside
+                return Scope(phase, "phase"), inside
         return Scope(), steps
 
     # Types.
@@ -1247,9 +1247,9 @@ class _Reader:
             return False
         if points:
             atoms = [a for side, _ in sides for _, a in side]
-            if len(atoms) == 2 and len(kinds) == 1 and all(isinstance(a, Fact) for a in atoms):
-                if all(factor == 1 for side, _ in sides for factor, _ in side):
-                    return True
+            alike = len(kinds) == 1 and all(isinstance(a, Fact) for a in atoms)
+            if alike and all(len(side) == 1 and side[0][0] == 1 for side, _ in sides):
+                return True
             kind = sorted(points)[-1]
             fact = next(a for a in atoms if isinstance(a, Fact) and a.kind == kind)
             self.problem(
@@ -1286,12 +1286,12 @@ class _Reader:
                 + (f" in {first.unit.written}" if first.unit.written else ""),
             )
             return False
-        if len(every) > 2 or any(abs(f) != 1 or f < 0 for f, _ in (*node.left, *node.right)):
-            if any(a.unit.offset for a, _ in every):
-                self.problem(
-                    "unit-mismatch", (left[0], right[1]), "temperatures can be compared, not added"
-                )
-                return False
+        added = len(every) > 2 or any(f != 1 for f, _ in (*node.left, *node.right))
+        if added and any(a.unit.offset for a, _ in every):
+            self.problem(
+                "unit-mismatch", (left[0], right[1]), "temperatures can be compared, not added"
+            )
+            return False
         timed = any(isinstance(a, Elapsed) for a, _ in every)
         days = [a for a, _ in every if isinstance(a, Number) and a.unit.code in ("d", "wk")]
         if timed and days and calendar_span(node) is None:

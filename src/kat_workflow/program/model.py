@@ -327,6 +327,7 @@ EndKind = Literal[
     "administrative",
     "withdrew_consent",
     "lost_to_follow_up",
+    "other",
     "died",
     "entered_in_error",
 ]

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from attrs import evolve, frozen
 
@@ -38,13 +38,16 @@ class Facts(Protocol):
     """What a gate may read of one enrollment at one instant."""
 
     @property
-    def now(self) -> datetime: ...
+    def now(self) -> datetime:
+        """The instant at which is judged."""
 
     @property
-    def site(self) -> Site: ...
+    def site(self) -> Site:
+        """The place of treatment, which owns the calendar."""
 
     @property
-    def admitted(self) -> date | None: ...
+    def admitted(self) -> date | None:
+        """The local date of admission, None before it."""
 
     def readings(self, form: str) -> Sequence[Observation]:
         """Kept recordings of a form, oldest first by `occurred`."""
@@ -85,14 +88,10 @@ class Facts(Protocol):
 class Scope:
     """Where a fact is read: the current visit of a phase, the current session of a kind, or,
     with the name "", the whole enrollment.
-
-    `sessions` are the kinds of session that the phase holds: what is recorded in them since the
-    visit began belongs to it.
     """
 
     name: str = ""
     kind: Literal["enrollment", "phase", "session"] = "enrollment"
-    sessions: tuple[str, ...] = ()
 
 
 @frozen
@@ -331,8 +330,9 @@ Leaf = Always | Compare | Is | Has | Over | Recorded | InForce | Settled
 Node = Leaf | Not | All | Some | Use
 
 Judge = Callable[[Facts], Truth]
-_Read = Callable[[Facts], Raw]
 _Figure = Callable[[Facts], Fraction | None]
+_Meets = Callable[[Facts], Callable[[Any], Truth]]
+_T = TypeVar("_T")
 _SIGNS: Mapping[Sign, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -375,10 +375,10 @@ def judge(node: Node, side: Side) -> Judge:
         case Compare():
             return _compared(node, side)
         case Is(fact) | Has(fact):
-            read, holds = _reader(fact, side), _meets(node)
-            return lambda facts: None if (raw := read(facts)) is None else holds(raw)
+            return _read(fact, side, _meets(node))
         case Over():
-            return lambda facts: over(node, facts, side).truth
+            meets = _element(node.test, side)
+            return lambda facts: over(node, facts, side, meets).truth
         case Recorded(fact):
             return lambda facts: _recorded(node, look(fact, facts, side))
         case InForce(consent):
@@ -424,15 +424,15 @@ def _compared(node: Compare, side: Side) -> Judge:
     if isinstance(left, Fact) and left.kind == "number":
         bound = _bound(left.unit, node.right)
         if bound is not None:
-            return _bounded(_reader(left, side), compare, bound)
+            return _read(left, side, _bounded(bound, compare))
     right = _single(node.right)
     if isinstance(left, Fact) and isinstance(right, Fact) and left.kind != "number":
-        one, two = _reader(left, side), _reader(right, side)
-        point = _instant if left.kind == "instant" else date.fromisoformat
+        point: Callable[[str], object] = _instant if left.kind == "instant" else date.fromisoformat
+        one, two = _read(left, side, point), _read(right, side, point)
 
         def ordered(facts: Facts) -> Truth:
             a, b = one(facts), two(facts)
-            return None if a is None or b is None else compare(point(str(a)), point(str(b)))
+            return None if a is None or b is None else compare(a, b)
 
         return ordered
     if (days := calendar_span(node)) is not None:
@@ -453,14 +453,12 @@ def _compared(node: Compare, side: Side) -> Judge:
     return summed
 
 
-def _bounded(read: _Read, compare: Callable[[Any, Any], bool], bound: object) -> Judge:
-    number = Fraction if isinstance(bound, Fraction) else Decimal
+def _bounded(bound: object, compare: Callable[[Any, Any], bool]) -> Callable[[Any], bool]:
+    """A kept number compared with a constant in its own unit."""
+    number: Callable[[str], object] = Fraction if isinstance(bound, Fraction) else Decimal
 
-    def bounded(facts: Facts) -> Truth:
-        raw = read(facts)
-        if raw is None:
-            return None
-        return compare(number(raw) if raw.__class__ is str else raw, bound)  # type: ignore[arg-type]
+    def bounded(raw: Any) -> bool:
+        return compare(number(raw) if raw.__class__ is str else raw, bound)
 
     return bounded
 
@@ -521,16 +519,14 @@ def difference(left: Sum, right: Sum, side: Side) -> _Figure:
 
 def _figure(atom: Measure, side: Side) -> _Figure:
     """What an atom measures, in the base unit of its dimension."""
+    unit = atom.unit
 
-    def based(raw: Raw) -> Fraction | None:
-        if raw is None:
-            return None
-        return Fraction(raw) * atom.unit.factor + atom.unit.offset  # type: ignore[arg-type]
+    def based(raw: str | int) -> Fraction:
+        return Fraction(raw) * unit.factor + unit.offset
 
     match atom:
         case Fact():
-            read = _reader(atom, side)
-            return lambda facts: based(read(facts))
+            return _read(atom, side, based)
         case Elapsed():
             return lambda facts: _seconds(began(atom, facts, side).instant, facts.now)
         case Count(what, event):
@@ -545,9 +541,9 @@ def _figure(atom: Measure, side: Side) -> _Figure:
                 else Fraction(program_day(facts.admitted, facts.now, facts.site))
             )
         case Round(phase):
-            return lambda facts: based(facts.round(phase))
+            return lambda facts: None if (n := facts.round(phase)) is None else Fraction(n)
         case Given(session):
-            return lambda facts: based(_given(session, facts))
+            return lambda facts: None if (g := _given(session, facts)) is None else based(g)
 
 
 def _given(session: str, facts: Facts) -> str | None:
@@ -562,52 +558,47 @@ def _seconds(start: datetime | None, now: datetime) -> Fraction | None:
     return Fraction((now - start) // timedelta(microseconds=1), 1_000_000)
 
 
-def _meets(node: Is | Has) -> Callable[[Raw], bool]:
+def _meets(node: Is | Has) -> Callable[[Any], bool]:
     match node:
         case Is(_, word, False):
             return lambda raw: raw == word
         case Is(_, word, _):
             return lambda raw: raw != word
         case Has(_, option, False):
-            return lambda raw: option in raw  # type: ignore[operator]
+            return lambda raw: option in raw
         case Has(_, option, _):
-            return lambda raw: option not in raw  # type: ignore[operator]
+            return lambda raw: option not in raw
 
 
-def _reader(fact: Fact, side: Side) -> _Read:
-    """The value a fact has, as it is kept, or None while it is unknown."""
-    form, step, name, go = fact.form, fact.step, fact.field, side == "go"
-    if fact.scope.name or fact.skipped:
-        scope = fact.scope.name
-        if fact.skipped:
+def _read(fact: Fact, side: Side, then: Callable[[Any], _T]) -> Callable[[Facts], _T | None]:
+    """What `then` makes of the value of a fact, as it is kept; None while that is unknown.
 
-            def declared(facts: Facts) -> Raw:
-                seen = look(fact, facts, side)
-                return seen.raw if seen.state == "known" else None
+    This is the hottest path of all: what vouches for a reading is written out in both readers.
+    """
+    form, step, name, go, scope = fact.form, fact.step, fact.field, side == "go", fact.scope.name
 
-            return declared
+    def declared(facts: Facts) -> _T | None:
+        seen = look(fact, facts, side)
+        return then(seen.raw) if seen.state == "known" else None
 
-        def scoped(facts: Facts) -> Raw:
-            place = facts.where(scope)
-            if place is None:
-                return None
-            for reading in reversed(facts.readings(form)):
-                if (not step or reading.step == step) and (
-                    reading.place == place
-                    or reading.place.startswith(place + "/")
-                    or _belongs(reading, fact, facts)
-                ):
-                    if go and not (
-                        reading.signed
-                        and (reading.valid_until is None or facts.now < reading.valid_until)
-                    ):
-                        return None
-                    return reading.values.get(name)
+    def scoped(facts: Facts) -> _T | None:
+        place = facts.where(scope)
+        if place is None:
             return None
+        for reading in reversed(facts.readings(form)):
+            if step and reading.step != step:
+                continue
+            if reading.place == place or _inside(reading, place, fact, facts):
+                if go and not (
+                    reading.signed
+                    and (reading.valid_until is None or facts.now < reading.valid_until)
+                ):
+                    return None
+                raw = reading.values.get(name)
+                return None if raw is None else then(raw)
+        return None
 
-        return scoped
-
-    def whole(facts: Facts) -> Raw:
+    def whole(facts: Facts) -> _T | None:
         for reading in reversed(facts.readings(form)):
             if not step or reading.step == step:
                 if go and not (
@@ -615,10 +606,25 @@ def _reader(fact: Fact, side: Side) -> _Read:
                     and (reading.valid_until is None or facts.now < reading.valid_until)
                 ):
                     return None
-                return reading.values.get(name)
+                raw = reading.values.get(name)
+                return None if raw is None else then(raw)
         return None
 
-    return whole
+    return declared if fact.skipped else scoped if scope else whole
+
+
+def _inside(reading: Observation, place: str, fact: Fact, facts: Facts) -> bool:
+    """Whether a reading belongs to a visit or session.
+
+    One that was taken without a step belongs to the visits it fell into, for whoever asks for
+    the form and not for a step's recording of it.
+    """
+    if reading.place:
+        return reading.place == place or reading.place.startswith(place + "/")
+    if fact.step or fact.scope.kind == "session":
+        return False
+    entered = facts.entered(fact.scope.name)
+    return entered is not None and reading.occurred >= entered
 
 
 # What is seen: the same reading with all its circumstances.
@@ -647,7 +653,7 @@ def look(fact: Fact, facts: Facts, side: Side) -> Seen:
     unsettled = ""
     for step in fact.by:
         last = facts.settled(step)
-        if last is None or not _here(last[2], place, fact.scope, last[1], facts):
+        if last is None or not _here(last[2], place):
             continue
         outcome, instant, _ = last
         if reading is not None and reading.occurred > instant:
@@ -697,48 +703,18 @@ def began(elapsed: Elapsed, facts: Facts, side: Side) -> Seen:
 def _counts(reading: Observation, fact: Fact, place: str, facts: Facts) -> bool:
     if fact.step and reading.step != fact.step:
         return False
-    if not place:
-        return True
-    return (
-        reading.place == place
-        or reading.place.startswith(place + "/")
-        or _belongs(reading, fact, facts)
-    )
-
-
-def _belongs(reading: Observation, fact: Fact, facts: Facts) -> bool:
-    """Whether a reading without a visit of its own, or in a session, belongs to the scope."""
-    if not reading.place:
-        if fact.step:
-            return False
-    elif reading.place.rpartition(".")[0] not in fact.scope.sessions:
-        return False
-    start = _start(fact.scope, facts)
-    return start is not None and reading.occurred >= start
-
-
-def _start(scope: Scope, facts: Facts) -> datetime | None:
-    if scope.kind == "session":
-        return facts.session_instant(scope.name, "started")
-    return facts.entered(scope.name)
-
-
-def _here(visit: str, place: str, scope: Scope, instant: datetime, facts: Facts) -> bool:
-    """Whether a settlement in some visit or session belongs to the current place of a scope."""
-    if not place or visit == place or visit.startswith(place + "/"):
-        return True
-    if visit.rpartition(".")[0] not in scope.sessions:
-        return False
-    start = _start(scope, facts)
-    return start is not None and instant >= start
+    return not place or _inside(reading, place, fact, facts)
 
 
 def _settlement(step: str, scope: Scope, facts: Facts) -> tuple[str, datetime, str] | None:
     place = facts.where(scope.name) if scope.name else ""
     last = facts.settled(step)
-    if place is None or last is None or not _here(last[2], place, scope, last[1], facts):
-        return None
-    return last
+    return None if place is None or last is None or not _here(last[2], place) else last
+
+
+def _here(visit: str, place: str) -> bool:
+    """Whether a settlement in some visit or session belongs to the current place of a scope."""
+    return not place or visit == place or visit.startswith(place + "/")
 
 
 def _settled(node: Settled, facts: Facts) -> Truth:
@@ -776,59 +752,62 @@ class Span:
     state: Literal["known", "unknown", "expired", "unsigned"] = "known"
 
 
-def over(node: Over, facts: Facts, side: Side) -> Span:
+def over(node: Over, facts: Facts, side: Side, meets: _Meets | None = None) -> Span:
     """A quantified comparison, with the readings that were compared."""
-    fact = node.fact
+    fact, which = node.fact, node.which
     readings = history(fact, facts)
-    if node.which == "last":
+    if which == "last":
         readings = readings[-node.count :]
         if len(readings) < node.count:
             return Span(None, (), f"{len(readings)} of {node.count} readings", "unknown")
+        if side == "go" and not _fresh(readings[-1], facts.now):
+            return Span(None, ((readings[-1], None),), "", "expired")
     elif node.window is not None:
-        start = _Window(node.window.span, facts)
-        reaches = node.which != "every" or any(
-            not start.holds(r.occurred) for r in _scoped(fact, readings, facts)
-        )
-        readings = [r for r in readings if start.holds(r.occurred)]
-        if not readings:
-            return Span(None, (), f"no reading within {node.window.span}", "unknown")
-        if not reaches:
-            return Span(None, (), f"readings do not reach back {node.window.span}", "unknown")
-    if not readings:
+        span = node.window.span
+        recent = within(readings, span, facts)
+        if not recent:
+            return Span(None, (), f"no reading within {span}", "unknown")
+        here = _scoped(fact, readings, facts) if which == "every" else ()
+        if which == "every" and len(within(here, span, facts)) == len(here):
+            return Span(None, (), f"readings do not reach back {span}", "unknown")
+        readings = recent
+    elif not readings:
         return Span(None, (), "never recorded", "unknown")
-    newest = readings[-1]
-    if side == "go" and node.which == "last" and not _fresh(newest, facts.now):
-        return Span(None, ((newest, None),), "", "expired")
-    test = _element(node.test, facts, side)
-    over = tuple(
-        (r, None if side == "go" and not r.signed else test(r.values.get(fact.field)))
+    test, go, name = (meets or _element(node.test, side))(facts), side == "go", fact.field
+    compared = tuple(
+        (r, None if raw is None or (go and not r.signed) else test(raw))
         for r in readings
+        for raw in (r.values.get(name),)
     )
-    truths = {truth for _, truth in over}
-    decisive = node.which in ("any", "ever")
+    truths = {truth for _, truth in compared}
+    decisive = which in ("any", "ever")
     if decisive in truths:
-        return Span(decisive, over)
+        return Span(decisive, compared)
     if None not in truths:
-        return Span(not decisive, over)
-    unsigned = any(truth is None and not r.signed for r, truth in over)
-    return Span(None, over, "", "unsigned" if unsigned and side == "go" else "unknown")
+        return Span(not decisive, compared)
+    unsigned = go and any(truth is None and not r.signed for r, truth in compared)
+    return Span(None, compared, "", "unsigned" if unsigned else "unknown")
 
 
-def _element(test: Compare | Is | Has, facts: Facts, side: Side) -> Callable[[Raw], Truth]:
-    """The comparison of one reading of several."""
+def _element(test: Compare | Is | Has, side: Side) -> _Meets:
+    """The comparison of one reading of several, once the rest of the facts is known."""
     if not isinstance(test, Compare):
         holds = _meets(test)
-        return lambda raw: None if raw is None else holds(raw)
+        return lambda facts: holds
     ((_, fact),) = test.left
-    bound, compare = difference(test.right, (), side)(facts), _SIGNS[test.sign]
+    compare, unit, bound = _SIGNS[test.sign], fact.unit, difference(test.right, (), side)
+    constant = _bound(unit, test.right)
+    if constant is not None:
+        one = _bounded(constant, compare)
+        return lambda facts: one
 
-    def one(raw: Raw) -> Truth:
-        if raw is None or bound is None:
-            return None
-        value = Fraction(raw) * fact.unit.factor + fact.unit.offset  # type: ignore[arg-type]
-        return compare(value, bound)
+    def meets(facts: Facts) -> Callable[[Any], Truth]:
+        limit = bound(facts)
+        return lambda raw: (
+            None if limit is None else compare(Fraction(raw) * unit.factor + unit.offset, limit)
+        )
 
-    return one
+    return meets
 
 
 def history(fact: Fact, facts: Facts) -> Sequence[Observation]:
@@ -854,29 +833,25 @@ def _fresh(reading: Observation, now: datetime) -> bool:
     return reading.valid_until is None or now < reading.valid_until
 
 
-class _Window:
-    """What occurred after now minus a span; days and weeks are counted on the calendar."""
+def within(readings: Sequence[Observation], span: Duration, facts: Facts) -> Sequence[Observation]:
+    """The readings of the last span: what occurred less than that ago.
 
-    def __init__(self, span: Duration, facts: Facts) -> None:
-        self.span, self.site, self.now = span, facts.site, facts.now
-
-    def leaves(self, occurred: datetime) -> datetime:
-        """The instant at which a reading falls out of the window."""
-        return plus(occurred, self.span, self.site)
-
-    def holds(self, occurred: datetime) -> bool:
-        return self.leaves(occurred) > self.now
+    For days and weeks the calendar says when that is, for every reading by itself: across the
+    end of summer time the order of two readings and of their dates may differ.
+    """
+    if not span.calendar:
+        opens = facts.now - span.elapsed
+        return [r for r in readings if r.occurred > opens]
+    return [r for r in readings if plus(r.occurred, span, facts.site) > facts.now]
 
 
 def _total(atom: Total, facts: Facts, side: Side) -> Fraction | None:
-    readings, window = history(atom.fact, facts), _Window(atom.within.span, facts)
-    total = Fraction(0)
-    for reading in readings:
-        if window.holds(reading.occurred):
-            raw = reading.values.get(atom.fact.field)
-            if raw is None or (side == "go" and not reading.signed):
-                return None
-            total += Fraction(raw) * atom.unit.factor  # type: ignore[arg-type]
+    readings, total = history(atom.fact, facts), Fraction(0)
+    for reading in within(readings, atom.within.span, facts):
+        raw = reading.values.get(atom.fact.field)
+        if raw is None or (side == "go" and not reading.signed):
+            return None
+        total += Fraction(raw) * atom.unit.factor  # type: ignore[arg-type]
     return total if readings else None
 
 

@@ -16,7 +16,16 @@ from functools import lru_cache
 
 from attrs import field, frozen
 
-__all__ = ["NONE", "POINTS", "Dimension", "Quantity", "Unit", "nearest_unit", "parse_quantity", "unit"]
+__all__ = [
+    "NONE",
+    "POINTS",
+    "Dimension",
+    "Quantity",
+    "Unit",
+    "nearest_unit",
+    "parse_quantity",
+    "unit",
+]
 
 Dimension = tuple[tuple[str, int], ...]
 """What is measured: base dimensions with their powers, by name (`(("mass", 1), ("time", -1))`).

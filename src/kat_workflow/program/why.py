@@ -14,6 +14,7 @@ from fractions import Fraction
 from math import ceil, floor
 
 from attrs import evolve, field, frozen
+from msgspec.structs import replace
 
 from kat_workflow.errors import Clause
 from kat_workflow.program.clock import Duration, at_clock, local_date, plus
@@ -182,40 +183,41 @@ def _facts(leaf: Leaf) -> Iterator[Fact]:
 
 def explain(node: Node, facts: Facts, side: Side) -> tuple[Clause, ...]:
     """Every comparison as it stands, in the order of the text."""
-    return tuple(_clauses(node, facts, side, True, "", ()))
+    return tuple(_clauses(node, _Asking(facts, side)))
 
 
-def _clauses(
-    node: Node, facts: Facts, side: Side, wanted: bool, gate: str, ways: tuple[str, ...]
-) -> Iterator[Clause]:
+@frozen
+class _Asking:
+    """What is asked of a part of a tree: `wanted` is whether it should hold, `ways` are those
+    out of the gates around it, the innermost of which is `gate`."""
+
+    facts: Facts
+    side: Side
+    wanted: bool = True
+    gate: str = ""
+    ways: tuple[str, ...] = ()
+
+
+def _clauses(node: Node, asking: _Asking) -> Iterator[Clause]:
     match node:
         case Not(inner):
-            yield from _clauses(inner, facts, side, not wanted, gate, ways)
+            yield from _clauses(inner, evolve(asking, wanted=not asking.wanted))
         case All(nodes) | Some(nodes):
             for one in nodes:
-                yield from _clauses(one, facts, side, wanted, gate, ways)
+                yield from _clauses(one, asking)
         case Use(name, _, inner, by):
-            if by and facts.overridden(name):
-                yield Clause(text=f"{name}: overridden", truth=wanted)
+            if by and asking.facts.overridden(name):
+                yield Clause(text=f"{name}: overridden", truth=asking.wanted)
                 return
-            if by and wanted:  # an override makes a gate true: no way out of its opposite
+            ways = asking.ways
+            if by and asking.wanted:  # an override makes a gate true: no way to its opposite
                 ways = (*ways, f"{_article(by)} may override {name}")
-            yield from _clauses(inner, facts, side, wanted, name, ways)
+            yield from _clauses(inner, evolve(asking, gate=name, ways=ways))
         case _:
-            clause = _clause(node, facts, side, wanted)
-            prefix = f"{gate}: " if gate else ""
-            out = " or ".join(way for way in (clause.unblock, *ways) if way)
-            yield Clause(
-                text=prefix + clause.text,
-                truth=clause.truth,
-                state=clause.state,
-                fact=clause.fact,
-                value=clause.value,
-                recorded=clause.recorded,
-                step=clause.step,
-                record=clause.record,
-                unblock="" if clause.truth else out,
-            )
+            clause = _clause(node, asking.facts, asking.side, asking.wanted)
+            text = f"{asking.gate}: {clause.text}" if asking.gate else clause.text
+            out = " or ".join(way for way in (clause.unblock, *asking.ways) if way)
+            yield replace(clause, text=text, unblock="" if clause.truth else out)
 
 
 def _article(roles: tuple[str, ...]) -> str:

@@ -1,0 +1,185 @@
+"""The `kat` command line: one verb is one library call, then print.
+
+This module knows every verb by name and loads a verb only when it is used, so that `kat --help`
+is quick. It is also where every error ends: nobody is shown a traceback for bad input, and the
+exit codes come from the table in `errors`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from kat_workflow.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_PIPE_CLOSED,
+    EXIT_USAGE,
+    HANDLING,
+    KatError,
+    ProgramError,
+    Refused,
+    handling,
+)
+
+__all__ = ["VERBS", "Verb", "kat", "main"]
+
+
+class Verb:
+    """Where a verb is written, and its line in `kat --help`."""
+
+    def __init__(self, module: str, about: str) -> None:
+        self.module = module
+        self.about = about
+
+
+VERBS: Mapping[str, Mapping[str, Verb]] = {
+    "Programs": {
+        "check": Verb("programs", "Say everything that is wrong with program files."),
+        "explain": Verb("programs", "Explain the code of a finding, a refusal or a deviation."),
+        "show": Verb("programs", "Write a program out as a protocol to read and print."),
+        "draw": Verb("programs", "Draw a program."),
+        "new": Verb("programs", "Begin a program: a small commented one that checks clean."),
+        "fmt": Verb("programs", "Lay program files out in the one usual way."),
+        "schema": Verb("programs", "Print the JSON Schema by which editors know the language."),
+    },
+    "Shell": {
+        "completion": Verb("shell", "Print the completion script for a shell."),
+    },
+}
+"""The sections of `kat --help` and their verbs."""
+
+
+class Kat(click.Group):
+    """The group of all verbs, loaded one by one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every verb, in the order of the sections."""
+        return [name for verbs in VERBS.values() for name in verbs]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb, from its module."""
+        for verbs in VERBS.values():
+            if cmd_name in verbs:
+                module = import_module(f"kat_workflow.cli.{verbs[cmd_name].module}")
+                command: click.Command = module.COMMANDS[cmd_name]
+                return command
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with a suggestion for a misspelt verb."""
+        import difflib
+
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in self.list_commands(ctx):
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            way_out = f'; did you mean "{near[0]}"?' if near else "; see kat --help"
+            ctx.fail(f'there is no verb "{name}"{way_out}')
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verbs in their sections, without loading any of them."""
+        for section, verbs in VERBS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, verb.about) for name, verb in verbs.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The exit codes."""
+        with formatter.section("Exit codes"):
+            rows = [("0", "done, nothing to report"), (str(EXIT_USAGE), "the command line is wrong")]
+            rows += [(str(row.exit_code), row.about) for row in HANDLING]
+            rows.append((str(EXIT_INTERRUPTED), "interrupted"))
+            formatter.write_dl(sorted(rows, key=lambda row: int(row[0])))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does; a closed pipe keeps its own exit code."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            ctx.exit(EXIT_PIPE_CLOSED)
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"kat-workflow {version('kat-workflow')}")
+        ctx.exit()
+
+
+@click.command(cls=Kat, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--programs",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False),
+    envvar="KAT_PROGRAMS",
+    help="Where programs are (or KAT_PROGRAMS); else ./programs, else those that ship.",
+)
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version,
+    help="Print the version.",
+)  # fmt: skip
+@click.pass_context
+def kat(ctx: click.Context, programs: str | None) -> None:
+    """Treatment programs as files that a clinician can read.
+
+    A PROGRAM is the id of a program (detox-4-day, detox-4-day@1.0.0) or the path of its file.
+    Every verb has its own --help with examples.
+    """
+    ctx.obj = {"programs": programs}
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run `kat` and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a sign shows "?"
+    code = _run(args)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = EXIT_PIPE_CLOSED
+    if code == EXIT_PIPE_CLOSED:
+        # Nobody reads any more: what is still buffered must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _run(args: Sequence[str] | None) -> int:
+    try:
+        code = kat.main(args, prog_name="kat", standalone_mode=False)
+    except click.Abort:
+        click.echo("Stopped.", err=True)
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except KatError as error:
+        _tell(error)
+        return handling(error).exit_code
+    except BrokenPipeError:
+        return EXIT_PIPE_CLOSED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"Error: {where}{error.strerror or error}", err=True)
+        return EXIT_USAGE
+    return code if isinstance(code, int) else 0
+
+
+def _tell(error: KatError) -> None:
+    if isinstance(error, ProgramError):
+        from kat_workflow.cli.screen import echo_findings
+
+        echo_findings(error.findings, err=True)
+    elif isinstance(error, Refused):
+        click.echo(error.explanation, err=True)
+    else:
+        click.echo(f"Error: {error}", err=True)
