@@ -16,8 +16,8 @@ from typing import Literal
 
 from attrs import define, evolve, field, frozen
 
-from kat_workflow.program.model import Phase, Program, Row, SessionKind
-from kat_workflow.protocol import Words, clean, listed, sentence
+from kat_workflow.program.model import Phase, Program, Row, SessionKind, SessionRule
+from kat_workflow.protocol.words import Words, clean, listed, rows_of, sentence
 
 __all__ = ["mermaid", "svg"]
 
@@ -49,7 +49,7 @@ class _Mermaid:
             out.append("        from anywhere, and back")
             out.append("    end note")
         out += self.ways([each for each in phases if not each.parent], "    ")
-        drawn = {row.to for each in phases for row in _rows(each) if row.to_kind == "end"}
+        drawn = {row.to for each in phases for row in rows_of(each) if row.to_kind == "end"}
         for name in self.program.ends:
             if name in drawn:
                 identity = _id("e", name)
@@ -81,7 +81,7 @@ class _Mermaid:
         """The arrows between siblings, where they are declared; ends are drawn from here too."""
         out = []
         for phase in phases:
-            for count, row in enumerate(_rows(phase)):
+            for count, row in enumerate(rows_of(phase)):
                 said = _safe(_condition(self.words, row, phase, count))
                 start = _id("p", phase.name)
                 if row.to_kind in ("finish", "back"):
@@ -102,13 +102,10 @@ def _safe(text: str) -> str:
     return re.sub(r"[^\w .,()/+-]|--+", lambda f: "".join(f"#{ord(c)};" for c in f[0]), flat)
 
 
-def _rows(phase: Phase) -> tuple[Row, ...]:
-    return (*phase.at_once, *phase.next)
-
-
 def _rounds(phase: Phase) -> str:
     repeat = phase.repeat
-    assert repeat is not None
+    if repeat is None:
+        return ""
     least, most = repeat.at_least, repeat.at_most
     said = f"{least} rounds" if least == most else f"{least} to {most} rounds"
     return f"{said}, one per {repeat.one_per}" if repeat.one_per else said
@@ -202,7 +199,7 @@ class _Canvas:
 
     parts: list[str] = field(factory=list)
 
-    def box(self, x: float, y: float, w: float, h: float, css: str, round_: float = 8) -> None:
+    def box(self, x: float, y: float, w: float, h: float, css: str, *, round_: float = 8) -> None:
         self.parts.append(
             f'<rect class="{css}" x="{_n(x)}" y="{_n(y)}" width="{_n(w)}" height="{_n(h)}"'
             f' rx="{_n(round_)}"/>'
@@ -282,7 +279,7 @@ class _Picture:
         box.head = self.head(phase, box.width - 2 * _PAD)
         box.foot = [
             (row, self.row_lines(row, phase, count, box.width - 2 * _PAD - 10))
-            for count, row in enumerate(_rows(phase))
+            for count, row in enumerate(rows_of(phase))
         ]
         top = _PAD + sum(map(_height, box.head))
         box.inner_top = top + (_PAD if children else 0)
@@ -297,7 +294,7 @@ class _Picture:
         names = [child.phase.name for child in children]
         spans: list[tuple[int, int, str]] = []
         for at, child in enumerate(children):
-            for row in _rows(child.phase):
+            for row in rows_of(child.phase):
                 if row.to_kind == "phase" and row.to in names:
                     spans.append((at, names.index(row.to), row.to))
         lanes = _lanes(spans)
@@ -307,8 +304,8 @@ class _Picture:
         height = sum(child.height for child in stretched) + _GAP * (len(children) - 1)
         around = 2 * _PAD if phase else 0
         outer = phase or _NOWHERE
-        box = _Box(outer, depth, widest + margin + around + 18, height, inner=stretched, lanes=lanes)
-        return box
+        width = widest + margin + around + 18
+        return _Box(outer, depth, width, height, inner=stretched, lanes=lanes)
 
     def side_by_side(self, phase: Phase, depth: int, children: list[_Box]) -> _Box:
         width = sum(child.width for child in children) + _PAD * (len(children) + 1)
@@ -323,7 +320,7 @@ class _Picture:
         again.head = self.head(box.phase, width - 2 * _PAD)
         again.foot = [
             (row, self.row_lines(row, box.phase, count, width - 2 * _PAD - 10))
-            for count, row in enumerate(_rows(box.phase))
+            for count, row in enumerate(rows_of(box.phase))
         ]
         again.inner_top = _PAD + sum(map(_height, again.head))
         again.foot_top = again.inner_top + (10 if again.foot else 0)
@@ -341,7 +338,7 @@ class _Picture:
             notes.append("admission: program day 1")
         if phase.repeat:
             notes.append(_rounds(phase))
-            if phase.repeat.until is not None:
+            if phase.repeat.until is not None and phase.repeat.until.text != "not always":
                 until = self.words.condition(phase.repeat.until.text, phase.name)
                 notes.append(f"until {until}")
         if not phase.required:
@@ -357,7 +354,7 @@ class _Picture:
     def step_lines(self, name: str, width: float) -> list[_Line]:
         step = self.program.steps[name]
         title = self.words.named("steps", name)
-        said = f"{title} – {self.words.roles(step.by)}"  # noqa: RUF001 – a dash is meant
+        said = f"{title} – {self.words.roles(step.by)}"  # noqa: RUF001
         facts = []
         if step.due:
             facts.append(f"due within {step.due}")
@@ -397,19 +394,15 @@ class _Picture:
     def place(self, box: _Box, x: float, y: float) -> None:
         box.x, box.y = x, y
         at_x, at_y = x + (_PAD if box.phase is not _NOWHERE else 0), y + box.inner_top
+        tallest = max((child.height for child in box.inner), default=0)
         for child in box.inner:
             if box.phase.kind == "tracks":
-                child = self.level(child, box)
+                child.height = tallest
                 self.place(child, at_x, at_y)
                 at_x += child.width + _PAD
             else:
                 self.place(child, at_x + 18, at_y)
                 at_y += child.height + _GAP
-
-    def level(self, child: _Box, box: _Box) -> _Box:
-        """Tracks are all as high as the highest."""
-        child.height = max(each.height for each in box.inner)
-        return child
 
     # painting
 
@@ -429,11 +422,10 @@ class _Picture:
     def paint_inner(self, box: _Box, start: str) -> None:
         for child in box.inner:
             self.paint(child)
-            if child.phase.name == start or (not start and child is box.inner[0]):
-                if box.phase.kind != "tracks":
-                    at = child.y + 20
-                    self.canvas.dot(child.x - 13, at, 4.5, "begin")
-                    self.canvas.path(f"M{_n(child.x - 9)} {_n(at)}H{_n(child.x - 2)}")
+            if child.phase.name == start and box.phase.kind != "tracks":
+                at = child.y + 20
+                self.canvas.dot(child.x - 13, at, 4.5, "begin")
+                self.canvas.path(f"M{_n(child.x - 9)} {_n(at)}H{_n(child.x - 2)}")
         self.paint_lanes(box)
 
     def paint_lanes(self, box: _Box) -> None:
@@ -463,10 +455,10 @@ class _Picture:
         for row, lines in box.foot:
             end = y + sum(map(_height, lines))
             target = lines[-1]
-            wide = _measure(target.text, "text", bold=True) + 16
+            wide = _measure(target.text, "text", bold=True) + 20
             if row.to_kind == "end":
                 css = "pill good" if target.tint == "done" else "pill other"
-                canvas.box(x + 26, end - 18, wide, 19, css, 9.5)
+                canvas.box(x + 26, end - 18, wide, 19, css, round_=9.5)
             canvas.lines(x, y, lines)
             canvas.path(f"M{_n(x + 4)} {_n(end - 8.5)}H{_n(x + 22)}")
             if row.to_kind == "phase":
@@ -495,8 +487,8 @@ class _Picture:
     def session_strip(self, session: SessionKind) -> _Strip:
         words = self.words
         said: dict[str, list[str]] = {}
-        for point in words.course(session):
-            said.setdefault(point.lead, []).append(point.text)
+        for lead, text in words.course(session):
+            said.setdefault(lead, []).append(text)
         steps = {
             part: [words.named("steps", name) for name in getattr(session, part)]
             for part in ("before", "after")
@@ -509,8 +501,8 @@ class _Picture:
                 [
                     *said.get("People", []),
                     *said.get("Dose", []),
-                    *(f"Pause: {text}" for text in said.get("Pause", [])),
-                    *(f"Stop: {text}" for text in said.get("Stop", [])),
+                    *(f"Pause: {self.rule(rule, session)}" for rule in session.pause_when),
+                    *(f"Stop: {self.rule(rule, session)}" for rule in session.stop_when),
                 ],
             ),
             ("Recovering", [*said.get("Watch", []), sentence(listed(steps["after"]))]),
@@ -527,6 +519,10 @@ class _Picture:
         total = len(columns) * width + (len(columns) - 1) * 24
         return _Strip(session, columns, width, total, height)
 
+    def rule(self, rule: SessionRule, session: SessionKind) -> str:
+        """What a pause or stop rule means; its condition where no words say it."""
+        return sentence(clean(rule.says) or self.words.session_rule(rule, session.name))
+
     def paint_strip(self, strip: _Strip, y: float) -> float:
         canvas = self.canvas
         title = self.words.named("sessions", strip.session.name)
@@ -534,7 +530,7 @@ class _Picture:
         y = canvas.lines(_PAD, y, [_Line(title, "title", bold=True)]) + 4
         x: float = _PAD
         for count, lines in enumerate(strip.columns):
-            canvas.box(x, y, strip.column, strip.height, "phase session", 10)
+            canvas.box(x, y, strip.column, strip.height, "phase session", round_=10)
             canvas.lines(x + 10, y + 6, lines)
             if count:
                 canvas.path(f"M{_n(x - 23)} {_n(y + 20)}H{_n(x - 2)}")
@@ -561,16 +557,14 @@ class _Picture:
                 x, y, tallest = float(_PAD), y + tallest + 12, 0.0
             css = "good" if end.kind == "completed" else "other"
             tint = "done" if end.kind == "completed" else "left"
-            lines = _wrap(
-                self.words.named("ends", end.name), column - 28, "title", tint, bold=True
-            )
+            lines = _wrap(self.words.named("ends", end.name), column - 28, "title", tint, bold=True)
             kind = self.words.end_kind(end)
             work = [self.words.named("steps", step) for step in end.work]
             more = f"{kind}; then {listed(work)}" if work else kind
             lines += _wrap(sentence(more), column - 28, "small")
             height = sum(map(_height, lines)) + 16
             canvas.parts.append(f'<g id="{_id("e", end.name)}">')
-            canvas.box(x, y, column, height, f"phase {css}", 18)
+            canvas.box(x, y, column, height, f"phase {css}", round_=18)
             canvas.lines(x + 14, y + 5, lines)
             canvas.parts.append("</g>")
             x, tallest = x + column + 12, max(tallest, height)
@@ -627,11 +621,13 @@ def _lanes(spans: Iterable[tuple[int, int, str]]) -> dict[str, int]:
     lanes: dict[str, int] = {}
     taken: list[list[tuple[int, int]]] = []
     for target, (low, high) in sorted(reach.items(), key=lambda e: (e[1][1] - e[1][0], e[1], e[0])):
-        for lane, others in enumerate(taken):
-            if all(high < other[0] or low > other[1] for other in others):
-                break
-        else:
-            lane = len(taken)
+        free = (
+            lane
+            for lane, others in enumerate(taken)
+            if all(high < other[0] or low > other[1] for other in others)
+        )
+        lane = next(free, len(taken))
+        if lane == len(taken):
             taken.append([])
         taken[lane].append((low, high))
         lanes[target] = lane
@@ -643,14 +639,14 @@ def _lanes(spans: Iterable[tuple[int, int, str]]) -> dict[str, int]:
 _WIDTHS = {
     **dict.fromkeys("iljtfr'|!.,:;()[]{}` ", 36),
     **dict.fromkeys("mwMW@%", 95),
-    **dict.fromkeys("ABCDEFGHKNOPQRSTUVXYZ&+<>=–", 74),  # noqa: RUF001 – a dash is meant
+    **dict.fromkeys("ABCDEFGHKNOPQRSTUVXYZ&+<>=–", 74),  # noqa: RUF001
 }
 
 
 def _measure(text: str, style: str, bold: bool = False) -> float:
     size = _SIZE[style]
     wide = sum(_WIDTHS.get(c, 58 if ord(c) < 0x1100 else 104) for c in text)
-    return wide * size / 100 * (1.06 if bold else 1.0)
+    return wide * size / 100 * (1.13 if bold else 1.0)
 
 
 def _wrap(
@@ -658,6 +654,7 @@ def _wrap(
     width: float,
     style: Literal["big", "title", "text", "small"],
     tint: str = "ink",
+    *,
     bold: bool = False,
     most: int = 12,
 ) -> list[_Line]:
@@ -665,25 +662,27 @@ def _wrap(
     lines: list[str] = []
     line = ""
     for word in clean(text).split():
-        while True:
-            longer = f"{line} {word}" if line else word
-            if _measure(longer, style, bold) <= width:
-                line = longer
-                break
-            if line:
+        for part in _broken(word, width, style, bold):
+            longer = f"{line} {part}" if line else part
+            if line and _measure(longer, style, bold) > width:
                 lines.append(line)
-                line = ""
-                continue
-            fits = max(1, sum(1 for n in range(len(word)) if _measure(word[: n + 1], style, bold) <= width))
-            lines.append(word[:fits])
-            word = word[fits:]
-            if not word:
-                break
+                longer = part
+            line = longer
     if line:
         lines.append(line)
     if len(lines) > most:
         lines = [*lines[: most - 1], _cut(f"{lines[most - 1]} …", width, style, bold)]
     return [_Line(each, style, tint, bold) for each in lines]
+
+
+def _broken(word: str, width: float, style: str, bold: bool) -> list[str]:
+    """A word in pieces that each fit; nearly always the word itself."""
+    pieces = [""]
+    for sign in word:
+        if pieces[-1] and _measure(pieces[-1] + sign, style, bold) > width:
+            pieces.append("")
+        pieces[-1] += sign
+    return pieces
 
 
 def _cut(text: str, width: float, style: str, bold: bool = True) -> str:
@@ -713,7 +712,9 @@ def _style() -> str:
         ".rule{fill:none;stroke-width:1}",
     ]
     dark = "\n".join(_palette(_DARK))
-    return "\n".join([*fixed, *_palette(_LIGHT), f"@media (prefers-color-scheme:dark){{\n{dark}\n}}"])
+    return "\n".join(
+        [*fixed, *_palette(_LIGHT), f"@media (prefers-color-scheme:dark){{\n{dark}\n}}"]
+    )
 
 
 def _palette(colours: dict[str, str]) -> list[str]:

@@ -442,6 +442,19 @@ class Engine:
                 self._by_digest[found.digest] = found
             return found
 
+    def program_of(self, enrollment: str) -> Program:
+        """The program that drives an enrollment: the very files it was enrolled with."""
+        return self._read(enrollment)[0]
+
+    def site_of(self, enrollment: str) -> Site:
+        """The site of an enrollment, with its zone."""
+        return self._around(self._read(enrollment)[1]).site
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The sites the engine was opened with."""
+        return tuple(self._sites.values())
+
     # ---- inside -----------------------------------------------------------------------------
 
     def _carry_out(

@@ -8,7 +8,7 @@ compared with the program, so that rows, gates and steps that no scenario has se
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from kat_workflow.engine import Engine, Happened, Status
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.commands import Actor
 from kat_workflow.errors import KatError, ProgramError, Refusal, Refused
+from kat_workflow.journal import Journal, open_journal
 from kat_workflow.language.library import Library
 from kat_workflow.language.reader import read
 from kat_workflow.program.clock import Site, at_clock, parse_duration, plus
@@ -188,18 +189,31 @@ def _local(text: str, site: Site, path: Path) -> datetime:
     return wall.replace(tzinfo=ZoneInfo(site.zone)).astimezone(UTC)
 
 
-def run(scenario: Scenario, library: Library) -> Result:
-    """Run a scenario through the real engine in virtual time."""
-    return _Runner(scenario, library).run()
+Teller = Callable[[Mapping[str, Any], datetime, Engine, str, Refusal | None], None]
+"""Told after each step: the step, its instant, the engine, the enrollment, and a refusal."""
+
+
+def run(
+    scenario: Scenario,
+    library: Library,
+    journal: Journal | None = None,
+    tell: Teller | None = None,
+) -> Result:
+    """Run a scenario through the real engine in virtual time.
+
+    The journal is in memory if none is given; `tell` is called after each step.
+    """
+    return _Runner(scenario, library, journal or open_journal(), tell).run()
 
 
 class _Runner:
-    def __init__(self, scenario: Scenario, library: Library) -> None:
-        from kat_workflow.journal import open_journal  # noqa: PLC0415  # only runs need a journal
-
+    def __init__(
+        self, scenario: Scenario, library: Library, journal: Journal, tell: Teller | None
+    ) -> None:
         self.scenario = scenario
+        self.tell = tell
         self.now = scenario.starts
-        self.engine = Engine(open_journal(), library, lambda: self.now, (scenario.site,))
+        self.engine = Engine(journal, library, lambda: self.now, (scenario.site,))
         self.enrollment = ""
         self.mismatches: list[Mismatch] = []
         self.coverage = Coverage()
@@ -252,6 +266,8 @@ class _Runner:
             if "refused" not in step:
                 raise
             refused = error.refusal
+        if self.tell is not None and self.enrollment:
+            self.tell(step, self.now, self.engine, self.enrollment, refused)
         if "refused" in step:
             self._check_refusal(step["refused"], refused)
         if "expect" in step:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 import click
@@ -47,11 +46,45 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "fmt": Verb("programs", "Lay program files out in the one usual way."),
         "schema": Verb("programs", "Print the JSON Schema by which editors know the language."),
     },
+    "Trying out": {
+        "demo": Verb("trying", "Watch patients go through the shipped programs."),
+        "try": Verb("trying", "Walk a patient through a program by hand."),
+        "test": Verb("trying", "Run scenario files."),
+    },
+    "Patients": {
+        "enroll": Verb("patients", "Begin a program for a patient."),
+        "record": Verb("patients", "Record the form of an open step."),
+        "do": Verb("patients", "Carry out a phrase, such as start nad_infusion."),
+        "why": Verb("patients", "Say what stands in the way, and what would clear it."),
+        "status": Verb("patients", "Say where a patient stands."),
+        "history": Verb("patients", "Tell everything that happened to a patient."),
+        "worklist": Verb("patients", "List what is open, by when it is due."),
+        "census": Verb("patients", "Say who is where, on which day."),
+    },
     "Shell": {
         "completion": Verb("shell", "Print the completion script for a shell."),
     },
 }
 """The sections of `kat --help` and their verbs."""
+
+
+def _commands(module: str) -> Mapping[str, click.Command]:
+    """The verbs of a module, loaded only when one of them is used."""
+    if module == "programs":
+        from kat_workflow.cli.programs import COMMANDS as programs
+
+        return programs
+    if module == "trying":
+        from kat_workflow.cli.trying import COMMANDS as trying
+
+        return trying
+    if module == "patients":
+        from kat_workflow.cli.patients import COMMANDS as patients
+
+        return patients
+    from kat_workflow.cli.shell import COMMANDS as shell
+
+    return shell
 
 
 class Kat(click.Group):
@@ -65,9 +98,7 @@ class Kat(click.Group):
         """The verb, from its module."""
         for verbs in VERBS.values():
             if cmd_name in verbs:
-                module = import_module(f"kat_workflow.cli.{verbs[cmd_name].module}")
-                command: click.Command = module.COMMANDS[cmd_name]
-                return command
+                return _commands(verbs[cmd_name].module)[cmd_name]
         return None
 
     def resolve_command(
@@ -92,7 +123,10 @@ class Kat(click.Group):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The exit codes."""
         with formatter.section("Exit codes"):
-            rows = [("0", "done, nothing to report"), (str(EXIT_USAGE), "the command line is wrong")]
+            rows = [
+                ("0", "done, nothing to report"),
+                (str(EXIT_USAGE), "the command line is wrong"),
+            ]
             rows += [(str(row.exit_code), row.about) for row in HANDLING]
             rows.append((str(EXIT_INTERRUPTED), "interrupted"))
             formatter.write_dl(sorted(rows, key=lambda row: int(row[0])))
@@ -107,9 +141,9 @@ class Kat(click.Group):
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from kat_workflow import __version__
 
-        click.echo(f"kat-workflow {version('kat-workflow')}")
+        click.echo(f"kat-workflow {__version__}")
         ctx.exit()
 
 

@@ -33,6 +33,7 @@ def takes_programs(verb: _F) -> _F:
 
     return click.option(
         "--programs",
+        "_folder",
         metavar="FOLDER",
         type=click.Path(file_okay=False),
         callback=remember,
@@ -80,7 +81,7 @@ def ids(names: Iterable[str]) -> list[str]:
     return found
 
 
-class ProgramName(click.ParamType):
+class ProgramName(click.ParamType[str]):
     """The id of a program or the path of its file; a misspelt one is a usage error."""
 
     name = "program"
@@ -88,12 +89,12 @@ class ProgramName(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The same text, once there is such a program."""
         text = str(value)
-        assert ctx is not None
+        ctx = ctx or click.get_current_context()
         if text.endswith((".yaml", ".yml")):
             if not Path(text).is_file() and text not in set(library(ctx).names()):
                 self.fail(f'there is no file "{text}"', param, ctx)
             return text
-        from kat_workflow.language.library import closest
+        from kat_workflow.language.findings import closest
 
         known = ids(library(ctx).names())
         program, _, version = text.partition("@")
@@ -124,7 +125,7 @@ def echo_json(value: Any) -> None:
 def echo_findings(findings: Iterable[Finding], err: bool = False) -> None:
     """Findings with the marked line of the file; coloured on a terminal."""
     from kat_workflow.language.findings import render
-    from kat_workflow.protocol import clean
+    from kat_workflow.protocol.words import clean
 
     for finding in findings:
         first, *rest = clean(render(finding)).split("\n")

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
 __all__ = ["COMMANDS"]
 
+SHELLS: dict[str, type[ShellComplete]] = {
+    "bash": BashComplete,
+    "zsh": ZshComplete,
+    "fish": FishComplete,
+}
+
 
 @click.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(list(SHELLS)))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     r"""Print the completion script for a shell.
@@ -20,10 +26,7 @@ def completion(ctx: click.Context, shell: str) -> None:
       eval "$(kat completion zsh)"                         # in ~/.zshrc
       kat completion fish > ~/.config/fish/completions/kat.fish
     """
-    complete = get_completion_class(shell)
-    assert complete is not None  # click knows all three
-    root = ctx.find_root().command
-    made = complete(root, {}, "kat", "_KAT_COMPLETE")
+    made = SHELLS[shell](ctx.find_root().command, {}, "kat", "_KAT_COMPLETE")
     # Without click's look at the bash that happens to run here: the script is for another one.
     click.echo(made.source_template % made.source_vars())
 

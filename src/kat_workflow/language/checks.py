@@ -308,9 +308,11 @@ def _circle(start: str, ways: Callable[[str], Iterable[str]]) -> tuple[str, ...]
 def check_chart(layout: Layout, program: model.Program) -> None:
     """Ways that lead nowhere, phases that no way leads to, circles in which nothing waits."""
     chart = _Ways(program)
+    covered = set(chart.reached)
     for name, spot in layout.spots.items():
         phase = program.phases[name]
-        if name not in chart.reached and (not phase.parent or phase.parent in chart.reached):
+        if name not in covered and (not phase.parent or phase.parent in chart.reached):
+            covered |= chart.reach([name])  # what only it leads to is no fault of its own
             message = f'no way leads to "{name}"'
             hint = "lead to it in next, or take it out"
             layout.report.add(spot.unit.document, "unreachable", spot.path, message, hint, on="key")
@@ -372,9 +374,14 @@ class _Ways:
     def __init__(self, program: model.Program) -> None:
         self.phases = program.phases
         self.steps = program.steps
-        self.reached: set[str] = set()
-        self.ends: set[str] = set()
-        self._reach([program.start, *(p.name for p in self.phases.values() if p.excursion)])
+        excursions = [phase.name for phase in self.phases.values() if phase.excursion]
+        self.reached = self.reach([program.start, *excursions])
+        self.ends = {
+            row.to
+            for name in self.reached
+            for row in self.phases[name].next
+            if row.to_kind == "end"
+        }
         self.leaving: set[str] = set()
         more = True
         while more:
@@ -384,18 +391,17 @@ class _Ways:
                     self.leaving.add(phase.name)
                     more = True
 
-    def _reach(self, names: list[str]) -> None:
+    def reach(self, names: list[str]) -> set[str]:
+        """The phases that ways lead to from these, with what is inside them."""
+        reached: set[str] = set()
         for name in names:
             phase = self.phases.get(name)
-            if phase is None or name in self.reached:
+            if phase is None or name in reached:
                 continue
-            self.reached.add(name)
+            reached.add(name)
             names.extend(phase.children if phase.kind == "tracks" else [phase.start])
-            for row in phase.next:
-                if row.to_kind == "phase":
-                    names.append(row.to)
-                elif row.to_kind == "end":
-                    self.ends.add(row.to)
+            names.extend(row.to for row in phase.next if row.to_kind == "phase")
+        return reached
 
     def _leaves(self, phase: model.Phase) -> bool:
         if not phase.next:

@@ -476,7 +476,7 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
     (
         "version-format",
         "This is no version, or not the one in the name of the file.",
-        "A version is two to four numbers in quotes, such as `\"1.0.0\"`. A new version gets a "
+        'A version is two to four numbers in quotes, such as `"1.0.0"`. A new version gets a '
         "higher number; patients who began with an older one stay in it.",
     ),
     (
@@ -556,7 +556,7 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
     (
         "cadence-pace",
         "The row does not say one pace.",
-        "A row of `every:` says either `interval: 4 h` (elapsed time) or `daily_at: [\"09:00\"]` "
+        'A row of `every:` says either `interval: 4 h` (elapsed time) or `daily_at: ["09:00"]` '
         "(clock times of the site).",
     ),
     (

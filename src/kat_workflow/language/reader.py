@@ -35,7 +35,7 @@ from yaml.events import (
 from kat_workflow.errors import Finding, Place
 from kat_workflow.language.findings import finding
 
-__all__ = ["TRUTHS", "UNREAD", "Document", "Quoted", "number", "read", "valued"]
+__all__ = ["LOADER", "TRUTHS", "UNREAD", "Document", "Quoted", "number", "read", "valued"]
 
 LONGEST = 512 * 1024  # characters (bytes, while it is not decoded)
 DEEPEST = 32  # mappings and lists inside each other
@@ -45,7 +45,7 @@ FINDINGS = 100  # of one file; a reader needs no more at once
 On = Literal["key", "value"]
 Path = tuple[str | int, ...]
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Quoted(str):
@@ -248,7 +248,7 @@ class _Reading:
         """The whole file, or as much as there is before the reading had to end."""
         tree, root = UNREAD, None
         try:
-            loader = _Loader(self.blank.text)
+            loader = LOADER(self.blank.text)
             try:
                 tree, root = self.read(loader.get_event)
             finally:

@@ -20,6 +20,9 @@ __all__ = ["Duration", "Site", "at_clock", "local_date", "parse_duration", "plus
 
 Unit = Literal["s", "min", "h", "d", "wk"]
 _SECONDS: dict[str, int] = {"s": 1, "min": 60, "h": 3600, "d": 86400, "wk": 604800}
+# Two days short of what Python can tell, so that every zone can tell it too.
+_FIRST, _LAST = date(1, 1, 3), date(9999, 12, 29)
+_END = datetime(9999, 12, 30, tzinfo=UTC)
 _WRITTEN = re.compile(r"(0|[1-9][0-9]{0,5}) (s|min|h|d|wk)")
 
 
@@ -81,37 +84,42 @@ def local_date(instant: datetime, site: Site) -> date:
 def at_clock(day: date, clock: time, site: Site) -> datetime:
     """The instant (UTC) of a clock time on a local date.
 
-    In a gap it is the first instant after it; of two it is the first.
+    In a gap it is the first instant after it; of two it is the first. Dates at the very ends of
+    the calendar are taken as the last that every zone can tell.
     """
     zone = _zone(site.zone)
-    wall = datetime.combine(day, clock, tzinfo=zone)  # fold=0: the first of two
+    day = min(max(day, _FIRST), _LAST)
+    wall = datetime.combine(day, clock.replace(fold=0), tzinfo=zone)
     instant = wall.astimezone(UTC)
     if instant.astimezone(zone).replace(tzinfo=None) == wall.replace(tzinfo=None):
         return instant
-    # The wall time does not exist. With fold=1 it is read with the offset after the gap, which
-    # lands before it; the gap ends where the two readings' offsets meet.
-    before = wall.utcoffset()
-    after = wall.replace(fold=1).utcoffset()
-    assert before is not None and after is not None
-    low = wall.replace(fold=1).astimezone(UTC)
-    high = instant
-    while high - low > timedelta(seconds=1):
-        middle = low + (high - low) / 2
-        middle = middle.replace(microsecond=0)
-        if middle.astimezone(zone).utcoffset() == after:
+    # The wall time does not exist. Read with the offset before the gap it lies after the gap's
+    # end, read with the one after it (fold=1) before. Offsets change at whole seconds, and a
+    # gap is the only change between its two readings.
+    after = wall.replace(fold=1)
+    low, high = int(after.timestamp()), int(instant.timestamp())
+    while high - low > 1:
+        middle = (low + high) // 2
+        if datetime.fromtimestamp(middle, zone).utcoffset() == after.utcoffset():
             high = middle
         else:
             low = middle
-    return high
+    return datetime.fromtimestamp(high, UTC)
 
 
 def plus(instant: datetime, duration: Duration, site: Site) -> datetime:
-    """The instant a duration after another; days and weeks keep the local clock time."""
+    """The instant a duration after another; days and weeks keep the local clock time.
+
+    What would lie beyond the calendar is its last day.
+    """
+    if duration.amount == 0:
+        return instant
     if not duration.calendar:
-        return instant + duration.elapsed
+        return _END if duration.elapsed > _END - instant else instant + duration.elapsed
     wall = instant.astimezone(_zone(site.zone))
     days = duration.amount * (7 if duration.unit == "wk" else 1)
-    return at_clock(wall.date() + timedelta(days=days), wall.timetz().replace(tzinfo=None), site)
+    ordinal = min(wall.toordinal() + days, _LAST.toordinal())
+    return at_clock(date.fromordinal(ordinal), wall.time(), site)
 
 
 def program_day(admitted: date, now: datetime, site: Site) -> int:

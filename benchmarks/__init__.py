@@ -1,0 +1,1 @@
+"""What the library costs, each figure as a ratio to something fixed: `make bench`."""

@@ -1,0 +1,577 @@
+"""The verbs about patients: enroll, record, do, why, worklist, census, status, history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import click
+import msgspec
+
+from kat_workflow.cli.screen import (
+    ProgramName,
+    echo_json,
+    echo_rich,
+    folder,
+    json_option,
+    takes_programs,
+)
+from kat_workflow.cli.telling import said
+from kat_workflow.engine import Engine, Outcome, Status
+from kat_workflow.enrollment.commands import Actor
+from kat_workflow.errors import Refused
+from kat_workflow.program.clock import Site
+from kat_workflow.program.model import Program
+
+__all__ = ["COMMANDS", "fill", "instant_of", "show_status"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+# --- what the verbs share ---------------------------------------------------------------------
+
+
+def clinic_options(verb: _F) -> _F:
+    """Where the record is, which sites there are, and what counts as now."""
+    for option in (
+        click.option("--now", metavar="INSTANT", help="What counts as now, for trying things out."),
+        click.option(
+            "--sites",
+            metavar="FILE",
+            type=click.Path(dir_okay=False),
+            envvar="KAT_SITES",
+            help="A YAML file of sites and their zones (or KAT_SITES); else ./sites.yaml.",
+        ),
+        click.option(
+            "--db",
+            metavar="FILE",
+            type=click.Path(dir_okay=False),
+            envvar="KAT_DB",
+            default="clinic.db",
+            show_default=True,
+            help="The clinic's record (or KAT_DB).",
+        ),
+    ):
+        verb = option(verb)
+    return takes_programs(verb)
+
+
+def by_option(verb: _F) -> _F:
+    """Who acts."""
+    return click.option(
+        "--by",
+        required=True,
+        metavar="PERSON:ROLE[,ROLE]",
+        envvar="KAT_BY",
+        help="Who acts and in which roles, such as ann:nurse (or KAT_BY).",
+    )(verb)
+
+
+def actor(text: str) -> Actor:
+    """`ann:nurse,prescriber` as an Actor."""
+    person, _, roles = text.partition(":")
+    if not person or not roles:
+        raise click.UsageError(f'"{text}" is not PERSON:ROLE, such as ann:nurse')
+    return Actor(person, {role.strip() for role in roles.split(",")})
+
+
+def open_clinic(ctx: click.Context, db: str, sites: str | None, now: str | None) -> Engine:
+    """The clinic of the options; closed when the verb ends."""
+    places = _sites(sites)
+    clock: Callable[[], datetime] | None = None
+    if now is not None:
+        at = instant_of(now, places[0])
+        clock = lambda: at  # noqa: E731
+    at_folder = folder(ctx)
+    options: dict[str, Any] = {} if clock is None else {"clock": clock}
+    engine = Engine.open(db, programs=at_folder, sites=places, **options)
+    ctx.call_on_close(engine.close)
+    return engine
+
+
+def _sites(file: str | None) -> list[Site]:
+    at = Path(file) if file is not None else Path("sites.yaml")
+    if file is None and not at.is_file():
+        return [Site()]
+    from kat_workflow.language.reader import read
+
+    data = read(str(at), at.read_bytes()).data
+    found = data.get("sites", data) if isinstance(data, Mapping) else None
+    if not isinstance(found, Mapping) or not found:
+        raise click.UsageError(f'{at}: write sites as "main: {{zone: America/Los_Angeles}}"')
+    sites = []
+    for name, about in found.items():
+        zone = str((about or {}).get("zone", "UTC")) if isinstance(about, Mapping) else str(about)
+        try:
+            ZoneInfo(zone)
+        except (KeyError, ValueError) as error:
+            raise click.UsageError(f'{at}: "{zone}" is no zone, such as Europe/Vienna') from error
+        sites.append(Site(str(name), zone))
+    return sites
+
+
+def instant_of(text: str, site: Site) -> datetime:
+    """An instant as people write it; without an offset it is the site's wall clock."""
+    try:
+        wall = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.UsageError(f'"{text}" is no instant, such as 2026-03-02T08:30') from error
+    if wall.tzinfo is None:
+        wall = wall.replace(tzinfo=ZoneInfo(site.zone))
+    return wall.astimezone(UTC)
+
+
+def fill(program: Program, phrase: str, pairs: tuple[str, ...], site: Site) -> dict[str, Any]:
+    """`field=value` words as values, read by the types of the form that the phrase records."""
+    verb, _, name = phrase.partition(" ")
+    fields: Mapping[str, Any] = {}
+    if verb == "record":
+        step = program.find("steps", name.rpartition("/")[2].rpartition(".")[0] or name)
+        full = program.find("steps", name) or step
+        form = program.forms.get(program.steps[full].form if full else name)
+        fields = form.fields if form is not None else {}
+    given: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise click.UsageError(f'"{pair}" is not FIELD=VALUE')
+        field = fields.get(key)
+        given[key] = _value(text, field.type if field is not None else "", site)
+        if key == "present":
+            given[key] = tuple(text.split(","))
+        elif key == "for":
+            given[key] = instant_of(text, site)
+    return given
+
+
+def _value(text: str, kind: str, site: Site) -> Any:
+    if kind == "yes_no":
+        return {"yes": True, "true": True, "no": False, "false": False}.get(text.lower(), text)
+    if kind == "choices":
+        return [word for word in text.split(",") if word]
+    if kind in ("integer", "duration") and text.lstrip("-").isdigit():
+        return int(text)
+    if kind == "instant":
+        return instant_of(text, site)
+    return text
+
+
+def site_of(engine: Engine, enrollment: str) -> Site:
+    """The site of an enrollment."""
+    return engine.site_of(enrollment)
+
+
+def local(at: datetime | None, site: Site) -> str:
+    """An instant as the site's wall clock shows it."""
+    return "" if at is None else f"{at.astimezone(ZoneInfo(site.zone)):%a %d %b %Y %H:%M}"
+
+
+# --- commands ---------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("program", type=ProgramName())
+@click.option("--patient", required=True, help="The patient's id in your clinic.")
+@click.option("--site", default=None, help="The site; the first one by default.")
+@click.option("--command-id", default=None, help="Makes a retry harmless.")
+@by_option
+@json_option
+@clinic_options
+@click.pass_context
+def enroll(
+    ctx: click.Context,
+    program: str,
+    patient: str,
+    site: str | None,
+    command_id: str | None,
+    by: str,
+    as_json: bool,
+    db: str,
+    sites: str | None,
+    now: str | None,
+) -> None:
+    r"""Begin a program for a patient and print the enrollment's id.
+
+    \b
+    Examples:
+      kat enroll detox-4-day --patient MRN-1042 --by ann:nurse_practitioner
+    """
+    engine = open_clinic(ctx, db, sites, now)
+    place = site or engine.sites[0].name
+    id_ = engine.enroll(program, patient=patient, by=actor(by), site=place, command_id=command_id)
+    if as_json:
+        echo_json({"format": 1, "enrollment": id_})
+    else:
+        click.echo(id_)
+
+
+@click.command()
+@click.argument("enrollment")
+@click.argument("step")
+@click.argument("values", nargs=-1, metavar="[FIELD=VALUE]...")
+@click.option("--signed", is_flag=True, help="Sign it in the same act.")
+@click.option("--occurred", metavar="INSTANT", help="When it happened, if that was earlier.")
+@click.option("--values", "file", type=click.File("r"), help="Values as a JSON file; - reads them.")
+@click.option("--command-id", default=None, help="Makes a retry harmless.")
+@by_option
+@json_option
+@clinic_options
+@click.pass_context
+def record(
+    ctx: click.Context,
+    enrollment: str,
+    step: str,
+    values: tuple[str, ...],
+    signed: bool,
+    occurred: str | None,
+    file: Any,
+    command_id: str | None,
+    by: str,
+    as_json: bool,
+    db: str,
+    sites: str | None,
+    now: str | None,
+) -> None:
+    r"""Record the form of an open step.
+
+    \b
+    Examples:
+      kat record e-1f… baseline systolic=128 diastolic=82 pulse=76 --by bo:nurse
+      kat record e-1f… intake_evaluation --values intake.json --signed --by ann:nurse_practitioner
+    """
+    _carry_out(
+        ctx, enrollment, f"record {step}", values, signed, occurred, file, command_id, by, as_json,
+        open_clinic(ctx, db, sites, now),
+    )  # fmt: skip
+
+
+@click.command()
+@click.argument("enrollment")
+@click.argument("phrase")
+@click.argument("details", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--signed", is_flag=True, help="Sign it in the same act.")
+@click.option("--occurred", metavar="INSTANT", help="When it happened, if that was earlier.")
+@click.option("--command-id", default=None, help="Makes a retry harmless.")
+@by_option
+@json_option
+@clinic_options
+@click.pass_context
+def do(
+    ctx: click.Context,
+    enrollment: str,
+    phrase: str,
+    details: tuple[str, ...],
+    signed: bool,
+    occurred: str | None,
+    command_id: str | None,
+    by: str,
+    as_json: bool,
+    db: str,
+    sites: str | None,
+    now: str | None,
+) -> None:
+    r"""Carry out a phrase: start, dose, release, decline, hold, leave and all the others.
+
+    \b
+    Examples:
+      kat do e-1f… "start nad_infusion" --by bo:nurse
+      kat do e-1f… "dose nad_infusion" "rate=100 mg/h" --by bo:nurse
+      kat do e-1f… "decline craving_score" "reason=asleep" --by bo:nurse
+      kat do e-1f… "leave against_advice" "reason=wants to go home" --by bo:nurse
+    """
+    _carry_out(
+        ctx, enrollment, phrase, details, signed, occurred, None, command_id, by, as_json,
+        open_clinic(ctx, db, sites, now),
+    )  # fmt: skip
+
+
+def _carry_out(
+    ctx: click.Context,
+    enrollment: str,
+    phrase: str,
+    pairs: tuple[str, ...],
+    signed: bool,
+    occurred: str | None,
+    file: Any,
+    command_id: str | None,
+    by: str,
+    as_json: bool,
+    engine: Engine,
+) -> None:
+    site = site_of(engine, enrollment)
+    given: dict[str, Any] = {}
+    if file is not None:
+        try:
+            given = json.load(file)
+        except ValueError as error:
+            raise click.UsageError(f"the values are no JSON: {error}") from error
+        if not isinstance(given, dict):
+            raise click.UsageError("the values are no JSON object")
+    given |= fill(engine.program_of(enrollment), phrase, pairs, site)
+    try:
+        outcome = engine.do(
+            enrollment,
+            phrase,
+            by=actor(by),
+            given=given,
+            signed=signed,
+            occurred=None if occurred is None else instant_of(occurred, site),
+            command_id=command_id,
+        )
+    except Refused as refused:
+        if not as_json:
+            raise
+        echo_json({"format": 1, "refused": msgspec.to_builtins(refused.refusal)})
+        ctx.exit(3)
+    if as_json:
+        echo_json(
+            {"format": 1, "again": outcome.again, "events": msgspec.to_builtins(outcome.events)}
+        )
+    else:
+        show_outcome(outcome, engine.status(enrollment), site)
+
+
+def show_outcome(outcome: Outcome, status: Status, site: Site) -> None:
+    """What a command did, and what is open now."""
+    if outcome.again:
+        click.echo("Carried out before; nothing is new.")
+    for event in outcome.events:
+        words = said(event)
+        if words:
+            click.echo(f"  {words}")
+    open_ = [item.step or item.item for item in status.items if item.timeliness != "early"]
+    click.echo(f"Open now: {', '.join(open_) or 'nothing'}")
+
+
+@click.command()
+@click.argument("enrollment")
+@click.argument("phrase")
+@click.argument("details", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--signed", is_flag=True, help="As if it were signed.")
+@by_option
+@json_option
+@clinic_options
+@click.pass_context
+def why(
+    ctx: click.Context,
+    enrollment: str,
+    phrase: str,
+    details: tuple[str, ...],
+    signed: bool,
+    by: str,
+    as_json: bool,
+    db: str,
+    sites: str | None,
+    now: str | None,
+) -> None:
+    r"""Say what stands in the way of a phrase, and what would clear it. Nothing is written.
+
+    \b
+    Examples:
+      kat why e-1f… "start nad_infusion" --by bo:nurse
+    """
+    engine = open_clinic(ctx, db, sites, now)
+    given = fill(engine.program_of(enrollment), phrase, details, site_of(engine, enrollment))
+    refusal = engine.why(enrollment, phrase, by=actor(by), given=given, signed=signed)
+    if as_json:
+        echo_json(
+            {"format": 1, "refused": None if refusal is None else msgspec.to_builtins(refusal)}
+        )
+    elif refusal is None:
+        click.echo("Nothing stands in the way.")
+    else:
+        click.echo(refusal.explanation)
+    ctx.exit(0 if refusal is None else 3)
+
+
+# --- questions --------------------------------------------------------------------------------
+
+
+@click.command()
+@click.option("--role", default=None, help="Only what this role may do.")
+@click.option("--site", default=None, help="Only this site.")
+@click.option("--patient", default=None, help="Only this patient.")
+@click.option("--limit", default=50, show_default=True, help="How many.")
+@json_option
+@clinic_options
+@click.pass_context
+def worklist(
+    ctx: click.Context,
+    role: str | None,
+    site: str | None,
+    patient: str | None,
+    limit: int,
+    as_json: bool,
+    db: str,
+    sites: str | None,
+    now: str | None,
+) -> None:
+    r"""List what is open, by when it is due.
+
+    \b
+    Examples:
+      kat worklist --role nurse
+      kat worklist --role nurse --site main --limit 20 --json
+    """
+    engine = open_clinic(ctx, db, sites, now)
+    engine.run_due()
+    page = engine.worklist(role, site, patient=patient, limit=limit)
+    if as_json:
+        echo_json(
+            {"format": 1, "items": msgspec.to_builtins(page.items), "more": page.next is not None}
+        )
+        return
+    from rich.table import Table
+
+    table = Table("due", "", "what", "patient", "for", "where", box=None, pad_edge=False)
+    for item in page.items:
+        place = site_of(engine, item.enrollment)
+        tint = {"late": "red", "early": "dim"}.get(item.timeliness, "")
+        table.add_row(
+            local(item.due or item.opens, place),
+            item.timeliness,
+            item.title,
+            item.patient,
+            ", ".join(item.roles),
+            item.phase,
+            style=tint,
+        )
+    echo_rich(table)
+    if page.next is not None:
+        click.echo(f"There is more: --limit {limit * 2}")
+
+
+@click.command()
+@click.option("--site", default=None, help="The site; the first one by default.")
+@click.option("--all", "everybody", is_flag=True, help="Also who was discharged.")
+@json_option
+@clinic_options
+@click.pass_context
+def census(
+    ctx: click.Context,
+    site: str | None,
+    everybody: bool,
+    as_json: bool,
+    db: str,
+    sites: str | None,
+    now: str | None,
+) -> None:
+    r"""Say who is where, on which day.
+
+    \b
+    Examples:
+      kat census
+      kat census --site main --all --json
+    """
+    engine = open_clinic(ctx, db, sites, now)
+    engine.run_due()
+    residents = engine.census(site or engine.sites[0].name, None)
+    shown = [r for r in residents if everybody or r.standing in ("applied", "active")]
+    if as_json:
+        echo_json({"format": 1, "residents": msgspec.to_builtins(tuple(shown))})
+        return
+    from rich.table import Table
+
+    table = Table("patient", "program", "standing", "day", "where", "holds", "enrollment", box=None)
+    for r in shown:
+        day = "" if r.day is None else str(r.day)
+        where = ", ".join(r.phases)
+        table.add_row(
+            r.patient, r.program, r.standing, day, where, ", ".join(r.holds), r.enrollment
+        )
+    echo_rich(table)
+
+
+@click.command()
+@click.argument("enrollment")
+@json_option
+@clinic_options
+@click.pass_context
+def status(
+    ctx: click.Context, enrollment: str, as_json: bool, db: str, sites: str | None, now: str | None
+) -> None:
+    r"""Say where a patient stands, what is open and what is waited for.
+
+    \b
+    Examples:
+      kat status e-1f…
+    """
+    engine = open_clinic(ctx, db, sites, now)
+    found = engine.status(enrollment)
+    if as_json:
+        echo_json({"format": 1, **msgspec.to_builtins(found)})
+    else:
+        show_status(found, site_of(engine, enrollment))
+
+
+def show_status(found: Status, site: Site) -> None:
+    """A patient's standing for people."""
+    day = "" if found.day is None else f", program day {found.day}"
+    ended = f", ended: {found.end}" if found.end else ""
+    click.secho(
+        f"{found.patient} in {found.program} {found.version}: {found.standing}{day}{ended}",
+        bold=True,
+    )
+    if found.phases:
+        click.echo(f"Where: {', '.join(found.phases)}")
+    for hold in found.holds:
+        click.secho(f"Hold: {hold}", fg="yellow")
+    for session in found.sessions:
+        if session.open:
+            dosing = f", dosing {session.dosing}" if session.dosing else ""
+            click.echo(f"Session {session.id}: {session.state.replace('_', ' ')}{dosing}")
+    for item in found.items:
+        due = f", due {local(item.due, site)}" if item.due else ""
+        opens = f" opens {local(item.opens, site)}" if item.timeliness == "early" else ""
+        tint = {"late": "red", "early": "bright_black"}.get(item.timeliness)
+        who = ", ".join(item.roles)
+        click.secho(f"  [{item.timeliness}] {item.step or item.item}{opens}{due} ({who})", fg=tint)
+    for waiting in found.waiting:
+        click.echo(f"{waiting.phase} waits for the way to {waiting.to}:")
+        for clause in waiting.clauses:
+            if clause.truth is not True:
+                click.echo(f"    {clause.text}: {clause.unblock or clause.state}")
+
+
+@click.command()
+@click.argument("enrollment")
+@json_option
+@clinic_options
+@click.pass_context
+def history(
+    ctx: click.Context, enrollment: str, as_json: bool, db: str, sites: str | None, now: str | None
+) -> None:
+    r"""Tell everything that happened, in order.
+
+    \b
+    Examples:
+      kat history e-1f…
+      kat history e-1f… --json
+    """
+    engine = open_clinic(ctx, db, sites, now)
+    happened = engine.history(enrollment)
+    if as_json:
+        echo_json({"format": 1, "entries": msgspec.to_builtins(happened)})
+        return
+    site = site_of(engine, enrollment)
+    for each in happened:
+        words = said(each.event)
+        if words:
+            who = f"{each.person} ({each.role})" if each.role else each.person
+            click.echo(f"{each.version:5d}  {local(each.recorded, site)}  {who}: {words}")
+
+
+COMMANDS = {
+    "enroll": enroll,
+    "record": record,
+    "do": do,
+    "why": why,
+    "worklist": worklist,
+    "census": census,
+    "status": status,
+    "history": history,
+}

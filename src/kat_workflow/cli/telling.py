@@ -1,0 +1,79 @@
+"""What happened, in words: one short sentence for each event, or nothing for inner workings."""
+
+from __future__ import annotations
+
+from kat_workflow.enrollment import events as e
+
+__all__ = ["said"]
+
+
+def said(event: e.Event) -> str:  # one branch for each event, so that none is forgotten
+    """An event in words; "" for what only the engine needs (timers, rechecks)."""
+    match event:
+        case e.Enrolled():
+            return f"enrolled in {event.program} {event.version}"
+        case e.Admitted():
+            return f"admitted: program day 1 is {event.on}"
+        case e.PhaseEntered():
+            round_ = f", round {event.round}" if event.round > 1 else ""
+            return f"entered {event.phase}{round_}"
+        case e.PhaseLeft():
+            return f"left {event.phase} ({event.reason})"
+        case e.ItemOpened():
+            return f"opened {event.step or event.kind + ' ' + event.about}"
+        case e.ItemReplanned():
+            return f"planned {event.item} anew ({event.because})"
+        case e.ItemSettled():
+            why = f" ({event.reason})" if event.reason else ""
+            return f"{event.step or event.item}: {event.outcome}{why}"
+        case e.ObservationRecorded():
+            return f"recorded {event.step or event.form}"
+        case e.Signed():
+            return f"{event.as_} under {event.item}"
+        case e.ConsentChanged():
+            return f"consent {event.consent} {event.state}"
+        case e.SessionBooked():
+            return f"session {event.session} booked"
+        case e.SessionMoved():
+            return f"session {event.session} moved"
+        case e.SessionArrived():
+            return f"arrived for {event.session}"
+        case e.SessionStarted():
+            return f"session {event.session} started"
+        case e.DoseGiven():
+            rate = f" at {event.rate}" if event.rate else ""
+            return (
+                f"dose in {event.session}: {event.amount} {event.unit}{rate}, total {event.total}"
+            )
+        case e.DosingPaused():
+            return f"dosing paused in {event.session} ({event.because})"
+        case e.DosingResumed():
+            return f"dosing resumed in {event.session}"
+        case e.DosingEnded():
+            return f"dosing ended in {event.session}: {event.total} {event.unit} given"
+        case e.SessionAborted():
+            return f"session {event.session} aborted ({event.reason})"
+        case e.SessionCancelled():
+            return f"session {event.session} cancelled ({event.reason})"
+        case e.SessionReleased():
+            counted = "counts" if event.counted else "does not count"
+            return f"session {event.session} {event.final}; it {counted}"
+        case e.AlertRaised():
+            return f"called {', '.join(event.tell)}: {event.says}"
+        case e.DeviationNoted():
+            return f"deviation {event.code}: {event.says}"
+        case e.Held():
+            return f"{event.hold} ({event.reason})"
+        case e.HoldLifted():
+            return f"{event.hold} lifted"
+        case e.OverrideGranted():
+            return f"gate {event.gate} overridden ({event.reason})"
+        case e.OverrideUsed():
+            return f"override of {event.gate} used"
+        case e.Discharged():
+            why = f": {event.reason}" if event.reason else ""
+            return f"discharged as {event.end}{why}"
+        case e.Closed():
+            return "closed"
+        case e.RecheckSet() | e.TimerElapsed():
+            return ""

@@ -1,0 +1,353 @@
+"""Steps and sessions: what is done, by whom, when, and what is watched meanwhile."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from typing import Literal
+
+from kat_workflow.language import grammar
+from kat_workflow.language.findings import closest
+from kat_workflow.language.layout import Held, Job, Layout
+from kat_workflow.language.names import Path, Unit, in_words
+from kat_workflow.language.words import Around, Words, clock_time, duration, unless_always
+from kat_workflow.program import model
+from kat_workflow.program.clock import Duration
+from kat_workflow.program.units import Quantity
+
+__all__ = ["OFTEN", "Parts"]
+
+
+OFTEN = 10_000
+"""How many openings a recurring step has at the most where its file says nothing."""
+
+
+class Parts(Words):
+    """Builds the steps and the kinds of session of a program."""
+
+    def __init__(self, layout: Layout, unit: Unit) -> None:
+        super().__init__(layout, unit)
+        self.steps: dict[str, model.Step] = {}
+
+    # Steps
+
+    def step(self, name: str, job: Job) -> model.Step:
+        """A step, wherever it stands."""
+        its, unit, path = job.written, job.unit, job.path
+        around = self.around(job)
+        inherited = self._inherited(job)
+        number = next((key for key in _STEP_NUMBERS if getattr(its, key)), "")
+        source = self.source(unit, its.source, path, number, inherited)
+        kinds = [key for key in ("record", "obtain", "session") if getattr(its, key)]
+        if len(kinds) > 1:
+            message = f"the step says {' and '.join(kinds)}; it can be only one of them"
+            hint = "make a second step of it, `after` the first"
+            self.report.add(
+                unit.document, "ambiguous-step", (*path, kinds[1]), message, hint, on="key"
+            )
+        form = self._named("forms", unit, its.record, (*path, "record"))
+        consent = self._named("consents", unit, its.obtain, (*path, "obtain"))
+        session = self._named("sessions", unit, its.session, (*path, "session"))
+        if session and job.owner_kind != "phase":
+            message = "a session is held by a step of a phase"
+            hint = "move the step into a phase"
+            self.report.add(unit.document, "session-elsewhere", (*path, "session"), message, hint)
+        steps = {
+            key: tuple(
+                found
+                for count, other in enumerate(getattr(its, key))
+                if (found := self.names.find("steps", unit, other, (*path, key, count)))
+            )
+            for key in ("after", "different_person_from")
+        }
+        return model.Step(
+            name=name,
+            title=its.title or in_words(name.rpartition(".")[2]),
+            owner=job.owner,
+            owner_kind=job.owner_kind,
+            by=self.needed_roles(unit, its.by, (*path, "by")),
+            form=form,
+            consent=consent,
+            session=session,
+            signed=its.signed,
+            cosigned_by=self.roles(unit, its.cosigned_by, (*path, "cosigned_by")),
+            different_person_from=steps["different_person_from"],
+            after=steps["after"],
+            only_if=self.test(unit, its.only_if, (*path, "only_if"), around),
+            required=not its.optional,
+            may_be=frozenset(its.may_be),
+            counted_from=self.anchor(unit, its.counted_from, (*path, "counted_from")),
+            opens=duration(its.opens),
+            due=duration(its.due),
+            closes=duration(its.closes),
+            on_day=its.on_day,
+            at=clock_time(its.at),
+            every=self._cadence(job, around),
+            at_most=its.at_most or (OFTEN if its.every else 1),
+            alerts=self.alerts(unit, its.alerts, (*path, "alerts"), name, around),
+            when_late=self.tell(unit, its.when_late, (*path, "when_late")),
+            on_hold=its.on_hold,  # type: ignore[arg-type]  # one of the words of its key
+            part=job.part,
+            if_skipped=self._if_skipped(job, form),
+            source=source,
+            about=its.about,
+            place=self.place(unit, path),
+        )
+
+    def _inherited(self, job: Job) -> str:
+        """The source of the session around a step covers its numbers."""
+        table = self.layout.sources
+        return job.source if job.source in table else ""
+
+    def _named(self, table: str, unit: Unit, word: str, path: Path) -> str:
+        return self.names.find(table, unit, word, path) or ""
+
+    def _cadence(self, job: Job, around: Around) -> tuple[model.Cadence, ...]:
+        found = []
+        for count, row in enumerate(job.written.every):
+            path: Path = (*job.path, "every", count)
+            if bool(row.interval) == bool(row.daily_at):
+                message = "a row says either interval or daily_at"
+                self.report.add(
+                    job.unit.document, "cadence-pace", path, message, "write interval: 4 h"
+                )
+            test = self.test(job.unit, row.when, (*path, "when"), around)
+            if count == len(job.written.every) - 1 and test is not None and not test.always:
+                message = "the last row must hold always"
+                hint = "add a last row with when: always, the tightest of all"
+                self.report.add(job.unit.document, "cadence-open", (*path, "when"), message, hint)
+            clocks = tuple(
+                clock for each in row.daily_at if (clock := clock_time(each)) is not None
+            )
+            found.append(model.Cadence(duration(row.interval), clocks, unless_always(test)))
+        return tuple(found)
+
+    def _if_skipped(self, job: Job, form: str) -> dict[str, object]:
+        """What fields read as when the step is skipped, each in its own type."""
+        values: dict[str, object] = {}
+        for key, word in job.written.if_skipped.items():
+            path: Path = (*job.path, "if_skipped", key)
+            asked = self.layout.forms[form].fields.get(key) if form else None
+            if asked is None:
+                message = f'the step records no field "{key}"'
+                known = self.layout.forms[form].fields if form else ()
+                self.report.add(
+                    job.unit.document, "unknown-field", path, message, closest(key, known), on="key"
+                )
+            elif asked.type == "yes_no" and word in ("yes", "no"):
+                values[key] = word == "yes"
+            elif asked.type == "integer" and word.lstrip("-").isdecimal():
+                values[key] = int(word)
+            elif asked.type == "choice" and word in asked.options:
+                values[key] = word
+            elif asked.type == "choices" and word in asked.options:
+                values[key] = [word]
+            else:
+                message = f'"{word}" is no answer to "{key}"'
+                hint = closest(word, ("yes", "no") if asked.type == "yes_no" else asked.options)
+                self.report.add(job.unit.document, "unknown-option", path, message, hint)
+        return values
+
+    # Sessions
+
+    def session(self, name: str) -> model.SessionKind:
+        """A kind of session; its watch becomes a step."""
+        held = self.layout.kinds[name]
+        its, unit, path = held.written, held.unit, held.path
+        around = Around(self.held_in(name), name)
+        number = next((key for key in _SESSION_NUMBERS if getattr(its, key)), "release")
+        source = self.source(unit, its.source, path, number)
+        ready = [
+            self.test(unit, text, (*path, "ready", count), around)
+            for count, text in enumerate(its.ready)
+        ]
+        before = tuple(unit.prefix + step for step in its.before)
+        after = tuple(unit.prefix + step for step in its.after)
+        watch = self._watch(name, around, source)
+        steps = tuple(
+            step
+            for step in (*before, *([watch.step] if watch else []), *after)
+            if step in self.steps
+        )
+        earliest = duration(its.release.earliest)
+        at_most = None
+        if its.at_most is not None:
+            at_most = model.Spacing(its.at_most.times, its.at_most.per)  # type: ignore[arg-type]
+        if its.dose is not None and its.watch is None:
+            message = "something is given here, but nobody watches afterwards"
+            hint = "add watch: who records what, at which minutes"
+            self.report.add(
+                unit.document, "dose-without-monitoring", (*path, "dose"), message, hint, on="key"
+            )
+        return model.SessionKind(
+            name=name,
+            title=its.title or in_words(name.rpartition(".")[2]),
+            ready=tuple(test for test in ready if test is not None),
+            present=self.roles(unit, its.present, (*path, "present")),
+            steps=steps,
+            before=tuple(step for step in before if step in self.steps),
+            after=tuple(step for step in after if step in self.steps),
+            dose=self._dose(held, source),
+            at_most=at_most,
+            apart=duration(its.apart),
+            watch=watch,
+            pause_when=self._session_rules(held, name, "pause", around),
+            stop_when=self._session_rules(held, name, "stop", around),
+            alerts=self.alerts(unit, its.alerts, (*path, "alerts"), name, around),
+            release=model.Release(
+                earliest or Duration(0, "min"),
+                self.test(unit, its.release.when, (*path, "release", "when"), around),
+                self.needed_roles(unit, its.release.signed_by, (*path, "release", "signed_by")),
+            ),
+            counts_when=unless_always(
+                self.test(unit, its.counts_when, (*path, "counts_when"), around)
+            ),
+            no_show_after=duration(its.no_show_after),
+            by=self.needed_roles(unit, its.by, (*path, "by")),
+            source=source,
+            about=its.about,
+            place=self.place(unit, path),
+        )
+
+    def _watch(self, name: str, around: Around, source: str) -> model.Watch | None:
+        """The watch of a session, and the step that its readings are."""
+        held = self.layout.kinds[name]
+        its, unit, path = held.written.watch, held.unit, (*held.path, "watch")
+        if its is None:
+            return None
+        full = f"{name}.watch"
+        at = tuple(span for each in its.at if (span := duration(each)) is not None)
+        if any(a.seconds >= b.seconds for a, b in pairwise(at)):
+            message = "the readings are not in the order in which they are taken"
+            self.report.add(
+                unit.document, "watch-order", (*path, "at"), message, "write the earliest first"
+            )
+        self.steps[full] = model.Step(
+            name=full,
+            title=f"Watch: {held.written.title or in_words(name.rpartition('.')[2])}",
+            owner=name,
+            owner_kind="session",
+            by=self.needed_roles(unit, its.by, (*path, "by")),
+            form=self._named("forms", unit, its.record, (*path, "record")),
+            when_late=self.tell(unit, its.when_late, (*path, "when_late")),
+            on_hold="runs",
+            part="watch",
+            at_most=OFTEN,
+            source=source,
+            place=self.place(unit, path),
+        )
+        then_every, late_after = duration(its.then_every), duration(its.late_after)
+        if then_every is None or late_after is None:
+            return None
+        if then_every.seconds == 0:
+            message = "readings every 0 minutes never end"
+            self.report.add(
+                unit.document, "impossible-range", (*path, "then_every"), message, "say 15 min"
+            )
+        return model.Watch(full, at, then_every, late_after)
+
+    def _session_rules(
+        self, held: Held, name: str, what: Literal["pause", "stop"], around: Around
+    ) -> tuple[model.SessionRule, ...]:
+        found = []
+        rules: list[grammar.SessionRule] = getattr(held.written, f"{what}_when")
+        for count, rule in enumerate(rules):
+            path: Path = (*held.path, f"{what}_when", count)
+            test = self.test(held.unit, rule.when, (*path, "when"), around, "stop")
+            tell = self.roles(held.unit, rule.tell, (*path, "tell"))
+            if test is not None:
+                found.append(
+                    model.SessionRule(
+                        f"{name}.{what}.{count + 1}",
+                        rule.says,
+                        test,
+                        tell,
+                        duration(rule.answer_within),
+                    )
+                )
+        return tuple(found)
+
+    def _dose(self, held: Held, inherited: str) -> model.DoseRule | None:
+        its: grammar.Dose | None = held.written.dose
+        unit, path = held.unit, (*held.path, "dose")
+        if its is None:
+            return None
+        source = self.source(unit, its.source, path, inherited=inherited)
+        if not its.amount and not its.most:
+            message = "it is not said how much is given"
+            hint = "write amount: 500 mg, or most: … where the prescriber decides"
+            self.report.add(unit.document, "dose-amount", path, message, hint, on="key")
+            return None
+        amount = self.quantity(unit, its.amount, (*path, "amount")) if its.amount else None
+        most = self.quantity(unit, its.most, (*path, "most")) if its.most else None
+        given = amount or most
+        if given is None:
+            return None
+        for key, quantity in (("amount", amount), ("most", most)):
+            self._measures(unit, (*path, key), quantity, given.unit.dimension, given.unit.measures)
+        low = high = None
+        if its.rate is not None:
+            low = self.quantity(unit, its.rate.from_, (*path, "rate", "from"))
+            high = self.quantity(unit, its.rate.to, (*path, "rate", "to"))
+            per_time = tuple(sorted((*given.unit.dimension, ("time", -1))))
+            good = [
+                self._measures(
+                    unit, (*path, "rate", key), rate, per_time, f"{given.unit.measures} per time"
+                )
+                for key, rate in (("from", low), ("to", high))
+            ]
+            if low is not None and high is not None and all(good):
+                high = Quantity(_decimal(high.unit.convert(high.value, low.unit)), low.unit)
+                if high.value < low.value:
+                    message = f"the rate goes from {low} down to {high}"
+                    at: Path = (*path, "rate", "to")
+                    self.report.add(
+                        unit.document, "impossible-range", at, message, "write the lower one first"
+                    )
+        limit = None
+        if most is not None and most.unit.dimension == given.unit.dimension:
+            limit = _decimal(most.unit.convert(most.value, given.unit))
+            if amount is not None and limit < amount.value:
+                message = f"the amount {amount} is more than the most, {most}"
+                self.report.add(
+                    unit.document, "impossible-range", (*path, "most"), message, "raise it"
+                )
+        return model.DoseRule(
+            drug=its.drug,
+            route=its.route,
+            unit=given.unit.written,
+            amount=amount.value if amount is not None else None,
+            most=limit,
+            rate_unit=low.unit.written if low is not None else "",
+            rate_from=low.value if low is not None else None,
+            rate_to=high.value if high is not None else None,
+            source=source,
+        )
+
+    def _measures(
+        self, unit: Unit, path: Path, found: Quantity | None, wanted: object, in_words: str
+    ) -> bool:
+        """Whether a quantity is of the dimension that is wanted, and more than nothing."""
+        if found is None:
+            return False
+        if found.unit.dimension != wanted:
+            message = f"{found} is a {found.unit.measures}, not a {in_words}"
+            self.report.add(unit.document, "unit-mismatch", path, message, "use such a unit")
+            return False
+        if found.value <= 0:
+            message = f"{found} is nothing"
+            self.report.add(unit.document, "impossible-range", path, message, "write more than 0")
+            return False
+        return True
+
+
+_STEP_NUMBERS = ("opens", "due", "closes", "every", "on_day", "at", "when_late")
+"""Keys of a step whose numbers need a source."""
+
+_SESSION_NUMBERS = ("dose", "at_most", "apart", "watch", "no_show_after", "release")
+
+
+def _decimal(exact: Fraction) -> Decimal:
+    """A quantity in another unit of its dimension; all factors are decimal."""
+    return Decimal(exact.numerator) / Decimal(exact.denominator)

@@ -1,0 +1,269 @@
+"""Everything that can be wrong with a program is found, at its place, with a way out."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import frozen
+from programs import INNER, MAIN, broken
+
+from kat_workflow.language.findings import EXPLAINED
+
+MOOD, SHARED = "instruments/mood.yaml", "forms/shared.yaml"
+
+
+@frozen
+class Case:
+    """One way to break the program: `old` becomes `new`; what is wrong stands in «…».
+
+    `mark` is the text with «…» where that is not in `new`.
+    """
+
+    code: str
+    old: str
+    new: str
+    hint: str = ""
+    file: str = MAIN
+    mark: str = ""
+
+
+NAMES = [
+    Case("unknown-role", "intake: {by: [nurse]", "intake: {by: [«nurze»]", 'did you mean "nurse"?'),
+    Case("unknown-role", "hold_by: [doctor]", "hold_by: [«letter»]", '"letter" is a step'),
+    Case("unknown-phase", "start: screening", "start: «screning»", 'did you mean "screening"?'),
+    Case("unknown-phase", "start: days", "start: «sleeping»", "known: days, sides"),
+    Case("unknown-step", "after: [intake]", "after: [«intak»]", 'did you mean "intake"?'),
+    Case("unknown-step", "completed, work: [letter]", "completed, work: [«nap»]", "known: letter"),
+    Case("unknown-step", "from: intake.last_use,", "from: «intak done»,", "intake"),
+    Case("unknown-step", "then: infusion.released", "then: «intak.done»", '"intake"?'),
+    Case("unknown-form", "record: mood\n", "record: «moods»\n", 'did you mean "mood"?'),
+    Case("unknown-form", "from: intake.last_use,", "from: «intak.last_use»,", '"intake"?'),
+    Case("unknown-field", "from: intake.last_use,", "from: «intake.last_user»,", '"last_use"?'),
+    Case("unknown-consent", "obtain: infusing", "obtain: «infusion»", 'did you mean "infusing"?'),
+    Case("unknown-session", "session: infusion,", "session: «infusing»,", '"infusion"?'),
+    Case("unknown-session", "start: infusion,", "start: «drip»,", '"drip" is a step'),
+    Case("unknown-session", "from: infusion released", "from: «infus released»", '"infusion"?'),
+    Case("unknown-name", "ready: [fit,", "ready: [«fitt»,", 'did you mean "fit"?'),
+    Case("unknown-name", "pressure < high", "pressure < «hight»", 'did you mean "high"?'),
+    Case("unknown-source", "8 points, source: book", "8 points, source: «bok»", '"book"?'),
+    Case("unknown-end", "possible: [well", "possible: [«wel»", 'did you mean "well"?'),
+    Case("name-taken", "  low_mood: {", "  «calm_time»: {", mark="«calm_time»: {is: 8"),
+    Case("name-taken", "morning: {by", "«intake»: {by", "is used once"),
+    Case("name-taken", "  hospital:\n", "  «stay»:\n", "is used once"),
+    Case("name-taken", "  infusion:\n    by", "  «morning»:\n    by", "is used once"),
+    Case("name-taken", "  unfit: {kind: not", "  «died»: {kind: not", "kind: died"),
+    Case("name-reserved", "  calm_time: {", "  «round»: {", "the_round"),
+    Case("bad-anchor", "from: intake.last_use,", "from: «the weekend»,", "STEP done"),
+    Case("bad-anchor", "then: infusion.released", "then: «infusion.over»", "SESSION.released"),
+    Case("type-mismatch", "from: intake.last_use,", "from: «intake.kind»,", "type is instant"),
+]
+
+FILES = [
+    Case("unknown-file", "[instruments/mood.yaml", "[«instruments/moods.yaml»", "mood.yaml"),
+    Case("file-outside", "[instruments/mood.yaml", "[«../mood.yaml»", "from that folder on"),
+    Case("file-outside", "[instruments/mood.yaml", "[«/etc/mood.yaml»", "from that folder on"),
+    Case("file-kind", "[instruments", "[«inner/inner.yaml», instruments", "contains"),
+    Case("program-id", "program: clinic", "program: «clinik»", 'write "clinic"'),
+    Case("version-format", '"1.2.0"', '«"one"»', '"1.0.0"'),
+    Case("language-too-new", "language: 1", "language: «2»", "newer release"),
+    Case("language-too-new", "language: 1", "language: «2»", "newer release", MOOD),
+    Case("language-too-new", "language: 1", "language: «0»", "write 1", SHARED),
+    Case("unknown-program", "{program: inner,", "{program: «iner»,", 'did you mean "inner"?'),
+    Case("unknown-program", "inner, ends", '«inner», version: "9.0", ends', "did you mean"),
+    Case("unknown-program", "{program: inner,", "{program: «clinic-x»,"),
+    Case("contains-itself", "{program: inner,", "{program: «clinic»,"),
+    Case("shared-differs", "nurse: Nurse", "«nurse»: Night nurse", "rename one", INNER),
+    Case("shared-differs", "book: {title: A", "«book»: {title: No", "rename one", INNER),
+    Case(
+        "shared-differs",
+        "limits:",
+        "forms:\n  «intake»: {title: Other, fields: {asleep: {type: yes_no}}}\nlimits:",
+        "rename one",
+        INNER,
+    ),
+]
+
+STEPS = [
+    Case("ambiguous-step", "record: note, diff", "record: note, «obtain»: infusing, diff", "second"),
+    Case("by-nobody", "nap: {by: [nurse]}", "nap: {«by»: []}", "at least"),
+    Case("window-order", "opens: 1 h, due: 2 h", "opens: 2 h, due: «1 h»", "opens comes first"),
+    Case("window-order", "due: 2 h, closes: 3 h", "due: 2 h, closes: «90 min»", "then closes"),
+    Case(
+        "closes-without-missed",
+        "may_be: [missed]",
+        "may_be: []",
+        "missed",
+        mark="closes: «3 h», may_be",
+    ),
+    Case("different-from-itself", "from: [intake]", "from: [«second_look»]", "another step"),
+    Case(
+        "after-cycle",
+        "signed: true, due",
+        "signed: true, after: [second_look], due",
+        mark="infusing, «after»: [intake]",
+    ),
+    Case("cadence-pace", "{interval: 8 h, ", '{interval: 8 h, daily_at: ["07:00"], '),
+    Case("cadence-pace", "{interval: 8 h, when", "{when"),
+    Case("cadence-open", '"21:00"], when: always', '"21:00"], when: «calm»', "the tightest"),
+    Case("session-elsewhere", "{fasting: {", "{fasting: {session: «infusion», ", "a phase"),
+    Case(
+        "leaving-recurs",
+        "doctor], due: 7 d",
+        "doctor], «every»: [{interval: 1 d, when: always}], due: 7 d",
+    ),
+    Case("unknown-field", "agreeing: {", "agreeing: {if_skipped: {«text»: x}, "),
+    Case("unknown-field", "intake, signed", "intake, if_skipped: {«accept»: yes}, signed", '"acc'),
+    Case("unknown-option", "intake, signed", "intake, if_skipped: {accepted: «ye»}, signed", "yes"),
+    Case("unknown-option", "intake, signed", "intake, if_skipped: {kind: «ligt»}, signed", "light"),
+    Case(
+        "no-source",
+        "due: 24 h, source: book}\n      agr",
+        "due: «24 h»}\n      agr",
+        "where it comes from",
+    ),
+    Case("no-source", "is: 160 mmHg, source: book", "is: «160 mmHg»", "where it comes from"),
+]
+
+PHASES = [
+    Case("unknown-target", "to: stay, when: fit", "to: «stays», when: fit", '"stay"?'),
+    Case("unknown-target", "to: stay, when: fit", "to: «days», when: fit", "beside this one"),
+    Case("unknown-target", "to: stay, when: fit", "to: «back», when: fit", "only an excursion"),
+    Case("unknown-target", "to: stay, when: fit", "to: «finish», when: fit", "by an end"),
+    Case("unknown-target", "{to: back, when", "{to: «stay», when", "beside this one"),
+    Case("unknown-target", "restless: unfit", "restless: «unfitt»", 'did you mean "unfit"?'),
+    Case("unknown-target", "to: awake, when: slept", "to: «awak», when: slept", '"awake"', INNER),
+    Case("unknown-end", "restless: unfit}", "restless: unfit, «awoke»: unfit}", '"awake"?'),
+    Case(
+        "unmapped-end",
+        "finish, restless: unfit}",
+        "finish}",
+        "restless: finish",
+        mark="{program: inner, «ends»: {awake",
+    ),
+    Case(
+        "unmapped-end",
+        ", ends: {awake: finish, restless: unfit}}",
+        ", ends: {restless: unfit}}",
+        "awake: finish",
+        mark="{program: inner, «ends»: {rest",
+    ),
+    Case("ambiguous-phase", "  stay:\n", "  stay:\n    «tracks»: {aside: {}}\n", "its own"),
+    Case("start-missing", "    start: days\n", "", "start: days", mark="  «stay»:\n    admits"),
+    Case("impossible-range", "at_least: 2, at_most: 5", "at_least: 6, at_most: «5»", "not below"),
+    Case("impossible-range", "at_least: 2, at_most: 5", "at_least: 0, at_most: «5»", "1 or more"),
+    Case("repeat-open", "at_most: 5, until: calm", "at_most: «5»", "write until"),
+    Case("unreachable", "{to: stay, when: fit}", "{to: unfit, when: fit}", mark="  «stay»:\n    ad"),
+    Case(
+        "unreachable",
+        "{to: stay, when: fit}",
+        "{to: stay, when: always}",
+        "move it up",
+        mark="to: unfit, when: always}\n  stay",
+    ),
+    Case("no-way-out", "{to: well, when", "{to: stay, when", mark="  «stay»:\n    admits"),
+    Case(
+        "nobody-decides",
+        "decided_by: [doctor]\n",
+        "",
+        "decided_by",
+        mark="",
+    ),
+    Case("endless-cycle", "{to: well, when", "{to: sleeping, when: not calm}, {to: well, when"),
+    Case("no-admission", "    admits: true\n    start: days", "    start: days", "admits: true"),
+]
+
+SESSIONS = [
+    Case(
+        "dose-without-monitoring",
+        "    watch: {by: [nurse], record: vitals, at: [0 min, 15 min], then_every: 30 min}\n",
+        "",
+        "add watch",
+        mark="«dose»: {drug",
+    ),
+    Case("watch-order", "at: [0 min, 15 min]", "«at»: [15 min, 0 min]", "the earliest first"),
+    Case("impossible-range", "then_every: 30 min", "then_every: «0 min»", "15 min"),
+    Case("unit-mismatch", "amount: 500 mg", "amount: «500 mL»"),
+    Case("unit-mismatch", "from: 100 mg/h", "from: «100 mL/h»", "such a unit"),
+    Case("unit-mismatch", "most: 1 g", "most: «1 mL»", "such a unit"),
+    Case("unit-unknown", "amount: 500 mg", "amount: «500 mgg»", "did you mean"),
+    Case("unit-unknown", "is: 160 mmHg", "is: «160 mmhg»", 'did you mean "mmHg"?'),
+    Case("unit-unknown", "is: 160 mmHg", "is: «160 xyzzy»"),
+    Case("bad-quantity", "is: 160 mmHg", "is: «high»", "180 mmHg"),
+    Case("impossible-range", "most: 1 g", "most: «400 mg»", "raise it"),
+    Case("impossible-range", "to: 0.2 g/h", "to: «20 mg/h»", "lower one first"),
+    Case("impossible-range", "amount: 500 mg", "amount: «0 mg»", "more than 0"),
+    Case("dose-amount", "amount: 500 mg, most: 1 g, ", "", "amount: 500 mg", mark="«dose»: {drug"),
+    Case("by-nobody", "signed_by: [nurse]", "«signed_by»: []", "at least"),
+]
+
+FORMS = [
+    Case("field-type", "accepted: {type: yes_no}", "accepted: {type: yes_no, «unit»: mg}"),
+    Case("field-type", "accepted: {type: yes_no}", "accepted: {type: yes_no, «allowed»: [1]}"),
+    Case("field-type", "accepted: {type: yes_no}", "accepted: {type: yes_no, «from»: 1}"),
+    Case("field-type", "{type: instant}", "{type: instant, «options»: {a: A}}", "type: choice"),
+    Case("field-type", "last_use: {type: instant}", "«last_use»: {type: choices}", "options"),
+    Case("unit-unknown", "unit: mmHg,", "unit: «mmhg»,", 'did you mean "mmHg"?'),
+    Case("unit-unknown", "unit: /min", "unit: «xyzzy»", "", SHARED),
+    Case("impossible-range", "from: 50, to: 260", "from: 50, to: «26»", "lower end first"),
+    Case("no-source", "title: Vital signs\n", "title: Vital signs\n", "source: …", SHARED),
+    Case("unknown-field", "asked_if: {field: accepted", "asked_if: {field: «accept»", '"accepted"'),
+    Case("unknown-field", "asked_if: {field: accepted", "asked_if: {field: «kind»", "above it"),
+    Case("unknown-option", "is: [yes]}", "is: [«yess»]}", 'did you mean "yes"?'),
+    Case("unknown-source", "source: scale\nfields", "source: «scal»\nfields", '"scale"', MOOD),
+    Case("unknown-field", "reversed: [sad]", "reversed: [«sat»]", 'did you mean "sad"?', MOOD),
+    Case("field-type", "sad: {type: integer, from: 0, to: 3", "sad: {type: text", "", MOOD),
+    Case("field-type", "from: 0, to: 3", "from: 0", "to: …", MOOD, "reversed: [«sad»]"),
+    Case(
+        "unknown-field",
+        "reversed: [sad]",
+        "items: [tense]\n    reversed: [«sad»]",
+        "add it to items",
+        MOOD,
+    ),
+    Case("unknown-field", "reversed: [sad]", "weights: {«sat»: 2}", '"sad"', MOOD),
+    Case("impossible-range", "{from: 4, name: bad}", "{from: «0», name: bad}", "lowest", MOOD),
+    Case("name-taken", "name: bad", "name: «good»", "rename it", MOOD),
+    Case("name-taken", "  total:", "  «sad»:", "rename the score", MOOD),
+    Case("form-empty", "fields:\n      text: {type: text}", "«fields»: {}", "add a field", SHARED),
+]
+
+ENDS = [
+    Case("leaving-without-work", "doctor], work: [letter]}", "doctor]}", mark="«leaving»: {"),
+    Case(
+        "leaving-without-work",
+        "leaving: {by: [nurse, doctor], work: [letter]}\n",
+        "",
+        mark="«ends»:\n  well",
+    ),
+    Case("never-possible", "{to: well, when", "{to: unfit, when", mark="possible: [«well»"),
+    Case("by-nobody", "leaving: {by: [nurse, doctor]", "leaving: {«by»: []", "at least"),
+]
+
+UNUSED = [
+    Case("unused", "  doctor: Doctor\n", "  doctor: Doctor\n  «cook»: Cook\n", "take it out"),
+    Case("unused", "high\n    over", "160 mmHg\n    over", "take it out", mark="  «high»: {is"),
+    Case("unused", "unless: consented", "unless: fit", mark="x"),
+    Case("unused-session", "session: infusion, after", "after", mark="  «infusion»:\n    by"),
+    Case("unused", "  well: {kind", "  «better»: {kind: completed}\n  well: {kind", "take it out"),
+    Case(
+        "unused",
+        "      second_look: {by: [doctor], record: note, different",
+        "      second_look: {by: [doctor], different",
+    ),
+    Case("unused", "  letter: {", "  «card»: {by: [nurse]}\n  letter: {", "name it in work"),
+]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [*NAMES, *FILES, *STEPS, *PHASES, *SESSIONS, *FORMS, *ENDS, *UNUSED],
+    ids=lambda case: f"{case.code}-{case.new or case.old}".replace("\n", " ")[:60],
+)
+def test_what_is_wrong_is_told_at_its_place_with_a_way_out(case: Case) -> None:
+    result = broken(case.old, case.new, case.file, case.mark)
+
+    found = result.finding(case.code)
+
+    assert (found.place.file, found.place.line, found.place.column, found.width) == result.marked
+    assert case.hint in found.hint
+    assert (result.checked.program is None) == (found.severity == "error")
+    assert found.code in EXPLAINED
