@@ -31,14 +31,22 @@ class Effort(Struct, frozen=True):
 
 
 class Figure(Struct, frozen=True):
-    """A figure of both sides, round by round, and the target for their ratio."""
+    """What is compared: our side, the reference, and what their ratio must keep to."""
 
     name: str
     unit: str
-    ours: tuple[float, ...]
-    theirs: tuple[float, ...]
+    ours: Side
+    theirs: Side
     target: float
     at_least: bool = False
+
+
+class Measured(Struct, frozen=True):
+    """A figure and what both sides cost, round by round."""
+
+    figure: Figure
+    ours: list[float]
+    theirs: list[float]
 
     @property
     def ratios(self) -> list[float]:
@@ -56,42 +64,43 @@ class Figure(Struct, frozen=True):
     def short(self) -> bool:
         """Whether the interval excludes the target."""
         low, high = self.interval
-        return high < self.target if self.at_least else low > self.target
+        return high < self.figure.target if self.figure.at_least else low > self.figure.target
 
     def __str__(self) -> str:
+        figure = self.figure
         low, high = self.interval
         return " ".join(
             (
-                self.name,
+                figure.name,
                 _number(median(self.ours)),
-                self.unit,
+                figure.unit,
                 _number(median(self.theirs)),
                 f"{median(self.ratios):.2f}[{low:.2f}..{high:.2f}]",
-                f"{'>=' if self.at_least else '<='}{self.target:g}",
+                f"{'>=' if figure.at_least else '<='}{figure.target:g}",
                 "short" if self.short else "ok",
             )
         )
 
 
-def in_turn(ours: Side, theirs: Side, rounds: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def measure(figure: Figure, rounds: int) -> Measured:
     """Both sides, once to warm up and then `rounds` times, each first in every other round."""
-    ours()
-    theirs()
-    told: tuple[list[float], list[float]] = ([], [])
+    sides: tuple[tuple[Side, list[float]], ...] = ((figure.ours, []), (figure.theirs, []))
+    for side, _ in sides:
+        side()
     for turn in range(rounds):
-        for side in (0, 1) if turn % 2 else (1, 0):
+        for side, told in sides if turn % 2 else reversed(sides):
             gc.collect()  # what one side has left lying about is not the other's to clear
-            told[side].append((ours, theirs)[side]())
-    return tuple(told[0]), tuple(told[1])
+            told.append(side())
+    return Measured(figure, sides[0][1], sides[1][1])
 
 
-def cpu(work: Callable[[], int]) -> Side:
-    """CPU microseconds for one of what `work` says it has done; the collector stays on."""
+def cost(work: Callable[[], int], clock: Callable[[], float] = process_time) -> Side:
+    """Microseconds for one of what `work` says it has done; the collector stays on."""
 
     def side() -> float:
-        began = process_time()
+        began = clock()
         done = work()
-        return (process_time() - began) / done * 1e6
+        return (clock() - began) / done * 1e6
 
     return side
 

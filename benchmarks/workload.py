@@ -131,7 +131,7 @@ class Line(Struct, frozen=True):
     signed: bool = True
 
 
-def _week(day: int, decision: dict[str, str]) -> tuple[Line, ...]:
+def _week(day: int, hour: str, decision: dict[str, str]) -> tuple[Line, ...]:
     """The last two days of a week: therapy, the instruments, the team's review."""
     return (
         Line(day - 1, "10:00", "tess", "record individual_therapy", NOTE),
@@ -139,8 +139,8 @@ def _week(day: int, decision: dict[str, str]) -> tuple[Line, ...]:
         Line(day - 1, "11:05", "tess", "record anxiety", GAD7),
         Line(day - 1, "11:10", "tess", "decline trauma", {"reason": "Not today"}),
         Line(day - 1, "11:20", "cora", "record addiction", BAM),
-        Line(day, "18:00", "tess", "record weekly_review", decision),
-        Line(day, "18:10", "pia", "cosign weekly_review"),
+        Line(day, f"{hour}:00", "tess", "record weekly_review", decision),
+        Line(day, f"{hour}:10", "pia", "cosign weekly_review"),
     )
 
 
@@ -196,7 +196,7 @@ SCRIPT: tuple[Line, ...] = (
     Line(8, "09:41", "tess", "decline kat.drugs", {"reason": "Asked before"}),
     Line(9, "09:00", "nils", "record kat.second_evaluation", APPROVAL),
     Line(9, "09:30", "pia", "done kat.ketamine_consent"),
-    *_week(10, GOES_ON),
+    *_week(10, "16", GOES_ON),
     Line(10, "18:30", "tess", "record kat.preparation_session", NOTE),
     Line(10, "19:00", "tess", "record kat.ground_rules", {"text": "Read and agreed"}),
     # One session.
@@ -224,11 +224,11 @@ SCRIPT: tuple[Line, ...] = (
     Line(14, "11:00", "tess", "decline kat.mood_again", {"reason": "Asked on Tuesday"}),
     Line(14, "12:00", "nils", "record kat.review", {"effect": "Calmer", "decision": "complete"}),
     # The rest of the stay.
-    *_week(17, GOES_ON),
+    *_week(17, "14", GOES_ON),
     Line(18, "10:00", "cora", "record firm_plan", PLAN | {"firm": "yes"}),
     Line(18, "12:00", "pia", "cosign firm_plan"),
     Line(20, "07:30", "cora", "record morning_check", MORNING),
-    *_week(24, GOES_ON | {"decision": "finish"}),
+    *_week(24, "12", GOES_ON | {"decision": "finish"}),
     Line(24, "19:00", "pia", "record stay_review", {"decision": "leave", "reason": "Ready"}),
     Line(25, "09:00", "paul", "record medication", {"offered": "None", "accepted": "no"}),
     Line(25, "09:10", "nora", "record last_suicide_screen", NO_RISK),

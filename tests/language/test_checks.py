@@ -46,11 +46,11 @@ NAMES = [
     Case("unknown-name", "pressure < high", "pressure < «hight»", 'did you mean "high"?'),
     Case("unknown-source", "8 points, source: book", "8 points, source: «bok»", '"book"?'),
     Case("unknown-end", "possible: [well", "possible: [«wel»", 'did you mean "well"?'),
-    Case("name-taken", "  low_mood: {", "  «calm_time»: {", mark="«calm_time»: {is: 8"),
+    Case("name-taken", "  consented:\n", "  «high»:\n", "is used once"),
     Case("name-taken", "morning: {by", "«intake»: {by", "is used once"),
     Case("name-taken", "  hospital:\n", "  «stay»:\n", "is used once"),
     Case("name-taken", "  infusion:\n    by", "  «morning»:\n    by", "is used once"),
-    Case("name-taken", "  unfit: {kind: not", "  «died»: {kind: not", "kind: died"),
+    Case("name-taken", "  moved: {kind: tr", "  «died»: {kind: tr", "kind: died"),
     Case("name-reserved", "  calm_time: {", "  «round»: {", "the_round"),
     Case("bad-anchor", "from: intake.last_use,", "from: «the weekend»,", "STEP done"),
     Case("bad-anchor", "then: infusion.released", "then: «infusion.over»", "SESSION.released"),
@@ -83,7 +83,9 @@ FILES = [
 ]
 
 STEPS = [
-    Case("ambiguous-step", "record: note, diff", "record: note, «obtain»: infusing, diff", "second"),
+    Case(
+        "ambiguous-step", "record: note, diff", "record: note, «obtain»: infusing, diff", "second"
+    ),
     Case("by-nobody", "nap: {by: [nurse]}", "nap: {«by»: []}", "at least"),
     Case("window-order", "opens: 1 h, due: 2 h", "opens: 2 h, due: «1 h»", "opens comes first"),
     Case("window-order", "due: 2 h, closes: 3 h", "due: 2 h, closes: «90 min»", "then closes"),
@@ -101,8 +103,8 @@ STEPS = [
         "signed: true, after: [second_look], due",
         mark="infusing, «after»: [intake]",
     ),
-    Case("cadence-pace", "{interval: 8 h, ", '{interval: 8 h, daily_at: ["07:00"], '),
-    Case("cadence-pace", "{interval: 8 h, when", "{when"),
+    Case("cadence-pace", "{interval: 8 h, ", '{interval: 8 h, «daily_at»: ["07:00"], ', "second"),
+    Case("cadence-pace", "{interval: 8 h, when", "«{»when", "interval: 4 h"),
     Case("cadence-open", '"21:00"], when: always', '"21:00"], when: «calm»', "the tightest"),
     Case("session-elsewhere", "{fasting: {", "{fasting: {session: «infusion», ", "a phase"),
     Case(
@@ -151,24 +153,41 @@ PHASES = [
     Case("impossible-range", "at_least: 2, at_most: 5", "at_least: 6, at_most: «5»", "not below"),
     Case("impossible-range", "at_least: 2, at_most: 5", "at_least: 0, at_most: «5»", "1 or more"),
     Case("repeat-open", "at_most: 5, until: calm", "at_most: «5»", "write until"),
-    Case("unreachable", "{to: stay, when: fit}", "{to: unfit, when: fit}", mark="  «stay»:\n    ad"),
+    Case(
+        "unreachable", "{to: stay, when: fit}", "{to: unfit, when: fit}", mark="  «stay»:\n    ad"
+    ),
     Case(
         "unreachable",
-        "{to: stay, when: fit}",
-        "{to: stay, when: always}",
+        "{to: stay, when: fit}\n      - {to",
+        "{to: stay, when: always}\n      - «{»to",
         "move it up",
-        mark="to: unfit, when: always}\n  stay",
     ),
     Case("no-way-out", "{to: well, when", "{to: stay, when", mark="  «stay»:\n    admits"),
     Case(
         "nobody-decides",
-        "decided_by: [doctor]\n",
-        "",
+        "{to: awake, when: always}",
+        "{to: awake, when: «slept»}",
         "decided_by",
-        mark="",
+        INNER,
     ),
-    Case("endless-cycle", "{to: well, when", "{to: sleeping, when: not calm}, {to: well, when"),
-    Case("no-admission", "    admits: true\n    start: days", "    start: days", "admits: true"),
+    Case(
+        "endless-cycle",
+        "          rest:\n",
+        "          turning:\n"
+        "            start: left\n"
+        "            phases:\n"
+        "              «left»: {next: [{to: right, when: not calm}, {to: finish, when: always}]}\n"
+        "              right: {next: [{to: left, when: always}]}\n"
+        "          rest:\n",
+        "let one of these phases wait",
+    ),
+    Case(
+        "no-admission",
+        "    admits: true\n    start: days",
+        "    start: days",
+        "admits: true",
+        mark="on_day: «2», at",
+    ),
 ]
 
 SESSIONS = [
@@ -181,7 +200,6 @@ SESSIONS = [
     ),
     Case("watch-order", "at: [0 min, 15 min]", "«at»: [15 min, 0 min]", "the earliest first"),
     Case("impossible-range", "then_every: 30 min", "then_every: «0 min»", "15 min"),
-    Case("unit-mismatch", "amount: 500 mg", "amount: «500 mL»"),
     Case("unit-mismatch", "from: 100 mg/h", "from: «100 mL/h»", "such a unit"),
     Case("unit-mismatch", "most: 1 g", "most: «1 mL»", "such a unit"),
     Case("unit-unknown", "amount: 500 mg", "amount: «500 mgg»", "did you mean"),
@@ -204,13 +222,15 @@ FORMS = [
     Case("unit-unknown", "unit: mmHg,", "unit: «mmhg»,", 'did you mean "mmHg"?'),
     Case("unit-unknown", "unit: /min", "unit: «xyzzy»", "", SHARED),
     Case("impossible-range", "from: 50, to: 260", "from: 50, to: «26»", "lower end first"),
-    Case("no-source", "title: Vital signs\n", "title: Vital signs\n", "source: …", SHARED),
+    Case("no-source", "unit: /min}", "unit: /min, from: «30»}", "source: …", SHARED),
     Case("unknown-field", "asked_if: {field: accepted", "asked_if: {field: «accept»", '"accepted"'),
     Case("unknown-field", "asked_if: {field: accepted", "asked_if: {field: «kind»", "above it"),
     Case("unknown-option", "is: [yes]}", "is: [«yess»]}", 'did you mean "yes"?'),
     Case("unknown-source", "source: scale\nfields", "source: «scal»\nfields", '"scale"', MOOD),
     Case("unknown-field", "reversed: [sad]", "reversed: [«sat»]", 'did you mean "sad"?', MOOD),
-    Case("field-type", "sad: {type: integer, from: 0, to: 3", "sad: {type: text", "", MOOD),
+    Case(
+        "field-type", "sad: {type: integer, from: 0, to: 3", "sad: {type: text", "", MOOD, "[«sad»]"
+    ),
     Case("field-type", "from: 0, to: 3", "from: 0", "to: …", MOOD, "reversed: [«sad»]"),
     Case(
         "unknown-field",
@@ -241,14 +261,27 @@ ENDS = [
 UNUSED = [
     Case("unused", "  doctor: Doctor\n", "  doctor: Doctor\n  «cook»: Cook\n", "take it out"),
     Case("unused", "high\n    over", "160 mmHg\n    over", "take it out", mark="  «high»: {is"),
-    Case("unused", "unless: consented", "unless: fit", mark="x"),
-    Case("unused-session", "session: infusion, after", "after", mark="  «infusion»:\n    by"),
+    Case(
+        "unused",
+        "accepted is yes and intake.pressure < high",
+        "accepted is yes",
+        mark="«high»: {is",
+    ),
+    Case(
+        "unused-session",
+        "sessions:\n",
+        "sessions:\n"
+        "  «spare»: {by: [nurse], source: book, release: {earliest: 1 h, signed_by: [nurse]}}\n",
+        "take it out",
+    ),
     Case("unused", "  well: {kind", "  «better»: {kind: completed}\n  well: {kind", "take it out"),
     Case(
         "unused",
-        "      second_look: {by: [doctor], record: note, different",
-        "      second_look: {by: [doctor], different",
+        "forms:\n  intake:",
+        "forms:\n  «empty»: {title: Empty, fields: {text: {type: text}}}\n  intake:",
+        "take it out",
     ),
+    Case("unused", "infusing: {title", "«other»: {title: Other}\n  infusing: {title", "take it"),
     Case("unused", "  letter: {", "  «card»: {by: [nurse]}\n  letter: {", "name it in work"),
 ]
 

@@ -121,7 +121,7 @@ class _FormCheck:
         chosen = field.type in ("choice", "choices")
         if chosen != bool(field.options) and field.type:
             if chosen:
-                message = f"a {field.type} needs options"
+                message = f"a field of type {field.type} needs options"
                 self.add("field-type", path, message, "add options: {yes: Yes}", on="key")
             else:
                 message = f"a field of type {field.type} has no options"
@@ -172,20 +172,21 @@ class _FormCheck:
             self.add("name-taken", path, message, "rename the score", on="key")
         countable = [key for key, field in fields.items() if field.type in ("integer", "yes_no")]
         for key in ("items", "reversed", "weights"):
+            on: Literal["key", "value"] = "key" if key == "weights" else "value"
             for part, item in _parts(getattr(score, key)):
                 where: Path = (*path, key, part)
                 if item not in fields:
                     message = f'there is no field "{item}"'
-                    self.add("unknown-field", where, message, closest(item, countable))
+                    self.add("unknown-field", where, message, closest(item, countable), on=on)
                 elif item not in countable:
                     message = f'"{item}" is {fields[item].type}, which cannot be counted'
-                    self.add("field-type", where, message, "leave it out")
+                    self.add("field-type", where, message, "leave it out", on=on)
                 elif key == "reversed" and not _highest(fields[item]):
                     message = f'"{item}" is counted reversed but has no highest value'
                     self.add("field-type", where, message, f"write to: … on {item}")
                 elif key != "items" and score.items and item not in score.items:
                     message = f'"{item}" is not among the items of the score'
-                    self.add("unknown-field", where, message, "add it to items")
+                    self.add("unknown-field", where, message, "add it to items", on=on)
         lows = [band.from_ for band in score.bands]
         for count, (low, high) in enumerate(pairwise(lows)):
             if low >= high:
@@ -309,6 +310,7 @@ def check_chart(layout: Layout, program: model.Program) -> None:
     """Ways that lead nowhere, phases that no way leads to, circles in which nothing waits."""
     chart = _Ways(program)
     covered = set(chart.reached)
+    trapped: set[str] = set()
     for name, spot in layout.spots.items():
         phase = program.phases[name]
         if name not in covered and (not phase.parent or phase.parent in chart.reached):
@@ -317,7 +319,8 @@ def check_chart(layout: Layout, program: model.Program) -> None:
             hint = "lead to it in next, or take it out"
             layout.report.add(spot.unit.document, "unreachable", spot.path, message, hint, on="key")
         _check_rows(layout, program, name)
-        if name not in chart.leaving and (not phase.parent or phase.parent in chart.leaving):
+        if chart.is_trap(name) and name not in trapped:
+            trapped |= chart.onward(name)
             message = f'no end can be reached from "{name}"'
             hint = "lead on in next to a phase or an end"
             layout.report.add(spot.unit.document, "no-way-out", spot.path, message, hint, on="key")
@@ -412,6 +415,25 @@ class _Ways:
             or (row.to_kind == "finish" and (row.to or phase.parent) in self.leaving)
             for row in phase.next
         )
+
+    def is_trap(self, name: str) -> bool:
+        """Whether no end can be reached from here, nor any place from where there is no return."""
+        return name not in self.leaving and all(
+            name in self.onward(other) for other in self.onward(name)
+        )
+
+    def onward(self, name: str) -> set[str]:
+        """Where a phase leads in the end: to those beside it, and to the one around it."""
+        onward: set[str] = set()
+        names = [name]
+        for each in names:
+            phase = self.phases[each]
+            leads = [row.to for row in phase.next if row.to_kind == "phase"]
+            if phase.parent and (not phase.next or any(r.to_kind == "finish" for r in phase.next)):
+                leads.append(phase.parent)
+            names.extend(other for other in leads if other not in onward)
+            onward.update(leads)
+        return onward
 
     def passing(self, name: str) -> list[str]:
         """Where a phase can lead on at once, without anything that waits."""

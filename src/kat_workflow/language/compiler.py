@@ -44,6 +44,35 @@ WITHOUT_WORK = ("died", "entered_in_error")
 """Ends after which nothing is left to do for the patient."""
 
 
+_FILES = frozenset({"unknown-file", "file-outside", "file-kind", "language-too-new"})
+_WAYS = frozenset(
+    {
+        "ambiguous-phase",
+        "contains-itself",
+        "name-reserved",
+        "name-taken",
+        "start-missing",
+        "unknown-phase",
+        "unknown-program",
+        "unknown-target",
+        "unmapped-end",
+    }
+)
+
+CONSEQUENCES: Mapping[str, frozenset[str]] = {
+    "unknown-form": _FILES,
+    "unknown-name": _FILES,  # of `form.field`
+    "never-recorded": _FILES | {"unknown-form"},
+    "never-obtained": frozenset({"unknown-consent"}),
+    "not-in-scope": frozenset({"bad-quantity", "dose-amount", "dose-without-monitoring"}),
+    "unreachable": _WAYS,
+    "no-way-out": _WAYS,
+    "endless-cycle": _WAYS,
+    "never-possible": _WAYS | {"unreachable", "no-way-out"},
+}
+"""Findings that may only follow from others: they are said once those are mended."""
+
+
 @frozen(eq=False)
 class Checked:
     """What came of looking at a program; there is no `program` when a finding is an error."""
@@ -119,11 +148,27 @@ def _compile(library: Library, main: str) -> Checked:
     program = None if unit is None else _Builder(layout, unit).program()
     order = {name: count for count, name in enumerate(layout.files)}
     findings = sorted(
-        dict.fromkeys(layout.report.findings),
+        _without_consequences(dict.fromkeys(layout.report.findings)),
         key=lambda f: (order.get(f.place.file, -1), f.place.line, f.place.column, f.code),
     )
     broken = any(finding.severity == "error" for finding in findings)
     return Checked(None if broken else program, tuple(findings))
+
+
+def _without_consequences(findings: Collection[Finding]) -> list[Finding]:
+    """The findings that say something of their own."""
+    codes = {finding.code for finding in findings}
+    return [
+        finding
+        for finding in findings
+        if not codes & CONSEQUENCES.get(finding.code, frozenset())
+        or (finding.code == "unknown-name" and "." not in _meant(finding))
+    ]
+
+
+def _meant(finding: Finding) -> str:
+    start = finding.place.column - 1
+    return finding.source[start : start + finding.width]
 
 
 class _Builder(Parts):
@@ -348,6 +393,8 @@ class _Builder(Parts):
         elif word == "back":
             hint = "only an excursion leads back"
             message = "there is nowhere to go back to"
+        elif full in self.names.lost:
+            return None
         elif full in self.names.tables["phases"]:
             message = f'the phase "{word}" is not beside this one'
             hint = "lead to the phase around it, or to one beside this one"

@@ -97,11 +97,15 @@ class Report:
 
 
 class Names:
-    """The tables of names, and which of them have been used."""
+    """The tables of names, and which of them have been used.
+
+    `lost` are those that could not be given: whoever asks for them is not at fault.
+    """
 
     def __init__(self, report: Report) -> None:
         self.tables: dict[str, dict[str, Entry]] = {table: {} for table in KINDS}
         self._report = report
+        self.lost: set[str] = set()
         self._used: set[tuple[str, str]] = set()
 
     def declare(
@@ -132,6 +136,7 @@ class Names:
             code, message = "name-taken", f'there is a {other} "{name}" already'
             hint = "every name is used once in a program, so that a gate can mean only one thing"
         self._report.add(document, code, path, message, hint, on="key")
+        self.lost.add(full)
         return False
 
     def _taken(self, table: str, full: str, same_as: str) -> str:
@@ -161,6 +166,8 @@ class Names:
         if not word:
             return None
         full = unit.full(table, word)
+        if full in self.lost and full not in self.tables[table]:
+            return None
         kind = KINDS[table]
         known = self.known(table, unit)
         if full in self.tables[table]:

@@ -107,11 +107,15 @@ class Parts(Words):
         found = []
         for count, row in enumerate(job.written.every):
             path: Path = (*job.path, "every", count)
-            if bool(row.interval) == bool(row.daily_at):
-                message = "a row says either interval or daily_at"
-                self.report.add(
-                    job.unit.document, "cadence-pace", path, message, "write interval: 4 h"
-                )
+            if row.interval and row.daily_at:
+                at: Path = (*path, "daily_at")
+                message = "a row cannot say both interval and daily_at"
+                hint = "make a second row of it"
+                self.report.add(job.unit.document, "cadence-pace", at, message, hint, on="key")
+            elif not row.interval and not row.daily_at:
+                message = "the row says no pace"
+                hint = 'write interval: 4 h, or daily_at: ["09:00"]'
+                self.report.add(job.unit.document, "cadence-pace", path, message, hint)
             test = self.test(job.unit, row.when, (*path, "when"), around)
             if count == len(job.written.every) - 1 and test is not None and not test.always:
                 message = "the last row must hold always"

@@ -245,33 +245,48 @@ class Words:
         context = Context(around.path, around.session, side, unit.prefix.removesuffix("."))
         test, problems = compile_test(text, self.vocabulary, context)
         for problem in problems:
-            self._problem(unit, path, problem, context)
-(unit, text)
-        if test is None:
-            return None
-        self.names.use("gates", test.gates)
-        self.uses.append(Use(test, around))
+            self._problem(unit, path, text, problem, context)
+        self._mention(unit, text)
+        if test is not None:
+            self.uses.append(Use(test, around))
         return test
 
-    def mention(self, unit: Unit, text: str) -> None:
-        """Limits and consents that a condition names are used."""
+    def read_unused_gates(self) -> None:
+        """Gates that nobody uses are read too, as if by the program itself."""
+        unused = {full for full, _ in self.names.unused("gates")}
+        for full, (unit, path) in self._gate_units.items():
+            text = self.gates[full].text
+            self._mention(unit, text)
+            if full in unused:
+                context = Context((), "", "go", unit.prefix.removesuffix("."))
+                _, problems = compile_test(text, self.vocabulary, context)
+                for problem in problems:
+                    if problem.code != "not-in-scope":
+                        self._problem(unit, (*path, "when"), text, problem, context)
+
+    def _mention(self, unit: Unit, text: str) -> None:
+        """What a condition names is used."""
         words = set(_WORD.findall(text))
-        for table in ("limits", "consents"):
+        for table in ("limits", "consents", "gates"):
             full = {unit.prefix + word for word in words} | words
             self.names.use(table, full & self.names.tables[table].keys())
 
-    def _problem(self, unit: Unit, path: Path, problem: Problem, context: Context) -> None:
-        """A finding at the very word; a fault inside a gate is said at that gate, once."""
-        if problem.gate and problem.gate in self._gate_units:
+    def _problem(
+        self, unit: Unit, path: Path, text: str, problem: Problem, context: Context
+    ) -> None:
+        """A finding at the very word; a fault inside a gate is said at that gate."""
+        if problem.gate:
             owner, its_path = self._gate_units[problem.gate]
             inner = evolve(context, prefix=owner.prefix.removesuffix("."))
-            text = self.gates[problem.gate].text
-            _, problems = compile_test(text, self.vocabulary, inner)
-            for found in problems:
-                if not found.gate:
-                    self._problem(owner, (*its_path, "when"), found, inner)
-            if problems:
+            its_text = self.gates[problem.gate].text
+            _, problems = compile_test(its_text, self.vocabulary, inner)
+            own = [each for each in problems if not each.gate]
+            for each in own:
+                self._problem(owner, (*its_path, "when"), its_text, each, inner)
+            if own:
                 return
+        if self._is_said(unit, text[problem.start : problem.end], problem.code):
+            return
         self.report.findings.append(
             unit.document.finding(
                 problem.code,
@@ -283,16 +298,13 @@ class Words:
             )
         )
 
-    def read_unused_gates(self) -> None:
-        """Gates that nobody uses are read too, as if by the program itself."""
-        for full, (unit, path) in self._gate_units.items():
-            self.mention(unit, self.gates[full].text)
-            if not self.names.is_used("gates", full):
-                context = Context((), "", "go", unit.prefix.removesuffix("."))
-                _, problems = compile_test(self.gates[full].text, self.vocabulary, context)
-                for problem in problems:
-                    if problem.code != "not-in-scope":
-                        self._problem(unit, (*path, "when"), problem, context)
+    def _is_said(self, unit: Unit, word: str, code: str) -> bool:
+        """Whether what a gate stumbles over has a finding where it is declared."""
+        if code == "unit-unknown" and "." in word:
+            return True  # the unit of a field
+        full = unit.prefix + word
+        unbuilt = full in self.names.tables["limits"] and full not in self.limits
+        return unbuilt or unit.prefix + word.partition(".")[0] in self.names.lost
 
     def tell(self, unit: Unit, written: grammar.Tell | None, path: Path) -> model.Lateness | None:
         """Who is called when something becomes late."""

@@ -1,0 +1,145 @@
+"""A patient's whole course on SQLite: through the engine, and as the bare SQL it comes down to.
+
+The reference writes the rows that the engine writes for the script, taken down once: each command
+and each timer is one transaction of prepared statements, on an identical schema with the same
+pragmas, that reads nothing, decides nothing and checks nothing. Both sides begin with an empty file
+in every round, and each command is durable before the next (`synchronous=FULL`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from benchmarks.journal_fixture import bare_connection
+from benchmarks.workload import PROGRAM, SITE, plan
+from kat_workflow.engine import Engine
+from kat_workflow.enrollment.commands import Enroll
+from kat_workflow.errors import Refused
+from kat_workflow.journal import Append, Journal, Receipt
+
+Row = tuple[object, ...]
+
+
+class Commit(Struct, frozen=True):
+    """The rows of one transaction, ready to be written."""
+
+    stream: Row
+    new: bool
+    entries: list[Row]
+    gone: list[Row]
+    items: list[Row]
+    census: list[Row]
+    command: Row
+
+
+def by_engine(file: Path, noted: list[Commit] | None = None) -> float:
+    """Seconds for the whole script through an engine on an empty file; `noted` takes its rows."""
+    now = plan()[0].at
+    with Engine.open(file, clock=lambda: now, sites=[SITE]) as engine:
+        engine.program(PROGRAM)  # read and checked before anything is timed
+        if noted is not None:
+            engine.journal = _Noting(engine.journal, noted)  # type: ignore[assignment]
+        began = perf_counter()
+        enrollment = ""
+        for command in plan():
+            now = command.at
+            act, by = command.act, command.by
+            if isinstance(act, Enroll):
+                enrollment = engine.enroll(
+                    PROGRAM, patient=act.patient, by=by, command_id=command.id
+                )
+            else:
+                with suppress(Refused):
+                    engine.handle(enrollment, act, by=by, command_id=command.id)
+        return perf_counter() - began
+
+
+def bare(file: Path, commits: list[Commit]) -> float:
+    """Seconds for the same rows, written by hand."""
+    with closing(bare_connection(file)) as connection:
+        began = perf_counter()
+        for commit in commits:
+            _write(connection, commit)
+        return perf_counter() - began
+
+
+def rows() -> list[Commit]:
+    """The rows that the script comes down to, one transaction each."""
+    noted: list[Commit] = []
+    with TemporaryDirectory() as directory:
+        by_engine(Path(directory) / "journal.db", noted)
+    return noted
+
+
+def _write(connection: sqlite3.Connection, commit: Commit) -> None:
+    execute, many = connection.execute, connection.executemany
+    execute("BEGIN IMMEDIATE")
+    if commit.new:
+        execute("INSERT INTO kat_streams (version, row, wake, stream) VALUES (?, ?, ?, ?)", commit.stream)
+    else:
+        execute("UPDATE kat_streams SET version = ?, row = ?, wake = ? WHERE stream = ?", commit.stream)
+    many("INSERT INTO kat_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", commit.entries)
+    if commit.gone:
+        many("DELETE FROM kat_items WHERE stream = ? AND item = ?", commit.gone)
+    if commit.items:
+        many("INSERT INTO kat_items VALUES (?, ?, ?, ?, ?, ?, ?, ?)", commit.items)
+    if commit.census:
+        many("INSERT OR REPLACE INTO kat_census VALUES (?, ?, ?, ?)", commit.census)
+    execute("INSERT INTO kat_commands VALUES (?, ?, ?, ?)", commit.command)
+    execute("COMMIT")
+
+
+class _Noting:
+    """A journal that takes down what is appended to it, and appends it."""
+
+    def __init__(self, journal: Journal, noted: list[Commit]) -> None:
+        self._journal = journal
+        self._noted = noted
+        self._position = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    def append(self, appends: tuple[Append], **about: Any) -> Receipt:
+        (append,) = appends
+        cause, at = about["command"], _micros(about["recorded"])
+        who = (cause, about["person"], about["role"])
+        stream, first = append.stream, self._position + 1
+        version = append.expected + len(append.bodies)
+        listed: list[Row] = []
+        for item in append.items:
+            body = msgspec.json.encode(item)
+            for lead, role in enumerate(item.roles or ("",)):
+                key = (stream, item.item, role, int(not lead), item.site, item.patient)
+                listed.append((*key, _micros(item.sort), body))
+        self._position += len(append.bodies)
+        seen = append.census
+        self._noted.append(
+            Commit(
+                (version, append.row, append.wake and _micros(append.wake), stream),
+                not append.expected,
+                [
+                    (first + i, stream, append.expected + i + 1, at, *who, body)
+                    for i, body in enumerate(append.bodies)
+                ],
+                [(stream, name) for name in append.items_gone]
+                + [(stream, item.item) for item in append.items],
+                listed,
+                [(stream, seen.site, seen.standing, msgspec.json.encode(seen))] if seen else [],
+                (cause, about["digest"], first, self._position),
+            )
+        )
+        return self._journal.append(appends, **about)
+
+
+def _micros(instant: datetime) -> int:
+    return round(instant.astimezone(UTC).timestamp() * 1_000_000)
