@@ -114,7 +114,13 @@ phases:
       counselling:
         optional: true
         steps:
-          talk: {by: [nurse], on_day: 2, at: 09:00, optional: true, different_person_from: [baseline]}
+          talk:
+            by: [nurse]
+            on_day: 2
+            at: 09:00
+            optional: true
+            different_person_from: [baseline]
+            source: practice
           group: {by: [nurse], source: practice, every: [{daily_at: [18:00], when: always}]}
     next:
       - {to: screening, when: intake.pregnant is yes, says: Look again}

@@ -53,7 +53,10 @@ forms:
       accepted: {type: yes_no}
       pressure: {type: integer, unit: mmHg, from: 50, to: 260}
       last_use: {type: instant}
-      kind: {type: choice, options: {light: Light, heavy: Heavy}, asked_if: {field: accepted, is: [yes]}}
+      kind:
+        type: choice
+        options: {light: Light, heavy: Heavy}
+        asked_if: {field: accepted, is: [yes]}
 phases:
   screening:
     steps:
@@ -81,7 +84,9 @@ phases:
       days:
         repeat: {at_least: 2, at_most: 5, until: calm, one_per: program day}
         steps:
-          morning: {by: [nurse], record: vitals, opens: 1 h, due: 2 h, closes: 3 h, may_be: [missed], source: book}
+          morning:
+            {by: [nurse], record: vitals, opens: 1 h, due: 2 h, closes: 3 h, may_be: [missed],
+             source: book}
           drip: {by: [nurse], session: infusion, after: [morning]}
         next: [{to: sides, when: always}]
       sides:
@@ -93,7 +98,8 @@ phases:
             start: first_talk
             phases:
               first_talk:
-                steps: {talking: {by: [doctor], counted_from: intake.last_use, due: 10 d, source: book}}
+                steps:
+                  talking: {by: [doctor], counted_from: intake.last_use, due: 10 d, source: book}
                 next: [{to: last_talk, when: always}]
               last_talk:
                 steps: {closing: {by: [doctor], on_day: 2, at: "10:00", source: book}}
@@ -113,11 +119,14 @@ sessions:
     source: book
     ready: [fit, consented]
     before: {fasting: {by: [nurse]}}
-    dose: {drug: Saline, route: intravenous, amount: 500 mg, most: 1 g, rate: {from: 100 mg/h, to: 0.2 g/h}}
+    dose:
+      {drug: Saline, route: intravenous, amount: 500 mg, most: 1 g,
+       rate: {from: 100 mg/h, to: 0.2 g/h}}
     at_most: {times: 1, per: program day}
     watch: {by: [nurse], record: vitals, at: [0 min, 15 min], then_every: 30 min}
-    pause_when: [{when: watch.pulse > 130 /min, says: The pulse is fast, tell: [doctor], answer_within: 5 min}]
-    stop_when: [{when: watch.pulse > 150 /min, says: The pulse is too fast}]
+    pause_when:
+      - {when: watch.pulse > 130 /min, says: Fast, tell: [doctor], answer_within: 5 min}
+    stop_when: [{when: watch.pulse > 150 /min, says: Too fast}]
     after: {looking_back: {by: [doctor], record: note, counted_from: infusion released, due: 24 h}}
     release: {earliest: 30 min, when: watch.pulse < 100 /min, signed_by: [nurse]}
     counts_when: given > 0 mg

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 from attrs import frozen
-from programs import INNER, MAIN, broken
 
+from kat_workflow.language import Files, check
 from kat_workflow.language.findings import EXPLAINED
+from programs import CLINIC, INNER, MAIN, SLEEP, broken
+from programs import FILES as TEXTS
 
 MOOD, SHARED = "instruments/mood.yaml", "forms/shared.yaml"
 
@@ -47,7 +49,7 @@ NAMES = [
     Case("unknown-source", "8 points, source: book", "8 points, source: «bok»", '"book"?'),
     Case("unknown-end", "possible: [well", "possible: [«wel»", 'did you mean "well"?'),
     Case("name-taken", "  consented:\n", "  «high»:\n", "is used once"),
-    Case("name-taken", "morning: {by", "«intake»: {by", "is used once"),
+    Case("name-taken", "          morning:\n", "          «intake»:\n", "is used once"),
     Case("name-taken", "  hospital:\n", "  «stay»:\n", "is used once"),
     Case("name-taken", "  infusion:\n    by", "  «morning»:\n    by", "is used once"),
     Case("name-taken", "  moved: {kind: tr", "  «died»: {kind: tr", "kind: died"),
@@ -164,13 +166,6 @@ PHASES = [
     ),
     Case("no-way-out", "{to: well, when", "{to: stay, when", mark="  «stay»:\n    admits"),
     Case(
-        "nobody-decides",
-        "{to: awake, when: always}",
-        "{to: awake, when: «slept»}",
-        "decided_by",
-        INNER,
-    ),
-    Case(
         "endless-cycle",
         "          rest:\n",
         "          turning:\n"
@@ -181,13 +176,6 @@ PHASES = [
         "          rest:\n",
         "let one of these phases wait",
     ),
-    Case(
-        "no-admission",
-        "    admits: true\n    start: days",
-        "    start: days",
-        "admits: true",
-        mark="on_day: «2», at",
-    ),
 ]
 
 SESSIONS = [
@@ -196,7 +184,7 @@ SESSIONS = [
         "    watch: {by: [nurse], record: vitals, at: [0 min, 15 min], then_every: 30 min}\n",
         "",
         "add watch",
-        mark="«dose»: {drug",
+        mark="    «dose»:\n",
     ),
     Case("watch-order", "at: [0 min, 15 min]", "«at»: [15 min, 0 min]", "the earliest first"),
     Case("impossible-range", "then_every: 30 min", "then_every: «0 min»", "15 min"),
@@ -209,7 +197,7 @@ SESSIONS = [
     Case("impossible-range", "most: 1 g", "most: «400 mg»", "raise it"),
     Case("impossible-range", "to: 0.2 g/h", "to: «20 mg/h»", "lower one first"),
     Case("impossible-range", "amount: 500 mg", "amount: «0 mg»", "more than 0"),
-    Case("dose-amount", "amount: 500 mg, most: 1 g, ", "", "amount: 500 mg", mark="«dose»: {drug"),
+    Case("dose-amount", "amount: 500 mg, most: 1 g,", "", "amount: 500 mg", mark="    «dose»:\n"),
     Case("by-nobody", "signed_by: [nurse]", "«signed_by»: []", "at least"),
 ]
 
@@ -300,3 +288,109 @@ def test_what_is_wrong_is_told_at_its_place_with_a_way_out(case: Case) -> None:
     assert case.hint in found.hint
     assert (result.checked.program is None) == (found.severity == "error")
     assert found.code in EXPLAINED
+
+
+def test_a_clinic_without_faults_has_no_findings() -> None:
+    checked = check(MAIN, Files(TEXTS))
+
+    assert checked.findings == ()
+    assert checked.program is not None
+
+
+def test_all_that_is_wrong_in_all_files_is_told_at_once_the_own_file_first() -> None:
+    files = {
+        **TEXTS,
+        MAIN: CLINIC.replace("obtain: infusing", "obtain: x").replace("[intake]", "[y]"),
+        INNER: SLEEP.replace("time since lying_down done", "time since lying_dwn done"),
+        MOOD: TEXTS[MOOD].replace("[sad]", "[mad]"),
+    }
+
+    codes = [(found.place.file, found.code) for found in check(MAIN, Files(files)).errors]
+
+    assert codes == [
+        (MAIN, "unknown-consent"),
+        (MAIN, "unknown-step"),
+        (MAIN, "unknown-step"),
+        (MOOD, "unknown-field"),
+        (INNER, "unknown-name"),
+    ]
+
+
+def test_where_no_row_holds_somebody_must_be_named_who_decides() -> None:
+    text = CLINIC.replace("decided_by: [doctor]\n", "").replace(
+        "- {to: sleeping, when: always}", "- {to: sleeping, when: calm}"
+    )
+
+    (found,) = check(MAIN, Files({**TEXTS, MAIN: text})).findings
+
+    assert found.code == "nobody-decides"
+    assert found.source[found.place.column - 1 :].startswith("calm}")
+
+
+def test_program_days_without_an_admission_are_doubtful() -> None:
+    files = {
+        **TEXTS,
+        MAIN: CLINIC.replace("    admits: true\n", ""),
+        INNER: SLEEP.replace("    admits: true\n", ""),
+    }
+
+    checked = check(MAIN, Files(files))
+
+    assert [found.code for found in checked.findings] == ["no-admission", "no-admission"]
+    assert [found.severity for found in checked.findings] == ["warning", "warning"]
+    assert checked.program is not None
+
+
+def test_a_fault_in_a_gate_is_told_once_at_the_gate_however_often_it_is_used() -> None:
+    text = CLINIC.replace("when: intake.accepted is yes and", "when: intake.acepted is yes and")
+
+    (found,) = check(MAIN, Files({**TEXTS, MAIN: text})).findings
+
+    assert (found.code, found.place.line) == ("unknown-name", 23)
+    assert found.source[found.place.column - 1 :][: found.width] == "acepted"
+
+
+@pytest.mark.parametrize(
+    ("gates", "code"),
+    [
+        ("  a: {says: A, when: b}\n  b: {says: B, when: a}\n", "gate-cycle"),
+        ("  a: {says: A, when: fit and or}\n", "gate-syntax"),
+    ],
+)
+def test_a_gate_that_nobody_uses_is_read_all_the_same(gates: str, code: str) -> None:
+    text = CLINIC.replace("gates:\n", "gates:\n" + gates)
+
+    checked = check(MAIN, Files({**TEXTS, MAIN: text}))
+
+    assert code in {found.code for found in checked.errors}
+
+
+def test_a_gate_for_a_session_is_no_fault_while_nobody_uses_it() -> None:
+    text = CLINIC.replace("gates:\n", "gates:\n  slow: {says: Slow, when: watch.pulse < 50 /min}\n")
+
+    (found,) = check(MAIN, Files({**TEXTS, MAIN: text})).findings
+
+    assert (found.code, found.severity) == ("unused", "warning")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("[instruments/mood.yaml", "[instruments/gone.yaml"),
+        ("is: 160 mmHg", "is: 160 mmhg"),
+        ("amount: 500 mg", "amount: 500 mgg"),
+        ("record: mood\n", "record: moods\n"),
+        ("obtain: infusing", "obtain: x"),
+        ("start: screening", "start: x"),
+    ],
+)
+def test_one_fault_is_one_finding_not_also_all_that_follows_from_it(old: str, new: str) -> None:
+    assert len(broken(old, new).checked.errors) == 1
+
+
+def test_who_uses_a_name_that_was_taken_is_not_at_fault() -> None:
+    text = CLINIC.replace("consented", "high")
+
+    (found,) = check(MAIN, Files({**TEXTS, MAIN: text})).findings
+
+    assert found.code == "name-taken"

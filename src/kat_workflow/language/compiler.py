@@ -8,7 +8,7 @@ only when no finding is an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path as OsPath
 from typing import Literal
 
@@ -64,7 +64,9 @@ CONSEQUENCES: Mapping[str, frozenset[str]] = {
     "unknown-name": _FILES,  # of `form.field`
     "never-recorded": _FILES | {"unknown-form"},
     "never-obtained": frozenset({"unknown-consent"}),
-    "not-in-scope": frozenset({"bad-quantity", "dose-amount", "dose-without-monitoring"}),
+    "not-in-scope": frozenset(
+        {"bad-quantity", "dose-amount", "dose-without-monitoring", "unit-unknown"}
+    ),
     "unreachable": _WAYS,
     "no-way-out": _WAYS,
     "endless-cycle": _WAYS,
