@@ -50,7 +50,9 @@ forms:
       nausea: {label: Nausea, type: integer, from: 0, to: 7}
       tremor: {label: Tremor, type: integer, from: 0, to: 7}
     scores:
-      total: {label: CIWA total, bands: [{from: 0, name: mild}, {from: 8, name: severe, label: Severe}]}
+      total:
+        label: CIWA total
+        bands: [{from: 0, name: mild}, {from: 8, name: severe, label: Severe}]
   vitals:
     title: Vitals
     source: practice
@@ -139,12 +141,20 @@ sessions:
     ready: [nad_consented, pressure_allows]
     present: [nurse, prescriber]
     no_show_after: 30 min
-    dose: {drug: NAD+, route: intravenous, amount: 500 mg, most: 750 mg, rate: {from: 100 mg/h, to: 200 mg/h}}
+    dose:
+      drug: NAD+
+      route: intravenous
+      amount: 500 mg
+      most: 750 mg
+      rate: {from: 100 mg/h, to: 200 mg/h}
     at_most: {times: 1, per: program day}
     apart: 20 h
     watch: {by: [nurse], record: vitals, at: [0 min, 15 min, 30 min], then_every: 30 min}
     pause_when:
-      - {when: watch.symptoms has chest_tightness, says: Tight chest, tell: [prescriber], answer_within: 5 min}
+      - when: watch.symptoms has chest_tightness
+        says: Tight chest
+        tell: [prescriber]
+        answer_within: 5 min
     stop_when:
       - {when: watch.systolic > high_systolic, says: Pressure too high}
     after:

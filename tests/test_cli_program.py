@@ -1,4 +1,4 @@
-"""The verbs about programs, as an author uses them: what is printed, what is written, how it ends."""
+"""The verbs about programs, as an author uses them: what is printed and written, how it ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 from short_detox import TEXT
 
-from kat_workflow.cli import VERBS, kat, main
+from kat_workflow.cli import VERBS, main
 from kat_workflow.errors import (
     HANDLING,
     Conflict,
@@ -102,7 +102,9 @@ def test_help_loads_no_verb_and_no_tables() -> None:
     loaded = "import sys; from kat_workflow.cli import main; sys.argv = ['kat', '--help']\n"
     loaded += "try: main()\nexcept SystemExit: print(*sys.modules, file=sys.stderr)"
 
-    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
+    )
 
     assert "kat_workflow.cli.programs" not in done.stderr.split()
     assert "rich" not in done.stderr.split()
@@ -137,9 +139,11 @@ def test_a_fault_is_shown_at_its_place_with_a_mark_and_a_way_out(author: Author)
 
 
 def test_a_warning_lets_a_program_pass_unless_the_clinic_is_strict(author: Author) -> None:
-    author.writes(TEXT.replace("    after:\n      meal", "    about: x\n    after:\n      meal").replace(
-        "high_systolic: {is: 180 mmHg, source: practice}", "high_systolic: {is: 180 mmHg}"
-    ))
+    author.writes(
+        TEXT.replace("    after:\n      meal", "    about: x\n    after:\n      meal").replace(
+            "high_systolic: {is: 180 mmHg, source: practice}", "high_systolic: {is: 180 mmHg}"
+        )
+    )
 
     assert author("check").code == 0
     strict = author("check", "--strict")
@@ -349,7 +353,12 @@ def test_each_shell_gets_its_completion(author: Author, shell: str) -> None:
 
 def test_completion_knows_verbs_and_programs(author: Author) -> None:
     author.writes(TEXT)
-    asked = {**os.environ, "_KAT_COMPLETE": "bash_complete", "COMP_WORDS": "kat show sh", "COMP_CWORD": "2"}
+    asked = {
+        **os.environ,
+        "_KAT_COMPLETE": "bash_complete",
+        "COMP_WORDS": "kat show sh",
+        "COMP_CWORD": "2",
+    }
 
     done = subprocess.run(KAT, env=asked, capture_output=True, text=True, check=False)
 
@@ -375,7 +384,11 @@ def test_a_reader_that_goes_away_is_no_error_to_tell() -> None:
 
     with writer:
         done = subprocess.run(
-            [*KAT, "explain"], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+            [*KAT, "explain"],
+            stdout=writer.fileno(),
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
 
     assert done.stderr == ""

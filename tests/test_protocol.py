@@ -36,8 +36,8 @@ def chapter(title: str, program: Program = DETOX) -> str:
         "Only if Intake substance is “Alcohol”.",
         "Repeated every 8 h while each of the last 6 readings of CIWA total is below 8 points; "
         "otherwise every 2 h.",
-        "Alert (Severe withdrawal): when CIWA total is at least 20 points, Prescribing clinician is "
-        "called and answers within 15 min.",
+        "Alert (Severe withdrawal): when CIWA total is at least 20 points, Prescribing clinician "
+        "is called and answers within 15 min.",
         "Its times run on during a hold.",
         "Registered nurse holds the session “NAD+ infusion”. Begins after “Baseline”.",
         "It is done by another person than “Baseline”. It is optional. Opens on program day 2 at "
@@ -200,25 +200,46 @@ def test_a_program_as_data_is_json_with_sentences_beside_the_values() -> None:
     [
         ("always", "always"),
         ("not settled", "not “Withdrawal has settled”"),
-        ("(settled and nad_consented)", "(“Withdrawal has settled” and “Consent to NAD+ is in force”)"),
+        (
+            "(settled and nad_consented)",
+            "(“Withdrawal has settled” and “Consent to NAD+ is in force”)",
+        ),
         ("ever ciwa.total >= 20 points", "any reading so far of CIWA total is at least 20 points"),
-        ("any ciwa.total of last 24 h > 8 points", "any reading of CIWA total in the last 24 h is above 8 points"),
+        (
+            "any ciwa.total of last 24 h > 8 points",
+            "any reading of CIWA total in the last 24 h is above 8 points",
+        ),
         ("age of intake.substance <= 7 d", "the age of Intake substance is at most 7 d"),
         ("count of infusion missed > 1", "the number of times “Infusion” was missed is above 1"),
-        ("count of nad_infusion counted = 4", "the number of times “NAD+ infusion” was counted is equal to 4"),
-        ("total of vitals.systolic within calm_time < 3", "the total of Vitals systolic pressure within 24 h is below 3"),
-        ("time since nad_infusion released > 1 h", "the time since “NAD+ infusion” was released is above 1 h"),
+        (
+            "count of nad_infusion counted = 4",
+            "the number of times “NAD+ infusion” was counted is equal to 4",
+        ),
+        (
+            "total of vitals.systolic within calm_time < 3",
+            "the total of Vitals systolic pressure within 24 h is below 3",
+        ),
+        (
+            "time since nad_infusion released > 1 h",
+            "the time since “NAD+ infusion” was released is above 1 h",
+        ),
         ("time since infusion done > 1 h", "the time since “Infusion” was done is above 1 h"),
         ("time since entering day > 1 h", "the time since entering “Day” is above 1 h"),
         ("time since entering > 1 h", "the time since entering this phase is above 1 h"),
-        ("program day >= 4 or round != 2", "the program day is at least 4 or the round is other than 2"),
+        (
+            "program day >= 4 or round != 2",
+            "the program day is at least 4 or the round is other than 2",
+        ),
         ("intake.substance is not opioid", "Intake substance is not “Opioids”"),
         ("ciwa.total_band is severe", "CIWA total is “Severe”"),
         ("intake.pregnant is recorded", "“Is the patient pregnant?” (Intake) is recorded"),
         ("infusion is declined", "“Infusion” is declined"),
-        ("2 * ciwa.nausea + ciwa.tremor - 1 < 8", "2 times CIWA nausea plus CIWA tremor minus 1 is below 8"),
+        (
+            "2 * ciwa.nausea + ciwa.tremor - 1 < 8",
+            "2 times CIWA nausea plus CIWA tremor minus 1 is below 8",
+        ),
     ],
-)  # fmt: skip
+)
 def test_every_kind_of_condition_has_its_words(expression: str, words: str) -> None:
     assert Words(DETOX).condition(expression) == words
 

@@ -51,6 +51,7 @@ NAMES = [
     Case("name-taken", "  consented:\n", "  «high»:\n", "is used once"),
     Case("name-taken", "          morning:\n", "          «intake»:\n", "is used once"),
     Case("name-taken", "  hospital:\n", "  «stay»:\n", "is used once"),
+    Case("name-taken", "  sleeping:\n", "  «days»:\n", "is used once"),
     Case("name-taken", "  infusion:\n    by", "  «morning»:\n    by", "is used once"),
     Case("name-taken", "  moved: {kind: tr", "  «died»: {kind: tr", "kind: died"),
     Case("name-reserved", "  calm_time: {", "  «round»: {", "the_round"),
@@ -231,6 +232,13 @@ FORMS = [
     Case("impossible-range", "{from: 4, name: bad}", "{from: «0», name: bad}", "lowest", MOOD),
     Case("name-taken", "name: bad", "name: «good»", "rename it", MOOD),
     Case("name-taken", "  total:", "  «sad»:", "rename the score", MOOD),
+    Case(
+        "unknown-role",
+        "    title: Intake\n",
+        "    title: Intake\n    by: [«nurze»]\n",
+        'did you mean "nurse"?',
+    ),
+    Case("name-reserved", "  vitals:\n", "  «watch»:\n", "the_watch", SHARED),
     Case("form-empty", "fields:\n      text: {type: text}", "«fields»: {}", "add a field", SHARED),
 ]
 
@@ -388,9 +396,28 @@ def test_one_fault_is_one_finding_not_also_all_that_follows_from_it(old: str, ne
     assert len(broken(old, new).checked.errors) == 1
 
 
-def test_who_uses_a_name_that_was_taken_is_not_at_fault() -> None:
-    text = CLINIC.replace("consented", "high")
+@pytest.mark.parametrize("taken", ["consented", "sleeping", "well", "infusing"])
+def test_who_uses_a_name_that_was_taken_is_not_at_fault(taken: str) -> None:
+    text = CLINIC.replace(taken, "high")
 
-    (found,) = check(MAIN, Files({**TEXTS, MAIN: text})).findings
+    codes = {found.code for found in check(MAIN, Files({**TEXTS, MAIN: text})).errors}
 
-    assert found.code == "name-taken"
+    assert codes == {"name-taken"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("then_every: 30 min", "then_every: half an hour", "bad-duration"),
+        ("lasts: 4 h", "lasts: long", "bad-duration"),
+        ("asked_if: {field: accepted, ", "asked_if: {", "missing-key"),
+        ("tell: [doctor], answer_within: 15 min", "tell: [doctor]", "missing-key"),
+        ("steps: {nap: {by: [nurse]}}", "steps: {nap: {}}", "missing-key"),
+        ("at_least: 2, at_most: 5", "at_least: 2", "missing-key"),
+        ("start: screening\n", "", "missing-key"),
+    ],
+)
+def test_what_was_told_while_reading_is_not_told_again(old: str, new: str, code: str) -> None:
+    (found,) = broken(old, new).checked.errors
+
+    assert found.code == code

@@ -71,20 +71,20 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
 def _commands(module: str) -> Mapping[str, click.Command]:
     """The verbs of a module, loaded only when one of them is used."""
     if module == "programs":
-        from kat_workflow.cli.programs import COMMANDS as programs
+        from kat_workflow.cli import programs
 
-        return programs
+        return programs.COMMANDS
     if module == "trying":
-        from kat_workflow.cli.trying import COMMANDS as trying
+        from kat_workflow.cli import trying
 
-        return trying
+        return trying.COMMANDS
     if module == "patients":
-        from kat_workflow.cli.patients import COMMANDS as patients
+        from kat_workflow.cli import patients
 
-        return patients
-    from kat_workflow.cli.shell import COMMANDS as shell
+        return patients.COMMANDS
+    from kat_workflow.cli import shell
 
-    return shell
+    return shell.COMMANDS
 
 
 class Kat(click.Group):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -146,10 +147,10 @@ def echo_rich(what: RenderableType) -> None:
     """Something for people: colours on a terminal, plain text elsewhere."""
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 100)
-    with console.capture() as shown:
-        console.print(what)
-    click.echo("\n".join(line.rstrip() for line in shown.get().splitlines()))
+    terminal = sys.stdout.isatty()
+    shown = io.StringIO()  # rich itself must not write: it would answer a closed pipe by leaving
+    Console(file=shown, force_terminal=terminal, width=None if terminal else 100).print(what)
+    click.echo("\n".join(line.rstrip() for line in shown.getvalue().splitlines()))
 
 
 def watched(items: Sequence[_T], doing: str) -> Iterator[_T]:

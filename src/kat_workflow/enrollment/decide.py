@@ -422,10 +422,7 @@ def _sign(j: _Judge, act: c.Sign) -> None:
     step = j.program.steps[item.step]
     if act.cosign:
         j.actor_in(step.cosigned_by, f"cosigning {step.name}")
-        recorder = next(
-            (o.person for o in j.run.readings(step.form) if o.id == item.observation), ""
-        )
-        if recorder == j.actor.person:
+        if item.recorder == j.actor.person:
             j.against("same-person", "whoever recorded it cannot cosign it", "ask another person")
     else:
         j.actor_in(step.by, f"signing {step.name}")

@@ -110,8 +110,8 @@ class ItemSettled(_Event, frozen=True, tag="item-settled"):
 
 
 class ObservationRecorded(_Event, frozen=True, tag="observation-recorded"):
-    """A form was recorded. `needs` are signatures still missing; `drops` are recordings of the
-    same form that no gate can read any more."""
+    """A form was recorded. `needs` are signatures still missing; `kept` are the fields that some
+    gate may read; `drops` are recordings of the same form that none can read any more."""
 
     observation: str
     form: str
@@ -125,6 +125,7 @@ class ObservationRecorded(_Event, frozen=True, tag="observation-recorded"):
     item: str = ""
     needs: tuple[str, ...] = ()
     valid_until: datetime | None = None
+    kept: tuple[str, ...] = ()
     drops: tuple[str, ...] = ()
 
 

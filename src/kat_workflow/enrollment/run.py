@@ -18,6 +18,7 @@ from kat_workflow.enrollment.state import (
     Enrollment,
     Item,
     Session,
+    Settlement,
     Visit,
     copy_of,
     fold,
@@ -42,7 +43,7 @@ from kat_workflow.program.model import (
     Step,
 )
 
-_KEEP_ONE = Retention()
+_NOTHING = Retention(fields=())
 EXCURSION = "excursion."
 """What the ids of holds begin with that stand while a patient is on an excursion."""
 _SKIPPED = 0  # the number of an opening that branching skipped: it never opened
@@ -65,6 +66,7 @@ class Run:
         "role",
         "s",
         "site",
+        "steps",
     )
 
     def __init__(
@@ -72,6 +74,7 @@ class Run:
     ) -> None:
         self.program = program
         self.chart = chart_of(program)
+        self.steps = _steps_of(program)
         self.around = around
         self.site: Site = around.site
         self.s = copy_of(enrollment)
@@ -79,7 +82,7 @@ class Run:
         self.person = ""
         self.role = ""
         self.events: list[e.Event] = []
-        self.new: list[Observation] = []
+        self.new: list[tuple[str, str, str]] = []
         self._entered: set[str] = set()
         self._waiting: list[Test] = []
         self._today: date | None = None
@@ -174,35 +177,35 @@ class Run:
     def _act_on_readings(self) -> bool:
         if not self.new:
             return False
-        reading = self.new.pop(0)
+        form, by_step, record = self.new.pop(0)
         for session in list(self.s.sessions.values()):
             if session.under_way:
-                self._watch_rules(session, self.program.sessions[session.kind], reading)
-        step = self.program.steps.get(reading.step)
+                self._watch_rules(session, self.program.sessions[session.kind], form, record)
+        step = self.program.steps.get(by_step)
         for alert in step.alerts if step is not None else ():
             if alert.when.truth(self):
-                self.alert(alert.name, alert.says, alert.tell, alert.answer_within.elapsed, reading.id)
+                self.alert(alert.name, alert.says, alert.tell, alert.answer_within.elapsed, record)
         return True
 
-    def _watch_rules(self, session: Session, kind: SessionKind, reading: Observation) -> None:
+    def _watch_rules(self, session: Session, kind: SessionKind, form: str, record: str) -> None:
         for rule in kind.stop_when:
-            if _reads(rule.when, reading.form) and rule.when.truth(self):
-                self._call(rule, reading)
+            if _reads(rule.when, form) and rule.when.truth(self):
+                self._call(rule, record)
                 if self.s.sessions[session.id].state == "under_way":
                     self.stop_dosing(session.id, rule.says, rule.name)
         if self.s.sessions[session.id].dosing == "running":
             for rule in kind.pause_when:
-                if _reads(rule.when, reading.form) and rule.when.truth(self):
-                    self._call(rule, reading)
+                if _reads(rule.when, form) and rule.when.truth(self):
+                    self._call(rule, record)
                     if self.s.sessions[session.id].dosing == "running":
                         self.emit(e.DosingPaused(session.id, self.now, rule.name))
         for alert in kind.alerts:
-            if _reads(alert.when, reading.form) and alert.when.truth(self):
-                self.alert(alert.name, alert.says, alert.tell, alert.answer_within.elapsed, reading.id)
+            if _reads(alert.when, form) and alert.when.truth(self):
+                self.alert(alert.name, alert.says, alert.tell, alert.answer_within.elapsed, record)
 
-    def _call(self, rule: SessionRule, reading: Observation) -> None:
+    def _call(self, rule: SessionRule, record: str) -> None:
         if rule.tell and rule.answer_within is not None:
-            self.alert(rule.name, rule.says, rule.tell, rule.answer_within.elapsed, reading.id)
+            self.alert(rule.name, rule.says, rule.tell, rule.answer_within.elapsed, record)
 
     def alert(
         self, name: str, says: str, tell: tuple[str, ...], within: timedelta, source: str, item: str = ""
@@ -238,29 +241,34 @@ class Run:
         s = self.s
         if s.standing == "discharged":
             return False
-        steps = self.program.steps
+        open_ = {item.step for item in s.items.values()}
         for visit in s.visits.values():
-            phase = self.program.phases[visit.phase]
-            for name in phase.steps:
-                if self._open_step(steps[name], visit.place, visit.entered, ""):
+            away = visit.region == "excursion"
+            for step in self.steps[visit.phase]:
+                if step.name not in open_ and self._open(
+                    step, visit.place, visit.entered, away=away
+                ):
                     return True
         for session in s.sessions.values():
             if session.state in ("arrived", "recovering", "stopping"):
-                kind = self.program.sessions[session.kind]
-                part = kind.before if session.state == "arrived" else kind.after
+                part = "before" if session.state == "arrived" else "after"
                 since = session.ended or self.now
-                for name in part:
-                    if self._open_step(steps[name], session.place, since, session.id):
+                for step in self.steps[session.kind]:
+                    if (
+                        step.part == part
+                        and step.name not in open_
+                        and self._open(step, session.place, since, session.id)
+                    ):
                         return True
-            if session.dosed is not None and session.under_way and self._open_watch(session):
+            if session.dosed is not None and session.under_way and self._open_watch(session, open_):
                 return True
         return False
 
-    def _open_step(self, step: Step, place: str, entered: datetime, session: str) -> bool:
-        """Open a step of a place if it is time for it; whether something was written."""
-        s = self.s
-        last = s.settled.get(step.name)
-        number = 1
+    def _open(
+        self, step: Step, place: str, entered: datetime, session: str = "", away: bool = False
+    ) -> bool:
+        """Open a step of a place, or skip it, if it is time for it; whether anything happened."""
+        last = self.s.settled.get(step.name)
         if last is not None and last.place == place:
             if not step.every:
                 return False
@@ -268,55 +276,26 @@ class Run:
             if number == _SKIPPED + 1 or number > step.at_most:
                 return False
         else:
-            last = None
-        id_ = f"{place}/{step.name}.{number}"
-        if id_ in s.items:
-            return False
-        away = self._away(place)
-        if step.on_hold != "runs" and self.masked(away):
+            last, number = None, 1
+        if self.s.holds and step.on_hold != "runs" and self.masked(away):
             return False
         if last is None:
             if not all(self._answered(other) for other in step.after):
                 return False
-            verdict = self.truth(step.only_if)
-            if verdict is None:
-                return False
-            if verdict is False:
-                self.emit(
-                    e.ItemSettled(
-                        f"{place}/{step.name}.{_SKIPPED}",
-                        step.name,
-                        place,
-                        "skipped",
-                        self.now,
-                        reason="only_if",
-                        keep=step.remembered,
-                        tally=step.tallied,
-                    )
-                )
-                return True
-        due: datetime | None
-        closes: datetime | None
-        following: datetime | None
+            if step.only_if is not None:
+                verdict = self.truth(step.only_if)
+                if verdict is False:
+                    self._skip(step, place)
+                    return True
+                if verdict is None:
+                    return False
         anchor = self._anchor(step, entered)
         if anchor is None:
             return False
-        if step.every:
-            base = anchor if last is None else last.at
-            opens = self._recurs_at(
-                step, base, first=last is None, missed=last is not None and last.outcome == "missed"
-            )
-            due = plus(opens, step.due, self.site) if step.due is not None else None
-            closes = None
-            following = self._next_after(step, opens) if number < step.at_most else None
-        else:
-            opens = anchor if step.opens is None else plus(anchor, step.opens, self.site)
-            due = None if step.due is None else plus(anchor, step.due, self.site)
-            closes = None if step.closes is None else plus(anchor, step.closes, self.site)
-            following = None
+        opens, due, closes, following = self._times(step, anchor, last, number)
         self.emit(
             e.ItemOpened(
-                id_,
+                f"{place}/{step.name}.{number}",
                 step.name,
                 place,
                 "step",
@@ -330,20 +309,56 @@ class Run:
                 number,
                 step.when_late is not None and due is not None,
                 session,
-                "",
-                anchor if step.counted_from.kind != "opening" else None,
+                anchor=anchor if step.counted_from.kind != "opening" else None,
             )
         )
         return True
+
+    def _skip(self, step: Step, place: str) -> None:
+        """Branching leaves a step out of a visit: settled without having been open."""
+        self.emit(
+            e.ItemSettled(
+                f"{place}/{step.name}.{_SKIPPED}",
+                step.name,
+                place,
+                "skipped",
+                self.now,
+                reason="only_if",
+                keep=step.remembered,
+                tally=step.tallied,
+            )
+        )
+
+    def _times(
+        self, step: Step, anchor: datetime, last: Settlement | None, number: int
+    ) -> tuple[datetime, datetime | None, datetime | None, datetime | None]:
+        """When an item opens, is due, closes, and when its successor opens."""
+        if not step.every:
+            return (
+                anchor if step.opens is None else plus(anchor, step.opens, self.site),
+                None if step.due is None else plus(anchor, step.due, self.site),
+                None if step.closes is None else plus(anchor, step.closes, self.site),
+                None,
+            )
+        interval, clocks = self._pace(step)
+        missed = last is not None and last.outcome == "missed"
+        base = anchor if last is None else last.at
+        if interval is not None:
+            opens = base if last is None or missed else base + interval
+            following = opens + interval
+        else:
+            if missed:
+                opens = self._clock_before(clocks, base)
+            else:
+                opens = self._clock_after(clocks, base, strict=last is not None)
+            following = self._clock_after(clocks, opens, strict=True)
+        due = None if step.due is None else plus(opens, step.due, self.site)
+        return opens, due, None, following if number < step.at_most else None
 
     def masked(self, away: bool = False) -> bool:
         """Whether a hold stands. What is done on an excursion (`away`) is not masked by the hold
         that the excursion itself brought."""
         return any(not (away and id_.startswith(EXCURSION)) for id_ in self.s.holds)
-
-    def _away(self, place: str) -> bool:
-        phase = self.program.phases.get(place.rpartition(".")[0])
-        return phase is not None and phase.excursion
 
     def _answered(self, other: str) -> bool:
         """Whether a step that another waits for is settled where it now matters."""
@@ -396,20 +411,6 @@ class Run:
             row = step.every[-1]
         return (None if row.interval is None else row.interval.elapsed), row.daily_at
 
-    def _recurs_at(self, step: Step, base: datetime, first: bool, missed: bool) -> datetime:
-        interval, clocks = self._pace(step)
-        if interval is not None:
-            return base if first or missed else base + interval
-        if missed:
-            return self._clock_before(clocks, base)
-        return self._clock_after(clocks, base, strict=not first)
-
-    def _next_after(self, step: Step, opens: datetime) -> datetime:
-        interval, clocks = self._pace(step)
-        if interval is not None:
-            return opens + interval
-        return self._clock_after(clocks, opens, strict=True)
-
     def _clock_after(self, clocks: tuple[time, ...], at: datetime, strict: bool) -> datetime:
         day = local_date(at, self.site)
         while True:
@@ -430,17 +431,14 @@ class Run:
                         return instant
             day -= timedelta(days=1)
 
-    def _open_watch(self, session: Session) -> bool:
+    def _open_watch(self, session: Session, open_: set[str]) -> bool:
         watch = self.program.sessions[session.kind].watch
-        if watch is None or session.dosed is None:
+        if watch is None or watch.step in open_ or session.dosed is None:
             return False
         last = self.s.settled.get(watch.step)
         number = 1
         if last is not None and last.place == session.place:
             number = int(last.item.rpartition(".")[2]) + 1
-        id_ = f"{session.place}/{watch.step}.{number}"
-        if id_ in self.s.items:
-            return False
         step = self.program.steps[watch.step]
 
         def planned(n: int) -> datetime:
@@ -451,7 +449,7 @@ class Run:
         opens = planned(number)
         self.emit(
             e.ItemOpened(
-                id_,
+                f"{session.place}/{watch.step}.{number}",
                 watch.step,
                 session.place,
                 "watch",
@@ -873,7 +871,9 @@ class Run:
         until = None
         if valid and (lasts := parse_duration(valid)) is not None:
             until = plus(occurred, lasts, self.site)
-        drops = self._drops(form, step, occurred)
+        retention = self.program.retention.get(form, _NOTHING)
+        kept = tuple(name for name in retention.fields if name in values)
+        drops = self._drops(form, step, occurred, retention)
         self.emit(
             e.ObservationRecorded(
                 id_,
@@ -888,19 +888,19 @@ class Run:
                 item,
                 needs,
                 until,
+                kept,
                 drops,
             )
         )
-        kept = self.s.readings[form]
-        self.new.append(next(o for o in reversed(kept) if o.id == id_))
+        self.new.append((form, step, id_))
         return id_
 
-    def _drops(self, form: str, step: str, occurred: datetime) -> tuple[str, ...]:
+    def _drops(
+        self, form: str, step: str, occurred: datetime, retention: Retention
+    ) -> tuple[str, ...]:
+        """Recordings of the form that no gate can read any more once there is a newer one."""
         kept = self.s.readings.get(form)
-        if not kept:
-            return ()
-        retention = self.program.retention.get(form, _KEEP_ONE)
-        if retention.all:
+        if not kept or retention.all:
             return ()
         own = [o for o in kept if o.step == step]
         spare = own[: max(0, len(own) + 1 - retention.last)]
@@ -932,6 +932,13 @@ class Run:
         if self.s.admitted is None:
             return None
         return day_of_program(self.s.admitted, self.now, self.site)
+
+
+@lru_cache(maxsize=256)
+def _steps_of(program: Program) -> dict[str, tuple[Step, ...]]:
+    """The steps of each phase and session kind, without looking each up by its name."""
+    owners: dict[str, Phase | SessionKind] = {**program.phases, **program.sessions}
+    return {n: tuple(program.steps[x] for x in owner.steps) for n, owner in owners.items()}
 
 
 @lru_cache(maxsize=1024)

@@ -36,8 +36,8 @@ class Item(Struct, frozen=True, array_like=True):
     """An open item: for whom, from when, due when.
 
     `opens`, `due` and `closes` are instants; `next` is when its successor opens; `calls` says
-    that its lateness will call somebody. `observation` is what was recorded while signatures
-    (`needs`) are still missing. kind: step, watch, decide, alert or review.
+    that its lateness will call somebody. `observation` is what `recorder` recorded while
+    signatures (`needs`) are still missing. kind: step, watch, decide, alert or review.
     """
 
     id: str
@@ -58,6 +58,7 @@ class Item(Struct, frozen=True, array_like=True):
     anchor: datetime | None = None
     observation: str = ""
     needs: tuple[str, ...] = ()
+    recorder: str = ""
 
 
 class Settlement(Struct, frozen=True, array_like=True):
@@ -322,12 +323,20 @@ def _item_settled(s: Enrollment, x: e.ItemSettled) -> None:
 
 
 def _observation_recorded(s: Enrollment, x: e.ObservationRecorded) -> None:
+    if x.needs and x.item:
+        s.items[x.item] = replace(
+            s.items[x.item], observation=x.observation, needs=x.needs, recorder=x.person
+        )
+    if s.last is None or x.recorded > s.last:
+        s.last = x.recorded
+    if not x.kept:
+        return
     new = Observation(
         x.observation,
         x.form,
         x.step,
         x.place,
-        x.values,
+        {name: x.values[name] for name in x.kept},
         x.occurred,
         x.recorded,
         x.person,
@@ -343,10 +352,6 @@ def _observation_recorded(s: Enrollment, x: e.ObservationRecorded) -> None:
         s.readings[x.form] = (*kept[:at], new, *kept[at:])
     else:
         s.readings[x.form] = (*kept, new)
-    if x.needs and x.item:
-        s.items[x.item] = replace(s.items[x.item], observation=x.observation, needs=x.needs)
-    if s.last is None or x.recorded > s.last:
-        s.last = x.recorded
 
 
 def _signed(s: Enrollment, x: e.Signed) -> None:

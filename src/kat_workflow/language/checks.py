@@ -20,7 +20,7 @@ from kat_workflow.program import model
 from kat_workflow.program.forms import Form
 from kat_workflow.program.units import nearest_unit, unit
 
-__all__ = ["check_chart", "check_forms", "check_orders", "check_unused"]
+__all__ = ["check_chart", "check_forms", "check_orders", "check_rows", "check_unused"]
 
 
 # Forms and instruments
@@ -306,45 +306,13 @@ def _circle(start: str, ways: Callable[[str], Iterable[str]]) -> tuple[str, ...]
 # The chart
 
 
-def check_chart(layout: Layout, program: model.Program) -> None:
-    """Ways that lead nowhere, phases that no way leads to, circles in which nothing waits."""
-    chart = _Ways(program)
-    covered = set(chart.reached)
-    trapped: set[str] = set()
-    for name, spot in layout.spots.items():
-        phase = program.phases[name]
-        if name not in covered and (not phase.parent or phase.parent in chart.reached):
-            covered |= chart.reach([name])  # what only it leads to is no fault of its own
-            message = f'no way leads to "{name}"'
-            hint = "lead to it in next, or take it out"
-            layout.report.add(spot.unit.document, "unreachable", spot.path, message, hint, on="key")
-        _check_rows(layout, program, name)
-        if chart.is_trap(name) and name not in trapped:
-            trapped |= chart.onward(name)
-            message = f'no end can be reached from "{name}"'
-            hint = "lead on in next to a phase or an end"
-            layout.report.add(spot.unit.document, "no-way-out", spot.path, message, hint, on="key")
-        circle = _circle(name, chart.passing)
-        if circle and circle[0] == min(circle):
-            message = f"nothing waits in this circle: {' → '.join((*circle, name))}"
-            hint = "let one of these phases wait: a required step, or one round per program day"
-            layout.report.add(
-                spot.unit.document, "endless-cycle", spot.path, message, hint, on="key"
-            )
-    rules = layout.units[0].written.rules
-    for count, end in enumerate(rules.always_possible if rules is not None else ()):
-        known = program.ends.get(end)
-        if known is not None and end not in chart.ends and known.kind in _BY_ROWS_ONLY:
-            message = f'no way leads to the end "{end}"'
-            at: Path = ("rules", "always_possible", count)
-            document = layout.units[0].document
-            layout.report.add(document, "never-possible", at, message, "lead to it in next")
+def check_rows(layout: Layout, program: model.Program) -> None:
+    """Whether somebody or something always leads on, and whether every row is ever asked."""
+    for name in layout.spots:
+        _check_rows_of(layout, program, name)
 
 
-_BY_ROWS_ONLY = ("completed", "not_eligible")
-
-
-def _check_rows(layout: Layout, program: model.Program, name: str) -> None:
+def _check_rows_of(layout: Layout, program: model.Program, name: str) -> None:
     """Whether somebody or something always leads on, and whether every row is ever asked."""
     phase, spot = program.phases[name], layout.spots[name]
     if isinstance(spot.written, grammar.Track) or not spot.written.next:
@@ -365,6 +333,43 @@ def _check_rows(layout: Layout, program: model.Program, name: str) -> None:
         hint = "end with when: always, or name decided_by"
         at: Path = (*path, len(written) - 1, "when")
         layout.report.add(spot.unit.document, "nobody-decides", at, message, hint)
+
+
+_BY_ROWS_ONLY = ("completed", "not_eligible")
+
+
+def check_chart(layout: Layout, program: model.Program) -> None:
+    """Ways that lead nowhere, phases that no way leads to, circles in which nothing waits."""
+    chart = _Ways(program)
+    covered = set(chart.reached)
+    trapped: set[str] = set()
+    for name, spot in layout.spots.items():
+        phase = program.phases[name]
+        if name not in covered and (not phase.parent or phase.parent in chart.reached):
+            covered |= chart.reach([name])  # what only it leads to is no fault of its own
+            message = f'no way leads to "{name}"'
+            hint = "lead to it in next, or take it out"
+            layout.report.add(spot.unit.document, "unreachable", spot.path, message, hint, on="key")
+        if chart.is_trap(name) and name not in trapped:
+            trapped |= chart.onward(name)
+            message = f'no end can be reached from "{name}"'
+            hint = "lead on in next to a phase or an end"
+            layout.report.add(spot.unit.document, "no-way-out", spot.path, message, hint, on="key")
+        circle = _circle(name, chart.passing)
+        if circle and circle[0] == min(circle):
+            message = f"nothing waits in this circle: {' → '.join((*circle, name))}"
+            hint = "let one of these phases wait: a required step, or one round per program day"
+            layout.report.add(
+                spot.unit.document, "endless-cycle", spot.path, message, hint, on="key"
+            )
+    rules = layout.units[0].written.rules
+    for count, end in enumerate(rules.always_possible if rules is not None else ()):
+        known = program.ends.get(end)
+        if known is not None and end not in chart.ends and known.kind in _BY_ROWS_ONLY:
+            message = f'no way leads to the end "{end}"'
+            at: Path = ("rules", "always_possible", count)
+            document = layout.units[0].document
+            layout.report.add(document, "never-possible", at, message, "lead to it in next")
 
 
 class _Ways:
@@ -398,11 +403,11 @@ class _Ways:
         """The phases that ways lead to from these, with what is inside them."""
         reached: set[str] = set()
         for name in names:
-            phase = self.phases.get(name)
-            if phase is None or name in reached:
+            if name in reached:
                 continue
+            phase = self.phases[name]
             reached.add(name)
-            names.extend(phase.children if phase.kind == "tracks" else [phase.start])
+            names.extend(phase.children if phase.kind == "tracks" else filter(None, [phase.start]))
             names.extend(row.to for row in phase.next if row.to_kind == "phase")
         return reached
 
@@ -437,47 +442,36 @@ class _Ways:
 
     def passing(self, name: str) -> list[str]:
         """Where a phase can lead on at once, without anything that waits."""
-        phase = self.phases.get(name)
-        if phase is None:
-            return []
-        waits = self._waits(name, frozenset())
+        waits = self._waits(name)
         return [
             row.to
-            for row in phase.next
+            for row in self.phases[name].next
             if row.to_kind == "phase" and (not waits or (row.at_once and row.when is None))
         ]
 
-    def _waits(self, name: str, within: frozenset[str]) -> bool:
+    def _waits(self, name: str) -> bool:
         """Whether something in a phase keeps it from being finished as soon as it is entered."""
-        phase = self.phases.get(name)
-        if phase is None or name in within:
-            return True
-        within |= {name}
+        phase = self.phases[name]
         if any(self.steps[step].only_if is None for step in phase.required_steps):
             return True
         if phase.repeat is not None and phase.repeat.one_per:
             return True
         if phase.kind == "tracks":
-            tracks = [self.phases[child] for child in phase.children if child in self.phases]
-            return any(track.required and self._waits(track.name, within) for track in tracks)
-        if phase.kind == "sequence":
-            return not self._passes(phase, within)
-        return False
+            tracks = [track for track in phase.children if self.phases[track].required]
+            return any(self._waits(track) for track in tracks)
+        return phase.kind == "sequence" and not self._passes(phase)
 
-    def _passes(self, around: model.Phase, within: frozenset[str]) -> bool:
+    def _passes(self, around: model.Phase) -> bool:
         """Whether the phases inside can be gone through to the last without waiting."""
-        seen: set[str] = set()
         names = [around.start]
         for name in names:
-            phase = self.phases.get(name)
-            if phase is None or name in seen:
+            if self._waits(name):
                 continue
-            seen.add(name)
-            if self._waits(name, within):
-                continue
+            phase = self.phases[name]
             if not phase.next or any(row.to_kind == "finish" for row in phase.next):
                 return True
-            names.extend(row.to for row in phase.next if row.to_kind == "phase")
+            leads = [row.to for row in phase.next if row.to_kind == "phase"]
+            names.extend(other for other in leads if other not in names)
         return False
 
 

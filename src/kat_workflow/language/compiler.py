@@ -17,7 +17,13 @@ from msgspec.structs import replace
 
 from kat_workflow.errors import Finding, ProgramError
 from kat_workflow.language import grammar
-from kat_workflow.language.checks import check_chart, check_forms, check_orders, check_unused
+from kat_workflow.language.checks import (
+    check_chart,
+    check_forms,
+    check_orders,
+    check_rows,
+    check_unused,
+)
 from kat_workflow.language.findings import closest
 from kat_workflow.language.layout import Layout, Spot
 from kat_workflow.language.library import Files, Folder, Library, digest_of, program_names, shipped
@@ -45,7 +51,7 @@ WITHOUT_WORK = ("died", "entered_in_error")
 
 
 _FILES = frozenset({"unknown-file", "file-outside", "file-kind", "language-too-new"})
-_WAYS = frozenset(
+WITHOUT_CHART = frozenset(
     {
         "ambiguous-phase",
         "contains-itself",
@@ -58,6 +64,7 @@ _WAYS = frozenset(
         "unmapped-end",
     }
 )
+"""With these findings a way may be missing, so that nothing is said of the chart as a whole."""
 
 CONSEQUENCES: Mapping[str, frozenset[str]] = {
     "unknown-form": _FILES,
@@ -67,10 +74,7 @@ CONSEQUENCES: Mapping[str, frozenset[str]] = {
     "not-in-scope": frozenset(
         {"bad-quantity", "dose-amount", "dose-without-monitoring", "unit-unknown"}
     ),
-    "unreachable": _WAYS,
-    "no-way-out": _WAYS,
-    "endless-cycle": _WAYS,
-    "never-possible": _WAYS | {"unreachable", "no-way-out"},
+    "never-possible": frozenset({"unreachable", "no-way-out"}),
 }
 """Findings that may only follow from others: they are said once those are mended."""
 
@@ -224,9 +228,20 @@ class _Builder(Parts):
             retention=self._retention(),
         )
         check_orders(layout, program)
-        check_chart(layout, program)
+        check_rows(layout, program)
+        if self._is_whole(program):
+            check_chart(layout, program)
         check_unused(layout, program)
         return program
+
+    def _is_whole(self, program: model.Program) -> bool:
+        """Whether no way and no first phase is missing for a fault of its own."""
+        starts = [
+            program.start,
+            *(p.start for p in program.phases.values() if p.kind == "sequence"),
+        ]
+        codes = {finding.code for finding in self.report.findings}
+        return not codes & WITHOUT_CHART and all(start in program.phases for start in starts)
 
     # Phases
 
@@ -313,6 +328,8 @@ class _Builder(Parts):
 
     def _start(self, unit: Unit, word: str, path: Path, phases: Mapping[str, object]) -> str:
         if not word:
+            if not phases:
+                return ""  # it has its finding already
             if len(phases) == 1:
                 return unit.prefix + next(iter(phases))
             message = "it is not said which phase is the first"
@@ -535,7 +552,7 @@ class _Builder(Parts):
                     path = ("rules", "always_possible", count)
                     if end in self.ends:
                         possible.append(end)
-                    else:
+                    elif end not in self.names.lost:
                         message = f'there is no end "{end}"'
                         hint = closest(end, self.ends)
                         self.report.add(unit.document, "unknown-end", path, message, hint)
@@ -598,4 +615,21 @@ class _Builder(Parts):
                 kept[form] = model.Retention(
                     max(before.last, last, 1), longest, before.all or everything
                 )
-        return {form: kept[form] for form in self.layout.forms if form in kept}
+        read = {name for use in self.uses for name in use.test.fields}
+        for step in self.steps.values():
+            if step.counted_from.kind == "fact":
+                source, _, name = step.counted_from.name.rpartition(".")
+                form = self.steps[source].form if source in self.steps else source
+                kept.setdefault(form, model.Retention())
+                read.add((form, name))
+        return {
+            form: evolve(kept[form], fields=_kept_fields(form, read))
+            for form in self.layout.forms
+            if form in kept
+        }
+
+
+def _kept_fields(form: str, read: set[tuple[str, str]]) -> tuple[str, ...]:
+    """The fields of a form that are read, each with the reason why it was not answered."""
+    names = sorted(name for its, name in read if its == form)
+    return tuple(key for name in names for key in (name, f"{name}?"))

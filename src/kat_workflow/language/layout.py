@@ -160,7 +160,9 @@ class Layout:
             self.report.findings.append(Finding("unknown-file", Place(file, 1, 1), message, hint))
             return None
         written = self._structured(document, grammar.Program)
-        if written is None or not self._understood(document, written.language):
+        if written is None or not isinstance(document.tree, dict):
+            return None
+        if not self._understood(document, written.language):
             return None
         unit = Unit(document, written, prefix, outer, around)
         self.units.append(unit)
@@ -240,8 +242,8 @@ class Layout:
         """Declares a role or source once; a contained program must mean the same by it."""
         path: Path = (table, name)
         if name not in values:
-            if self.names.declare(table, unit, name, path, unit.document):
-                values[name] = value
+            self.names.declare(table, unit, name, path, unit.document)
+            values[name] = value
         elif _plain(value) != _plain(values[name]):
             self._differs(table, name, path, unit.document)
 

@@ -200,10 +200,6 @@ class Names:
         """Somebody uses names that were not looked up with `find`."""
         self._used.update((table, name) for name in full)
 
-    def is_used(self, table: str, full: str) -> bool:
-        """Whether anybody uses a name."""
-        return (table, full) in self._used
-
     def unused(self, table: str) -> list[tuple[str, Entry]]:
         """The names that nobody uses."""
         return [

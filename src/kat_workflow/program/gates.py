@@ -239,7 +239,7 @@ class Test:
     the facts. `tree` is the gate as plain values (see `truth`). `gates` are those it uses, with
     their sentences in `says`; `steps` those whose settlement it reads; `tallies` what it counts
     (`step:outcome`, `session:event`); `reads` how much of each form's past it needs: (form,
-    the last n readings, those of a span, all).
+    the last n readings, those of a span, all); `fields` which of its fields: (form, field).
     """
 
     __test__: ClassVar[bool] = False  # it is no test case, whatever its name suggests to pytest
@@ -255,6 +255,7 @@ class Test:
     steps: tuple[str, ...]
     tallies: tuple[str, ...]
     reads: tuple[tuple[str, int, Duration | None, bool], ...]
+    fields: tuple[tuple[str, str], ...] = ()
 
     def explain(self, facts: Facts) -> tuple[Clause, ...]:
         """Every comparison with its truth, what was read, and what would make it true."""
@@ -293,6 +294,7 @@ def compile_test(
         says=needs.gates,
         steps=tuple(needs.steps),
         tallies=tuple(needs.tallies),
+        fields=tuple(needs.fields),
         reads=tuple(needs.reads),
     ), ()
 

@@ -375,12 +375,13 @@ class Retention:
     """How much of a form's past the program's gates can read: the rest may be forgotten.
 
     `last` readings (at least 1) of each step, and every reading of the last `span`;
-    `all` keeps everything.
+    `all` keeps everything. Of each reading only `fields` are kept, those that a gate names.
     """
 
     last: int = 1
     span: Duration | None = None
     all: bool = False
+    fields: tuple[str, ...] = ()
 
 
 @frozen(eq=False)

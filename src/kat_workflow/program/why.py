@@ -88,6 +88,7 @@ class Needs:
     steps: dict[str, None] = field(factory=dict)
     tallies: dict[str, None] = field(factory=dict)
     reads: dict[tuple[str, int, Duration | None, bool], None] = field(factory=dict)
+    fields: dict[tuple[str, str], None] = field(factory=dict)
 
 
 def needs(node: Node) -> Needs:
@@ -101,6 +102,7 @@ def needs(node: Node) -> Needs:
             case Over(which, _, fact, count, window):
                 span = window.span if window else None
                 found.reads[fact.form, max(count, 1), span, which == "ever"] = None
+                found.fields[fact.form, fact.field] = None
                 temporal = temporal or window is not None or (which == "last" and fact.expires)
             case Settled(step):
                 found.steps[step] = None
@@ -114,6 +116,7 @@ def needs(node: Node) -> Needs:
                     found.tallies[f"{what}:{event}"] = None
                 case Total(fact, within):
                     found.reads[fact.form, 1, within.span, False] = None
+                    found.fields[fact.form, fact.field] = None
                     temporal = True
                 case Elapsed() | ProgramDay():
                     temporal = True
@@ -123,6 +126,7 @@ def needs(node: Node) -> Needs:
                     pass
         for fact in _facts(leaf):
             found.reads[fact.form, 1, None, False] = None
+            found.fields[fact.form, fact.field] = None
             temporal = temporal or (fact.expires and not isinstance(leaf, Recorded))
             for step, _ in fact.skipped:
                 found.steps[step] = None
