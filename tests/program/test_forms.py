@@ -304,7 +304,7 @@ def test_a_non_answer_reads_as_unknown_and_keeps_its_reason(sent: str, reason: s
     assert slips == ()
     assert values == {"weight": None, "weight?": reason}
     noon = datetime(2025, 3, 1, 12, tzinfo=UTC)
-    reading = Observation("o1", "check", "weigh", "", values, noon, noon, "p1", "nurse")
+    reading = Observation("o1", "check", "weigh", "", values, noon, noon)
     assert reading.unanswered("weight") == reason
     assert reading.unanswered("pulse") == ""
 

@@ -272,7 +272,7 @@ class Run:
         if last is not None and last.place == place:
             if not step.every:
                 return False
-            number = int(last.item.rpartition(".")[2]) + 1
+            number = last.number + 1
             if number == _SKIPPED + 1 or number > step.at_most:
                 return False
         else:
@@ -438,7 +438,7 @@ class Run:
         last = self.s.settled.get(watch.step)
         number = 1
         if last is not None and last.place == session.place:
-            number = int(last.item.rpartition(".")[2]) + 1
+            number = last.number + 1
         step = self.program.steps[watch.step]
 
         def planned(n: int) -> datetime:
@@ -872,7 +872,10 @@ class Run:
         if valid and (lasts := parse_duration(valid)) is not None:
             until = plus(occurred, lasts, self.site)
         retention = self.program.retention.get(form, _NOTHING)
-        kept = tuple(name for name in retention.fields if name in values)
+        by = self.program.steps.get(step)
+        fields = retention.fields if by is None else by.keeps
+        kept = tuple(name for name in fields if name in values)
+        kept_in = "" if by is None or not by.kept_in else self.where(by.kept_in) or ""
         drops = self._drops(form, step, occurred, retention)
         self.emit(
             e.ObservationRecorded(
@@ -889,6 +892,7 @@ class Run:
                 needs,
                 until,
                 kept,
+                kept_in,
                 drops,
             )
         )

@@ -62,13 +62,13 @@ class Item(Struct, frozen=True, array_like=True):
 
 
 class Settlement(Struct, frozen=True, array_like=True):
-    """How a step was last settled, where and by whom."""
+    """How a step was last settled, where and by whom; `number` is that of its opening."""
 
-    item: str
     outcome: str
     at: datetime
     place: str
     person: str
+    number: int
     keep: bool
 
 
@@ -279,7 +279,20 @@ def _phase_left(s: Enrollment, x: e.PhaseLeft) -> None:
             del s.settled[step]
     for key in [key for key in s.counts if key.startswith(prefix)]:
         del s.counts[key]
+    _forget(s, x.place)
     _at(s, x.at)
+
+
+def _forget(s: Enrollment, place: str) -> None:
+    """A place is over: drop the recordings that can be read only inside it."""
+    prefix = place + "/"
+    for form, kept in list(s.readings.items()):
+        left = tuple(o for o in kept if o.kept_in != place and not o.kept_in.startswith(prefix))
+        if len(left) < len(kept):
+            if left:
+                s.readings[form] = left
+            else:
+                del s.readings[form]
 
 
 def _item_opened(s: Enrollment, x: e.ItemOpened) -> None:
@@ -314,7 +327,8 @@ def _item_replanned(s: Enrollment, x: e.ItemReplanned) -> None:
 def _item_settled(s: Enrollment, x: e.ItemSettled) -> None:
     s.items.pop(x.item, None)
     if x.step:
-        s.settled[x.step] = Settlement(x.item, x.outcome, x.at, x.place, x.person, x.keep)
+        number = int(x.item.rpartition(".")[2])
+        s.settled[x.step] = Settlement(x.outcome, x.at, x.place, x.person, number, x.keep)
         if x.tally:
             key = f"{x.step}:{x.outcome}"
             s.counts[key] = s.counts.get(key, 0) + 1
@@ -339,10 +353,9 @@ def _observation_recorded(s: Enrollment, x: e.ObservationRecorded) -> None:
         {name: x.values[name] for name in x.kept},
         x.occurred,
         x.recorded,
-        x.person,
-        x.role,
         not x.needs,
         x.valid_until,
+        x.kept_in,
     )
     kept = s.readings.get(x.form, ())
     if x.drops:
@@ -452,6 +465,7 @@ def _session_cancelled(s: Enrollment, x: e.SessionCancelled) -> None:
 def _session_released(s: Enrollment, x: e.SessionReleased) -> None:
     _session(s, x.session, x.at, state=x.final, released=x.at, counted=x.counted)
     _count(s, x.session, "held")
+    _forget(s, s.sessions[x.session].place)
     s.moments[f"{s.sessions[x.session].kind}:released"] = x.at
     if x.counted:
         _count(s, x.session, "counted")

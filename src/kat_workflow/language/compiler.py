@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path as OsPath
-from typing import Literal
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 from attrs import evolve, frozen
 from msgspec.structs import replace
@@ -217,7 +218,7 @@ class _Builder(Parts):
             limits=self.limits,
             gates=self.gates,
             phases=phases,
-            steps=self._remembering(never),
+            steps=self._keeping(self._remembering(never), phases),
             sessions=sessions,
             ends=self.ends,
             never=never,
@@ -615,21 +616,62 @@ class _Builder(Parts):
                 kept[form] = model.Retention(
                     max(before.last, last, 1), longest, before.all or everything
                 )
-        read = {name for use in self.uses for name in use.test.fields}
+        return {
+            form: evolve(kept[form], fields=_with_reasons(read))
+            for form in self.layout.forms
+            if form in kept and (read := {f.field for f in self._facts if f.form == form})
+        }
+
+    @cached_property
+    def _facts(self) -> tuple[_Read, ...]:
+        """Every fact that the program reads, gates and anchors alike."""
+        read = {_Read(*fact) for use in self.uses for fact in use.test.facts}
         for step in self.steps.values():
             if step.counted_from.kind == "fact":
                 source, _, name = step.counted_from.name.rpartition(".")
                 form = self.steps[source].form if source in self.steps else source
-                kept.setdefault(form, model.Retention())
-                read.add((form, name))
-        return {
-            form: evolve(kept[form], fields=_kept_fields(form, read))
-            for form in self.layout.forms
-            if form in kept
-        }
+                read.add(_Read(form, name, source if source in self.steps else "", ""))
+        return tuple(sorted(read))
+
+    def _keeping(
+        self, steps: dict[str, model.Step], phases: dict[str, model.Phase]
+    ) -> dict[str, model.Step]:
+        """The steps with the fields that are read of them, and until which place is left."""
+        holders: dict[str, list[str]] = {}
+        for step in steps.values():
+            if step.session and step.owner_kind == "phase":
+                holders.setdefault(step.session, []).append(step.owner)
+        found = {}
+        for name, step in steps.items():
+            around: tuple[str, ...] = ()
+            if step.owner_kind == "phase":
+                around = phases[step.owner].path
+            elif step.owner_kind == "session" and len(held := holders.get(step.owner, [])) == 1:
+                around = (*phases[held[0]].path, step.owner)
+            elif step.owner_kind == "session":
+                around = (step.owner,)
+            read = [
+                fact
+                for fact in self._facts
+                if fact.form == step.form and fact.step in ("", name)
+                and (not fact.scope or fact.scope in around)
+            ]
+            scopes = {fact.scope for fact in read}
+            outermost = "" if "" in scopes else next((at for at in around if at in scopes), "")
+            fields = _with_reasons({fact.field for fact in read})
+            found[name] = evolve(step, keeps=fields, kept_in=outermost)
+        return found
 
 
-def _kept_fields(form: str, read: set[tuple[str, str]]) -> tuple[str, ...]:
-    """The fields of a form that are read, each with the reason why it was not answered."""
-    names = sorted(name for its, name in read if its == form)
-    return tuple(key for name in names for key in (name, f"{name}?"))
+class _Read(NamedTuple):
+    """A field that is read: of which step ("" for any), and in which place ("" for anywhere)."""
+
+    form: str
+    field: str
+    step: str
+    scope: str
+
+
+def _with_reasons(fields: set[str]) -> tuple[str, ...]:
+    """Fields, each with the reason why it was not answered."""
+    return tuple(key for name in sorted(fields) for key in (name, f"{name}?"))

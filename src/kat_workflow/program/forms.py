@@ -56,7 +56,8 @@ class Observation(Struct, frozen=True, array_like=True):
 
     `place` is where it was recorded: the id of the visit or session whose step it answers
     (`stay.1/day.3`, `kat_session.2`), "" for a recording without an item. `signed` is True where
-    no signature was asked. `valid_until` is when its result expires, if ever.
+    no signature was asked. `valid_until` is when its result expires, if ever. `kept_in` is the
+    place with whose end no gate can read it any more, "" for never.
     """
 
     id: str
@@ -66,10 +67,9 @@ class Observation(Struct, frozen=True, array_like=True):
     values: dict[str, Raw]
     occurred: datetime
     recorded: datetime
-    person: str
-    role: str
     signed: bool = True
     valid_until: datetime | None = None
+    kept_in: str = ""
 
     def unanswered(self, name: str) -> str:
         """Why a field that was asked has no answer: `not_asked`, `refused`, `unable`, or ""."""

@@ -239,7 +239,8 @@ class Test:
     the facts. `tree` is the gate as plain values (see `truth`). `gates` are those it uses, with
     their sentences in `says`; `steps` those whose settlement it reads; `tallies` what it counts
     (`step:outcome`, `session:event`); `reads` how much of each form's past it needs: (form,
-    the last n readings, those of a span, all); `fields` which of its fields: (form, field).
+    the last n readings, those of a span, all); `facts` which fields it reads:
+    (form, field, step or "" for any, the phase or session in which it looks, "" for anywhere).
     """
 
     __test__: ClassVar[bool] = False  # it is no test case, whatever its name suggests to pytest
@@ -255,7 +256,7 @@ class Test:
     steps: tuple[str, ...]
     tallies: tuple[str, ...]
     reads: tuple[tuple[str, int, Duration | None, bool], ...]
-    fields: tuple[tuple[str, str], ...] = ()
+    facts: tuple[tuple[str, str, str, str], ...] = ()
 
     def explain(self, facts: Facts) -> tuple[Clause, ...]:
         """Every comparison with its truth, what was read, and what would make it true."""
@@ -294,7 +295,7 @@ def compile_test(
         says=needs.gates,
         steps=tuple(needs.steps),
         tallies=tuple(needs.tallies),
-        fields=tuple(needs.fields),
+        facts=tuple(needs.facts),
         reads=tuple(needs.reads),
     ), ()
 

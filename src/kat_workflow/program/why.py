@@ -88,7 +88,7 @@ class Needs:
     steps: dict[str, None] = field(factory=dict)
     tallies: dict[str, None] = field(factory=dict)
     reads: dict[tuple[str, int, Duration | None, bool], None] = field(factory=dict)
-    fields: dict[tuple[str, str], None] = field(factory=dict)
+    facts: dict[tuple[str, str, str, str], None] = field(factory=dict)
 
 
 def needs(node: Node) -> Needs:
@@ -102,7 +102,7 @@ def needs(node: Node) -> Needs:
             case Over(which, _, fact, count, window):
                 span = window.span if window else None
                 found.reads[fact.form, max(count, 1), span, which == "ever"] = None
-                found.fields[fact.form, fact.field] = None
+                found.facts[_read(fact, wide=True)] = None
                 temporal = temporal or window is not None or (which == "last" and fact.expires)
             case Settled(step):
                 found.steps[step] = None
@@ -116,7 +116,7 @@ def needs(node: Node) -> Needs:
                     found.tallies[f"{what}:{event}"] = None
                 case Total(fact, within):
                     found.reads[fact.form, 1, within.span, False] = None
-                    found.fields[fact.form, fact.field] = None
+                    found.facts[_read(fact, wide=True)] = None
                     temporal = True
                 case Elapsed() | ProgramDay():
                     temporal = True
@@ -126,11 +126,20 @@ def needs(node: Node) -> Needs:
                     pass
         for fact in _facts(leaf):
             found.reads[fact.form, 1, None, False] = None
-            found.fields[fact.form, fact.field] = None
+            found.facts[_read(fact, wide=False)] = None
             temporal = temporal or (fact.expires and not isinstance(leaf, Recorded))
             for step, _ in fact.skipped:
                 found.steps[step] = None
     return evolve(found, temporal=temporal)
+
+
+def _read(fact: Fact, wide: bool) -> tuple[str, str, str, str]:
+    """Form, field, step and the name of the place in which a fact is read ("" for anywhere).
+
+    Quantifiers and totals look beyond the scope, except at the readings of a session's watch.
+    """
+    watched = fact.step.endswith(".watch")
+    return fact.form, fact.field, fact.step, fact.scope.name if watched or not wide else ""
 
 
 def leaves(node: Node) -> Iterator[Leaf]:
