@@ -28,7 +28,7 @@ from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide, elapse
 from kat_workflow.enrollment.run import Run
 from kat_workflow.enrollment.state import NOBODY, Enrollment, Session, decode_row, encode_row, replay
-from kat_workflow.enrollment.timers import Timer, wake
+from kat_workflow.enrollment.timers import Timer
 from kat_workflow.enrollment.worklist import (
     Timeliness,
     by_urgency,
@@ -318,7 +318,7 @@ class Engine:
             enrollment = stream.partition(":")[2]
             while True:
                 program, state = self._read(enrollment)
-                at = wake(state)
+                at = state.wake
                 if at is None or at > self._instant():
                     break
                 done, _ = catch_up(program, state, self._around(state), at)
@@ -364,7 +364,7 @@ class Engine:
             tuple(state.holds),
             state.end,
             _waiting(program, state, around, now),
-            wake(state),
+            state.wake,
         )
 
     def enrollment(self, enrollment: str) -> Enrollment:
@@ -497,9 +497,10 @@ class Engine:
         self, program: Program, state: Enrollment, timer: Timer, ran: Decision
     ) -> None:
         at = ran.enrollment.last or timer.due
-        receipt = self._commit(program, state, ran, timer.id, timer.id, at, c.SYSTEM.person, "")
+        id_ = timer.id(state.id)
+        receipt = self._commit(program, state, ran, id_, id_, at, c.SYSTEM.person, "")
         if receipt.again:  # another process ran it: what we hold is behind
-            raise Conflict(f"{timer.id} was run by another")
+            raise Conflict(f"{id_} was run by another")
 
     def _commit(
         self,
@@ -520,7 +521,7 @@ class Engine:
             before.version,
             tuple(e.encode(event) for event in decision.events),
             encode_row(after),
-            wake(after),
+            after.wake,
             tuple(gone),
             tuple(_item_row(program, after, stream, id_) for id_ in came),
             _census_row(program, after, stream) if moved else None,

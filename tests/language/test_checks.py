@@ -51,6 +51,7 @@ NAMES = [
     Case("name-taken", "  consented:\n", "  «high»:\n", "is used once"),
     Case("name-taken", "          morning:\n", "          «intake»:\n", "is used once"),
     Case("name-taken", "  hospital:\n", "  «stay»:\n", "is used once"),
+    Case("name-taken", "consents:\n", "consents:\n  «intake»: {title: Twice}\n", "is used once"),
     Case("name-taken", "  sleeping:\n", "  «days»:\n", "is used once"),
     Case("name-taken", "  infusion:\n    by", "  «morning»:\n    by", "is used once"),
     Case("name-taken", "  moved: {kind: tr", "  «died»: {kind: tr", "kind: died"),
@@ -371,6 +372,73 @@ def test_a_gate_that_nobody_uses_is_read_all_the_same(gates: str, code: str) -> 
     checked = check(MAIN, Files({**TEXTS, MAIN: text}))
 
     assert code in {found.code for found in checked.errors}
+
+
+def test_answers_of_a_number_are_not_looked_up() -> None:
+    text = CLINIC.replace(
+        "asked_if: {field: accepted, is: [yes]}", "asked_if: {field: pressure, is: [60]}"
+    )
+
+    assert check(MAIN, Files({**TEXTS, MAIN: text})).findings == ()
+
+
+def test_amounts_that_cannot_be_read_are_told_and_nothing_is_compared_with_them() -> None:
+    text = CLINIC.replace("amount: 500 mg, most: 1 g", "amount: some, most: more")
+
+    found = check(MAIN, Files({**TEXTS, MAIN: text})).errors
+
+    assert [each.code for each in found] == ["bad-quantity", "bad-quantity"]
+
+
+LEFT = "              left: {next: [{to: right, when: not calm}, {to: finish, when: always}]}\n"
+RIGHT = "              right: {LINE next: [{to: left, when: always}]}\n"
+TURNING = "          turning:\n            start: left\n            phases:\n" + LEFT + RIGHT
+
+
+@pytest.mark.parametrize(
+    ("inside", "endless"),
+    [
+        ("", True),
+        ("steps: {look: {by: [nurse]}},", False),
+        ("steps: {look: {by: [nurse], only_if: calm}},", True),
+        ("steps: {look: {by: [nurse], optional: true}},", True),
+        ("repeat: {at_least: 2, at_most: 2, one_per: program day},", False),
+        ("repeat: {at_least: 2, at_most: 2},", True),
+        ("tracks: {alone: {steps: {look: {by: [nurse]}}}},", False),
+        ("tracks: {alone: {optional: true, steps: {look: {by: [nurse]}}}},", True),
+        ("phases: {one: {steps: {look: {by: [nurse]}}}},", False),
+        ("phases: {one: {}},", True),
+        ("start: one, phases: {one: {next: [{to: two, when: always}]}, two: {}},", True),
+        (
+            "start: one, phases: {one: {next: [{to: two, when: always}]}, "
+            "two: {steps: {look: {by: [nurse]}}, next: [{to: finish, when: always}]}},",
+            False,
+        ),
+    ],
+)
+def test_a_circle_is_endless_unless_something_in_it_always_waits(
+    inside: str, endless: bool
+) -> None:
+    text = CLINIC.replace(
+        "          rest:\n", TURNING.replace("LINE", inside) + "          rest:\n"
+    )
+
+    errors = check(MAIN, Files({**TEXTS, MAIN: text})).errors
+
+    assert [found.code for found in errors] == (["endless-cycle"] if endless else [])
+
+
+def test_a_row_that_always_goes_at_once_does_not_wait_for_the_steps_of_its_phase() -> None:
+    left = LEFT.replace("{next:", "{steps: {look: {by: [nurse]}}, next:").replace(
+        "not calm", "always, at_once: true"
+    )
+    text = CLINIC.replace(
+        "          rest:\n", TURNING.replace(LEFT, left).replace("LINE", "") + "          rest:\n"
+    )
+
+    errors = check(MAIN, Files({**TEXTS, MAIN: text})).errors
+
+    assert [found.code for found in errors] == ["endless-cycle"]
 
 
 def test_a_gate_for_a_session_is_no_fault_while_nobody_uses_it() -> None:

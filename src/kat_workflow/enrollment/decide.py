@@ -69,16 +69,16 @@ def decide(
     if enrollment.last is not None and enrollment.last > now:
         now = enrollment.last
     if type(act) is not c.Elapsed:
-        due = wake(enrollment)
-        if due is not None and due <= now:
+        if enrollment.wake is not None and enrollment.wake <= now:
             timer = next_timer(enrollment)
-            assert timer is not None  # wake found one
+            assert timer is not None  # it is due at `wake`
             return Behind(timer)
     run = Run(program, enrollment, around, now)
     run.person = command.by.person
     try:
         _ACTS[type(act)](_Judge(run, command), act)
         run.settle()
+        run.s.wake = wake(run.s)
     except _Refused as refused:
         return Refusal(command.words, refused.reasons)
     return Decision(tuple(run.events), run.s, run.role)
@@ -93,7 +93,7 @@ def catch_up(
     only for a defect of this library: a timer whose run leaves it due.
     """
     ran: list[tuple[Timer, Decision]] = []
-    while (due := wake(enrollment)) is not None and due <= now:
+    while enrollment.wake is not None and enrollment.wake <= now:
         timer = next_timer(enrollment)
         assert timer is not None
         decision = elapse(program, enrollment, around, timer)
@@ -104,7 +104,8 @@ def catch_up(
 
 def elapse(program: Program, enrollment: Enrollment, around: Around, timer: Timer) -> Decision:
     """Run one timer at max(due, last); its cause is the timer's id."""
-    command = c.Command(timer.id, c.Elapsed(timer.id), c.SYSTEM, timer.due)
+    id_ = timer.id(enrollment.id)
+    command = c.Command(id_, c.Elapsed(id_), c.SYSTEM, timer.due)
     decision = decide(program, enrollment, around, command)
     assert isinstance(decision, Decision)  # a timer is never refused
     return decision
@@ -930,7 +931,7 @@ def _elapsed(j: _Judge, act: c.Elapsed) -> None:
     run = j.run
     timer = next_timer(j.s)
     assert timer is not None
-    run.emit(e.TimerElapsed(timer.id, j.at))
+    run.emit(e.TimerElapsed(act.timer, j.at))
     item = j.s.items.get(timer.about)
     if timer.what == "lapses":
         run.cancel_session(j.s.sessions[timer.about], "no-show")

@@ -238,16 +238,29 @@ class Run:
     # (b) items
 
     def _open_items(self) -> bool:
+        """Open what can open now; whether a step was skipped, which others may depend on.
+
+        That an item is open changes nothing a gate can read and finishes no phase, so that all
+        of them are opened at once, without starting over.
+        """
         s = self.s
         if s.standing == "discharged":
             return False
         open_ = {item.step for item in s.items.values()}
+        settled = s.settled
         for visit in s.visits.values():
+            place = visit.place
             away = visit.region == "excursion"
             for step in self.steps[visit.phase]:
-                if step.name not in open_ and self._open(
-                    step, visit.place, visit.entered, away=away
-                ):
+                if step.name in open_:
+                    continue
+                last = settled.get(step.name)
+                if last is not None and last.place == place:
+                    if not step.every:
+                        continue
+                elif step.after and step.after[0] not in settled:
+                    continue
+                if self._open(step, place, visit.entered, away=away):
                     return True
         for session in s.sessions.values():
             if session.state in ("arrived", "recovering", "stopping"):
@@ -257,21 +270,24 @@ class Run:
                     if (
                         step.part == part
                         and step.name not in open_
+                        and not self._is_settled(step.name, session.place)
                         and self._open(step, session.place, since, session.id)
                     ):
                         return True
-            if session.dosed is not None and session.under_way and self._open_watch(session, open_):
-                return True
+            if session.dosed is not None and session.under_way:
+                self._open_watch(session, open_)
         return False
+
+    def _is_settled(self, step: str, place: str) -> bool:
+        last = self.s.settled.get(step)
+        return last is not None and last.place == place
 
     def _open(
         self, step: Step, place: str, entered: datetime, session: str = "", away: bool = False
     ) -> bool:
-        """Open a step of a place, or skip it, if it is time for it; whether anything happened."""
+        """Open a step of a place if it is time for it; whether it was skipped instead."""
         last = self.s.settled.get(step.name)
         if last is not None and last.place == place:
-            if not step.every:
-                return False
             number = last.number + 1
             if number == _SKIPPED + 1 or number > step.at_most:
                 return False
@@ -312,7 +328,7 @@ class Run:
                 anchor=anchor if step.counted_from.kind != "opening" else None,
             )
         )
-        return True
+        return False
 
     def _skip(self, step: Step, place: str) -> None:
         """Branching leaves a step out of a visit: settled without having been open."""
@@ -431,10 +447,10 @@ class Run:
                         return instant
             day -= timedelta(days=1)
 
-    def _open_watch(self, session: Session, open_: set[str]) -> bool:
+    def _open_watch(self, session: Session, open_: set[str]) -> None:
         watch = self.program.sessions[session.kind].watch
         if watch is None or watch.step in open_ or session.dosed is None:
-            return False
+            return
         last = self.s.settled.get(watch.step)
         number = 1
         if last is not None and last.place == session.place:
@@ -465,7 +481,6 @@ class Run:
                 session.id,
             )
         )
-        return True
 
     def settle_item(self, item: Item, outcome: str, at: datetime, reason: str = "") -> None:
         """Answer an item for good. What opens next is found by the rules, not here."""
@@ -529,15 +544,14 @@ class Run:
         return False
 
     def _is_finished(self, phase: Phase, visit: Visit) -> bool:
-        s = self.s
+        if phase.kind == "sequence" and not visit.ended:
+            return False
+        settled = self.s.settled
         for name in phase.required_steps:
-            last = s.settled.get(name)
+            last = settled.get(name)
             if last is None or last.place != visit.place:
                 return False
-        if phase.kind == "sequence":
-            if not visit.ended:
-                return False
-        elif phase.kind == "tracks":
+        if phase.kind == "tracks":
             ended = visit.ended
             for track in phase.children:
                 if track not in ended and self.program.phases[track].required:

@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.timers import wake
 from kat_workflow.errors import JournalError
 from kat_workflow.program.forms import Observation
 
@@ -130,7 +131,7 @@ class Enrollment(Struct, array_like=True):
     `settled` the last settlement by step; `readings` the kept recordings by form, oldest first;
     `sessions` the open ones and the last of each kind; `counts` are numbers of entries by place,
     of attempts by session kind and of what gates count; `moments` are when a session of a kind
-    was last started, dosed and released.
+    was last started, dosed and released; `wake` is when the first timer is due.
     """
 
     id: str = ""
@@ -157,6 +158,7 @@ class Enrollment(Struct, array_like=True):
     overrides: dict[str, datetime] = {}
     counts: dict[str, int] = {}
     moments: dict[str, datetime] = {}
+    wake: datetime | None = None
 
 
 NOBODY = Enrollment()
@@ -197,6 +199,7 @@ def evolve(enrollment: Enrollment, event: e.Event) -> Enrollment:
     """The enrollment after one more event; the old one is left as it was."""
     builder = copy_of(enrollment)
     fold(builder, event)
+    builder.wake = wake(builder)
     return builder
 
 
@@ -205,11 +208,12 @@ def replay(events: Iterable[e.Event], start: Enrollment = NOBODY) -> Enrollment:
     builder = copy_of(start)
     for event in events:
         fold(builder, event)
+    builder.wake = wake(builder)
     return builder
 
 
 def fold(s: Enrollment, event: e.Event) -> None:
-    """Change a private builder by one event."""
+    """Change a private builder by one event; its maker works out `wake` at the end."""
     s.version += 1
     _FOLDS[type(event)](s, event)
 

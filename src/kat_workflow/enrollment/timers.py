@@ -8,87 +8,85 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from kat_workflow.enrollment.state import Enrollment, Item
+if TYPE_CHECKING:
+    from kat_workflow.enrollment.state import Enrollment
 
-Kind = Literal["watch", "window", "schedule", "recheck"]
-_ORDER: dict[str, int] = {"watch": 0, "window": 1, "schedule": 2, "recheck": 3}
+What = Literal["late", "closes", "next", "lapses", "recheck"]
+_WATCH, _WINDOW, _SCHEDULE, _RECHECK = range(4)
 
 
-class Timer(Struct, frozen=True):
-    """An instant at which something follows. `id` is unique within the store; `about` is the id
-    of the item or session that waits for it."""
+class Timer(Struct, frozen=True, order=True):
+    """An instant at which something follows.
+
+    Timers run by due instant, then watch < window < schedule < recheck, then place, then what
+    waits: `about` is the id of the item or session, `what` the instant of it that has come.
+    """
 
     due: datetime
-    kind: Kind
+    kind: int
     place: str
-    id: str
-    what: Literal["late", "closes", "next", "lapses", "recheck"]
-    about: str = ""
+    about: str
+    what: What
 
-    @property
-    def order(self) -> tuple[datetime, int, str, str]:
-        """Timers run by due instant, then watch < window < schedule < recheck, place and id."""
-        return (self.due, _ORDER[self.kind], self.place, self.id)
+    def id(self, enrollment: str) -> str:
+        """An id that is unique within the store: the cause of what follows (R2)."""
+        return f"timer:{enrollment}/{self.about}/{self.what}@{self.due.isoformat()}"
 
 
 def timers(s: Enrollment) -> Iterator[Timer]:
-    """Every instant the enrollment waits for, in no particular order."""
+    """Every instant the enrollment waits for, in no particular order.
+
+    While a session is under way no timer cuts it: the step that holds it neither closes nor
+    recurs before the release (R12).
+    """
+    busy = {x.item for x in s.sessions.values() if x.under_way}
     for item in s.items.values():
-        if not (s.holds and item.on_hold != "runs"):
-            yield from _of_item(s, item)
+        if s.holds and item.on_hold != "runs":
+            continue
+        watch = item.kind == "watch"
+        if item.calls and item.due is not None:
+            yield Timer(item.due, _WATCH if watch else _WINDOW, item.place, item.id, "late")
+        if item.id in busy:
+            continue
+        if item.closes is not None:
+            yield Timer(item.closes, _WINDOW, item.place, item.id, "closes")
+        if item.next is not None:
+            yield Timer(item.next, _WATCH if watch else _SCHEDULE, item.place, item.id, "next")
     for session in s.sessions.values():
         if session.lapses is not None and not s.holds:
-            due = session.lapses
-            id_ = f"timer:{s.id}/{session.id}/lapses@{due.isoformat()}"
-            yield Timer(due, "window", session.place, id_, "lapses", session.id)
+            yield Timer(session.lapses, _WINDOW, session.place, session.id, "lapses")
     if s.recheck is not None:
-        due = s.recheck
-        yield Timer(due, "recheck", "", f"timer:{s.id}/recheck@{due.isoformat()}", "recheck")
-
-
-def _of_item(s: Enrollment, item: Item) -> Iterator[Timer]:
-    watch = item.kind == "watch"
-    if item.calls and item.due is not None:
-        yield _timer(s, item.due, "watch" if watch else "window", "late", item)
-    if item.closes is not None:
-        yield _timer(s, item.closes, "window", "closes", item)
-    if item.next is not None:
-        yield _timer(s, item.next, "watch" if watch else "schedule", "next", item)
+        yield Timer(s.recheck, _RECHECK, "", "", "recheck")
 
 
 def next_timer(s: Enrollment) -> Timer | None:
     """The timer that runs first."""
-    at = wake(s)
-    if at is None:
-        return None
-    return min((each for each in timers(s) if each.due == at), key=lambda each: each.order)
+    return min(timers(s), default=None)
 
 
 def wake(s: Enrollment) -> datetime | None:
-    """The instant of the first timer: what the timer row of the enrollment holds."""
+    """The instant of `next_timer`, found without making any: it is asked after every command."""
     first = s.recheck
     held = bool(s.holds)
+    busy = ""
+    for session in s.sessions.values():
+        if session.lapses is not None and not held and (first is None or session.lapses < first):
+            first = session.lapses
+        if session.under_way:
+            busy = session.item
     for item in s.items.values():
         if held and item.on_hold != "runs":
             continue
-        for at in (item.due if item.calls else None, item.closes, item.next):
-            if at is not None and (first is None or at < first):
-                first = at
-    if not held:
-        for session in s.sessions.values():
-            at = session.lapses
-            if at is not None and (first is None or at < first):
-                first = at
+        if item.calls and item.due is not None and (first is None or item.due < first):
+            first = item.due
+        if item.id == busy:
+            continue
+        if item.closes is not None and (first is None or item.closes < first):
+            first = item.closes
+        if item.next is not None and (first is None or item.next < first):
+            first = item.next
     return first
-
-
-def _timer(
-    s: Enrollment, due: datetime, kind: Kind, what: Literal["late", "closes", "next"], item: Item
-) -> Timer:
-    return Timer(
-        due, kind, item.place, f"timer:{s.id}/{item.id}/{what}@{due.isoformat()}", what, item.id
-    )

@@ -9,8 +9,8 @@ only when no finding is an error.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path as OsPath
 from functools import cached_property
+from pathlib import Path as OsPath
 from typing import Literal, NamedTuple
 
 from attrs import evolve, frozen
@@ -237,12 +237,10 @@ class _Builder(Parts):
 
     def _is_whole(self, program: model.Program) -> bool:
         """Whether no way and no first phase is missing for a fault of its own."""
-        starts = [
-            program.start,
-            *(p.start for p in program.phases.values() if p.kind == "sequence"),
-        ]
+        phases = program.phases
+        starts = [program.start, *(p.start for p in phases.values() if p.kind == "sequence")]
         codes = {finding.code for finding in self.report.findings}
-        return not codes & WITHOUT_CHART and all(start in program.phases for start in starts)
+        return not codes & WITHOUT_CHART and all(start in phases for start in starts)
 
     # Phases
 
@@ -329,8 +327,8 @@ class _Builder(Parts):
 
     def _start(self, unit: Unit, word: str, path: Path, phases: Mapping[str, object]) -> str:
         if not word:
-            if not phases:
-                return ""  # it has its finding already
+            if not phases or path == ("start",):
+                return ""  # what is missing has its finding already
             if len(phases) == 1:
                 return unit.prefix + next(iter(phases))
             message = "it is not said which phase is the first"
@@ -653,7 +651,8 @@ class _Builder(Parts):
             read = [
                 fact
                 for fact in self._facts
-                if fact.form == step.form and fact.step in ("", name)
+                if fact.form == step.form
+                and fact.step in ("", name)
                 and (not fact.scope or fact.scope in around)
             ]
             scopes = {fact.scope for fact in read}

@@ -299,7 +299,7 @@ class _Reading:
             value: Any
             if kind is ScalarEvent:
                 value = event.value
-                plain = event.implicit[0] and event.anchor is None
+                plain = event.implicit[0] and event.anchor is None and event.tag is None
                 if not plain:
                     value = self.unusual(event)
                 if keyed and key is None:
@@ -326,8 +326,9 @@ class _Reading:
                 at.append(value)
                 marks.append(event)
             elif key is None:
-                hint = "a key is a name; put text that begins with a bracket in quotes"
-                self.report("key-not-text", event.start_mark, "this is no key", hint)
+                if kind is not AliasEvent:
+                    hint = "a key is a name; put text that begins with a bracket in quotes"
+                    self.report("key-not-text", event.start_mark, "this is no key", hint)
                 raise _Stop
             else:
                 if name is not None:
@@ -424,8 +425,11 @@ class _Reading:
 
 _SPECIAL = _NOTHING | TRUTHS.keys()
 _INDENT = "look at the indentation, the colons and the brackets of this line and the one above"
+_ENDLESS = "the text in quotes that begins above never ends"
+_LEVEL = "this is not on a level with what is above"
+_NEIGHBOURS = "indent it like its neighbours; each item of a list begins with `- `"
 _OBJECTIONS = (
-    # what PyYAML says (the beginnings that its two parsers share); what we say; the way out
+    # what PyYAML says (a part that its two parsers share, or one for each); what we say; the hint
     (
         "mapping values are not allowed",
         "a colon stands here that cannot end a key",
@@ -436,16 +440,8 @@ _OBJECTIONS = (
         "a key stands here or above without its colon",
         "write `key: value`; text that goes on over several lines is indented",
     ),
-    (
-        "unexpected end of stream",
-        "the text in quotes that begins above never ends",
-        "close the quotes",
-    ),
-    (
-        "unexpected document separator",
-        "the text in quotes that begins above never ends",
-        "close the quotes",
-    ),
+    ("unexpected end of stream", _ENDLESS, "close the quotes"),
+    ("unexpected document", _ENDLESS, "close the quotes"),
     (
         "cannot start any token",
         "text cannot begin with this character",
@@ -457,25 +453,13 @@ _OBJECTIONS = (
         "use single quotes, or write `\\\\`",
     ),
     ("nesting depth", "far too many lists lie inside each other", "close the brackets"),
-    (
-        "expected ',' or",
-        "a comma or the closing bracket is missing before this",
-        "close the bracket",
-    ),
-    ("did not find expected node content", "a value is missing before this", _INDENT),
+    ("expected ',' or", "a comma or the closing bracket is missing before this", "close it"),
+    ("expected node content", "a value is missing before this", _INDENT),
     ("expected the node content", "a value is missing before this", _INDENT),
-    ("expected key", "this is not on a level with the keys above", "indent it like its neighbours"),
-    (
-        "expected <block end>",
-        "this is not on a level with what is above",
-        "indent it like its neighbours",
-    ),
-    ("expected '-' indicator", "a list goes on here without `-`", "begin each item with `- `"),
-    (
-        "block sequence entries are not allowed",
-        "a list cannot begin here",
-        "begin it on its own line",
-    ),
+    ("expected key", _LEVEL, _NEIGHBOURS),
+    ("expected <block end>", _LEVEL, _NEIGHBOURS),
+    ("expected '-' indicator", _LEVEL, _NEIGHBOURS),
+    ("sequence entries are not allowed", "a list cannot begin here", "begin it on its own line"),
 )
 
 

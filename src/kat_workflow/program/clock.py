@@ -81,6 +81,7 @@ def local_date(instant: datetime, site: Site) -> date:
     return instant.astimezone(_zone(site.zone)).date()
 
 
+@lru_cache(maxsize=4096)
 def at_clock(day: date, clock: time, site: Site) -> datetime:
     """The instant (UTC) of a clock time on a local date.
 
