@@ -292,14 +292,15 @@ def walk(program: Program, commands: list[Command], start: Enrollment = NOBODY) 
     return Walked(state, events, len(commands), timers, refused)
 
 
-def check(program: Program) -> Walked:
-    """Walk the script and see that it goes as planned; AssertionError where it does not.
+def check(program: Program, script: tuple[Line, ...] = SCRIPT) -> Walked:
+    """Walk a script and see that it goes as planned; AssertionError where it does not.
 
     Every command that should be refused must be, for the reason it names, and no other; the
     patient must end as one whose treatment is completed and whose aftercare is over.
     """
     around, state = Around(SITE), NOBODY
-    for line, command in zip(SCRIPT, plan(), strict=True):
+    commands = plan(script=script)
+    for line, command in zip(script, commands, strict=True):
         _, state = catch_up(program, state, around, command.at)
         answer = decide(program, state, around, command)
         codes = [reason.code for reason in answer.reasons] if isinstance(answer, Refusal) else []
@@ -309,7 +310,7 @@ def check(program: Program) -> Walked:
             state = answer.enrollment
     if (state.standing, state.end_kind) != ("closed", "completed"):
         raise AssertionError(f"the patient ends as {state.standing}, {state.end or 'without end'}")
-    return walk(program, plan())
+    return walk(program, commands)
 
 
 def on_day(program: Program, day: int) -> Enrollment:

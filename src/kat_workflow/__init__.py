@@ -3,6 +3,8 @@
 `Engine` drives patients through it; everything else here is what it takes and gives.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from kat_workflow.engine import (
     Engine,
     Happened,
@@ -29,7 +31,9 @@ from kat_workflow.errors import (
     Refused,
 )
 from kat_workflow.program.clock import Site
-from kat_workflow.program.model import Program
+
+if TYPE_CHECKING:
+    from kat_workflow.program.model import Program
 
 __version__ = "0.1.0"
 
@@ -64,3 +68,12 @@ __all__ = [
     "evolve",
     "replay",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`Program` is loaded when it is named: with it come the gate language and the units."""
+    if name == "Program":
+        from kat_workflow.program.model import Program  # noqa: PLC0415
+
+        return Program
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,10 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
-from uuid import uuid4
 
 import msgspec
 from msgspec import Struct
@@ -49,12 +47,12 @@ from kat_workflow.journal import (
     open_journal,
 )
 from kat_workflow.program.clock import Site, program_day
-from kat_workflow.program.model import Program
 
 if TYPE_CHECKING:
     import sqlite3
 
     from kat_workflow.language.library import Library
+    from kat_workflow.program.model import Program
 
 __all__ = ["Engine", "Happened", "OpenItem", "Outcome", "Page", "Resident", "Status", "Waiting"]
 
@@ -228,7 +226,7 @@ class Engine:
         """
         id_ = command_id or _new_id()
         definition = self.program(program)
-        enrollment = "e-" + sha256(id_.encode()).hexdigest()[:20]
+        enrollment = "e-" + _hash(id_.encode())[:20]
         if site not in self._sites:
             known = ", ".join(self._sites)
             raise _refused(f"enroll {enrollment}", "unknown-site", f'no site "{site}"', f"sites: {known}")
@@ -611,7 +609,7 @@ def _around_site(site: Site) -> Around:
 
 
 def _new_id() -> str:
-    return "c-" + uuid4().hex
+    return "c-" + os.urandom(16).hex()
 
 
 def _stream(enrollment: str) -> str:
@@ -632,6 +630,12 @@ def _digest(
 ) -> str:
     """What makes two commands the same: everything but when they were sent."""
     body = _canonical.encode((enrollment, act, by.person, occurred, role))
+    return _hash(body)
+
+
+def _hash(body: bytes) -> str:
+    from hashlib import sha256  # noqa: PLC0415  # loaded on first use
+
     return sha256(body).hexdigest()
 
 

@@ -65,7 +65,7 @@ def test_a_duration_reads_as_it_is_written(text: str, seconds: int, calendar: bo
 @pytest.mark.parametrize(
     "text",
     ["", "15", "min", "15min", "15  min", " 15 min", "15 min ", "1.5 h", "-1 h", "+1 h", "015 min",
-     "15 minutes", "1 month", "1234567 h", "١٥ min", "15 min\n"],
+     "15 minutes", "1 month", "1234567 h", "\u0661\u0665 min", "15 min\n"],
 )  # fmt: skip
 def test_whatever_is_no_whole_number_of_one_unit_is_no_duration(text: str) -> None:
     assert parse_duration(text) is None
@@ -145,7 +145,6 @@ def test_a_day_later_is_the_next_date_at_the_same_clock_time(
     zone = ZoneInfo(site.zone)
     later = plus(instant, Duration(amount, "d"), site)
 
-    assert later == plus(instant, Duration(amount, "d"), site).astimezone(UTC)
     if amount == 0:
         assert later == instant
     else:
@@ -192,11 +191,11 @@ def test_a_reading_from_the_second_of_two_hours_is_due_again_at_its_clock_time()
 def test_what_lies_beyond_the_calendar_is_its_last_day(zone: str, unit: str) -> None:
     now, site = at("2026-03-05T12:00Z"), Site(zone=zone)
 
-    far = plus(now, Duration(999_999, unit), site)  # type: ignore[arg-type]
-    farther = plus(far, Duration(999_999, unit), site)  # type: ignore[arg-type]
+    far = plus(at("9990-01-01T12:00Z"), Duration(999_999, unit), site)  # type: ignore[arg-type]
+    farther = plus(far, Duration(1, unit), site)  # type: ignore[arg-type]
 
     assert farther >= far > now
-    assert farther.year == 9999 or unit == "h"
+    assert farther.year == far.year == 9999
     assert at_clock(date.max, time(23), site).year == 9999
     assert at_clock(date.min, time(1), site).year == 1
 

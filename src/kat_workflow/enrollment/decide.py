@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from msgspec import Struct
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
@@ -26,11 +26,10 @@ from kat_workflow.errors import Reason, Refusal
 from kat_workflow.program.chart import ENROLLMENT, ITEM, SESSION
 from kat_workflow.program.clock import plus
 from kat_workflow.program.forms import Form, accept
-from kat_workflow.program.gates import Test
-from kat_workflow.program.model import Program, SessionKind, Step
-from kat_workflow.program.truth import All, InForce, Node, Not, Some, Use
-from kat_workflow.program.units import parse_quantity
-from kat_workflow.program.units import unit as unit_of
+
+if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
+    from kat_workflow.program.gates import Test
+    from kat_workflow.program.model import Program, SessionKind, Step
 
 TOLERANCE = timedelta(minutes=2)
 """How far in the future `occurred` may lie: clocks of two devices differ a little."""
@@ -39,8 +38,7 @@ REPORTS = frozenset({"done", "declined", "missed", "unable"})
 """Settlements that say what happened; the others ask leave."""
 
 
-@frozen(eq=False)
-class Decision:
+class Decision(Struct, frozen=True):
     """What a command did: its events and the enrollment after them."""
 
     events: tuple[e.Event, ...]
@@ -48,8 +46,7 @@ class Decision:
     role: str = ""
 
 
-@frozen(eq=False)
-class Behind:
+class Behind(Struct, frozen=True):
     """The enrollment is behind: this timer must be run first (R2)."""
 
     timer: Timer
@@ -501,23 +498,9 @@ def _revoke(j: _Judge, act: c.Revoke) -> None:
     j.end()
     j.run.emit(e.ConsentChanged(full, "revoked", state.version, j.at, j.actor.person))
     for session in list(j.s.sessions.values()):
-        if session.state == "under_way" and full in _consents_of(j.program.sessions[session.kind]):
+        ready = j.program.sessions[session.kind].ready
+        if session.state == "under_way" and any(full in test.consents for test in ready):
             j.run.stop_dosing(session.id, "consent revoked", "consent-revoked")
-
-
-def _consents_of(kind: SessionKind) -> set[str]:
-    """The consents that a session's readiness relies on."""
-    found: set[str] = set()
-    todo: list[Node] = [test.tree for test in kind.ready]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, InForce):
-            found.add(node.consent)
-        elif isinstance(node, All | Some):
-            todo.extend(node.nodes)
-        elif isinstance(node, Not | Use):
-            todo.append(node.node)
-    return found
 
 
 # ---- sessions ------------------------------------------------------------------------------------
@@ -699,7 +682,10 @@ def _amount(j: _Judge, text: str, unit: str, what: str) -> Decimal | None:
     """A quantity as a caller wrote it, converted exactly to the program's unit."""
     if not text:
         return None
-    found, to = parse_quantity(text), unit_of(unit)
+    # Only doses need the table of units; whoever gives none does not load it.
+    from kat_workflow.program import units  # noqa: PLC0415
+
+    found, to = units.parse_quantity(text), units.unit(unit)
     if found is None or to is None or found.unit.dimension != to.dimension or found.value < 0:
         j.against("bad-value", f"the {what} is not a quantity in {unit}", f"write it as: 50 {unit}")
         return None

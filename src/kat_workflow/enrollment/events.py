@@ -8,6 +8,7 @@ field that is added has a default. Instants are UTC.
 from __future__ import annotations
 
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -377,7 +378,12 @@ Event = (
 )
 
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Event)
+
+
+@lru_cache(maxsize=1)
+def _decoder() -> msgspec.json.Decoder[Any]:
+    """Made on first use: whoever only writes does not wait for it."""
+    return msgspec.json.Decoder(Event)
 
 
 def encode(event: Event) -> bytes:
@@ -391,7 +397,7 @@ def decode(body: bytes) -> Event:
     Raises JournalError for bytes that are no event of this or an earlier version.
     """
     try:
-        event: Event = _decoder.decode(body)
+        event: Event = _decoder().decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalError("an entry of the journal is no event that this version knows") from error
     return event

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment.around import Around
 from kat_workflow.enrollment.state import (
     Enrollment,
     Item,
@@ -28,22 +28,23 @@ from kat_workflow.errors import Clause
 from kat_workflow.program.chart import Goes, NextRound, Undecided, Ways, chart_of
 from kat_workflow.program.clock import Site, at_clock, local_date, parse_duration, plus
 from kat_workflow.program.clock import program_day as day_of_program
-from kat_workflow.program.forms import Observation, Raw
-from kat_workflow.program.gates import Test
-from kat_workflow.program.model import (
-    Alert,
-    End,
-    Lateness,
-    Phase,
-    Program,
-    Retention,
-    Row,
-    SessionKind,
-    SessionRule,
-    Step,
-)
 
-_NOTHING = Retention(fields=())
+if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
+    from kat_workflow.enrollment.around import Around
+    from kat_workflow.program.forms import Observation, Raw
+    from kat_workflow.program.gates import Test
+    from kat_workflow.program.model import (
+        End,
+        Lateness,
+        Phase,
+        Program,
+        Retention,
+        Row,
+        SessionKind,
+        SessionRule,
+        Step,
+    )
+
 EXCURSION = "excursion."
 """What the ids of holds begin with that stand while a patient is on an excursion."""
 _SKIPPED = 0  # the number of an opening that branching skipped: it never opened
@@ -613,7 +614,7 @@ class Run:
     def _go(self, phase: Phase, outcome: Goes) -> bool:
         """Follow a row, unless a session under way would be cut (R12); whether anything moved."""
         row = outcome.row
-        around = "" if row.to_kind == "end" else self.s.visits[phase.name].place
+        around = "" if row.to_kind == "end" else self.s.visits[self._left_by(phase, row)].place
         if any(x.under_way and is_within(x.place, around) for x in self.s.sessions.values()):
             return False
         if row.to_kind == "phase" and not self._once(row.to):
@@ -627,15 +628,25 @@ class Run:
             evidence = () if row.when is None else self.evidence((row.when,))
             self.discharge(self.program.ends[row.to], row.says or row.name, evidence)
         elif row.to_kind == "finish":
-            self._leave_tree(phase.name, "finished", finishes=phase.parent)
+            left = self._left_by(phase, row)
+            self._leave_tree(left, "finished", finishes=self.program.phases[left].parent)
         elif row.to_kind == "back":
             self._leave_tree(phase.name, "back")
             for id_ in [id_ for id_ in self.s.holds if id_.startswith(EXCURSION)]:
                 self.lift(id_)
         else:
             evidence = () if row.when is None else self.evidence((row.when,))
-            self._leave_tree(phase.name, "moved on")
+            self._leave_tree(self._left_by(phase, row), "moved on")
             self.enter(self.chart.enter(row.to), row.name, evidence=evidence)
+
+    def _left_by(self, phase: Phase, row: Row) -> str:
+        """The phase that a row leaves: its own, or, where an end of a contained program leads
+        further out, the one around it that is a sibling of the target."""
+        if row.to_kind == "phase":
+            outer = self.program.phases[row.to].parent
+        else:
+            outer = row.to or phase.parent
+        return phase.path[phase.path.index(outer) + 1] if outer in phase.path else phase.path[0]
 
     def move_to(self, name: str) -> None:
         """Go to a phase from wherever the patient is: leave what cannot stay, enter what is not
@@ -885,9 +896,12 @@ class Run:
         until = None
         if valid and (lasts := parse_duration(valid)) is not None:
             until = plus(occurred, lasts, self.site)
-        retention = self.program.retention.get(form, _NOTHING)
+        retention = self.program.retention.get(form)
         by = self.program.steps.get(step)
-        fields = retention.fields if by is None else by.keeps
+        if by is not None:
+            fields = by.keeps
+        else:
+            fields = () if retention is None else retention.fields
         kept = tuple(name for name in fields if name in values)
         kept_in = "" if by is None or not by.kept_in else self.where(by.kept_in) or ""
         drops = self._drops(form, step, occurred, retention)
@@ -914,11 +928,11 @@ class Run:
         return id_
 
     def _drops(
-        self, form: str, step: str, occurred: datetime, retention: Retention
+        self, form: str, step: str, occurred: datetime, retention: Retention | None
     ) -> tuple[str, ...]:
         """Recordings of the form that no gate can read any more once there is a newer one."""
         kept = self.s.readings.get(form)
-        if not kept or retention.all:
+        if not kept or retention is None or retention.all:
             return ()
         own = [o for o in kept if o.step == step]
         spare = own[: max(0, len(own) + 1 - retention.last)]

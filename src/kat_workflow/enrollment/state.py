@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -219,7 +220,12 @@ def fold(s: Enrollment, event: e.Event) -> None:
 
 
 _row_encoder = msgspec.msgpack.Encoder()
-_row_decoder = msgspec.msgpack.Decoder(Enrollment)
+
+
+@lru_cache(maxsize=1)
+def _row_decoder() -> msgspec.msgpack.Decoder[Enrollment]:
+    """Made on first use: whoever only decides does not wait for it."""
+    return msgspec.msgpack.Decoder(Enrollment)
 
 
 def encode_row(s: Enrollment) -> bytes:
@@ -233,7 +239,7 @@ def decode_row(row: bytes) -> Enrollment:
     Raises JournalError where the row is not one of this version (replay the entries instead).
     """
     try:
-        return _row_decoder.decode(row)
+        return _row_decoder().decode(row)
     except msgspec.DecodeError as error:
         raise JournalError("a state row cannot be read; replay the entries of its stream") from error
 

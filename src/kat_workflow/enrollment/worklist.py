@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.state import Enrollment, Item
-from kat_workflow.program.model import Program
+
+if TYPE_CHECKING:
+    from kat_workflow.program.model import Program
 
 Timeliness = Literal["early", "open", "late"]
 

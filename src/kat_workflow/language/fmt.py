@@ -47,8 +47,9 @@ def formatted(text: str, file: str = "") -> str:
     if any(isinstance(t, KeyToken) and t.end_mark.index > t.start_mark.index for t in tokens):
         return text  # a key after `? `: set out by hand
     layout = _Layout(text.split("\n"))
-    for token in tokens:
-        layout.place(token)
+    ends = [token.start_mark.line for token in tokens[1:]] + [len(layout.lines)]
+    for token, end in zip(tokens, ends, strict=False):
+        layout.place(token, end)
     layout.space([t for t in tokens if not isinstance(t, KeyToken)])
     lines = list(layout.finished())
     if len(layout.lines) - 1 in layout.kept:
@@ -79,8 +80,9 @@ class _Layout:
     kept: set[int] = field(factory=set)
     spaces: dict[int, list[tuple[int, int, str]]] = field(factory=dict)
 
-    def place(self, token: Any) -> None:
-        """Decides where the line of a token goes, if the token is the first on it."""
+    def place(self, token: Any, end: int) -> None:
+        """Decides where the line of a token goes, if it is the first on it; `end` is the line of
+        the next token."""
         line, column = token.start_mark.line, token.start_mark.column
         if isinstance(token, KeyToken | BlockEntryToken) and not self.depth:
             self.open(type(token), column)
@@ -95,7 +97,7 @@ class _Layout:
         elif isinstance(token, _Closes):
             self.depth -= 1
         elif isinstance(token, ScalarToken):
-            self.keep(token)
+            self.keep(token, end)
 
     def open(self, kind: type, column: int) -> None:
         """Finds the block that a key or dash in this column belongs to, or begins one."""
@@ -111,12 +113,14 @@ class _Layout:
         if line not in self.kept and not self.lines[line][:column].strip():
             self.moved.setdefault(line, shift)
 
-    def keep(self, token: Any) -> None:
+    def keep(self, token: Any, end: int) -> None:
         """The inner lines of a text keep their place relative to the block around it."""
-        end = token.end_mark
-        last = end.line if end.column else end.line - 1
+        mark = token.end_mark
+        last = mark.line if mark.column else mark.line - 1
+        if token.style in ("|", ">") and "+" in self.lines[token.start_mark.line]:
+            last = end - 1  # `|+`: the empty lines after the text belong to it
         block = self.blocks[-1] if self.blocks else _Block(KeyToken, 0, 0)
-        for line in range(token.start_mark.line + 1, min(last + 1, len(self.lines))):
+        for line in range(token.start_mark.line + 1, last + 1):
             self.kept.add(line)
             self.moved[line] = block.indent - block.column
 

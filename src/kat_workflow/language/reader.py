@@ -19,7 +19,7 @@ import re
 from contextlib import suppress
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import yaml
 from attrs import field, frozen
@@ -208,7 +208,7 @@ def _refused(  # noqa: PLR0917
     """A file that is not read at all."""
     source = text.split("\n")[line] if line else text
     found = finding(code, Place(file, line + 1, column + 1), message, hint, source)
-    return Document(file, "", UNREAD, (found,))
+    return Document(file, text, UNREAD, (found,))
 
 
 def _unprintable(file: str, text: str) -> tuple[Finding, ...]:
@@ -256,7 +256,8 @@ class _Reading:
         except _Stop:
             pass
         except yaml.YAMLError as error:
-            self.syntax(error)
+            with suppress(_Stop):
+                self.syntax(error)
         blank = self.blank
         return Document(blank.file, blank.text, tree, tuple(self.found), self.events, root)
 
@@ -346,9 +347,7 @@ class _Reading:
                 at, marks = value, {} if keyed else []
                 events[id(at)] = marks
                 if len(stack) > DEEPEST:
-                    message = f"more than {DEEPEST} lists and mappings lie inside each other here"
-                    self.report("too-deep", event.start_mark, message, "a program needs far fewer")
-                    raise _Stop
+                    self.too_deep(event.start_mark)
             elif not stack:
                 return at, marks
 
@@ -358,6 +357,12 @@ class _Reading:
         self.found.append(finding(code, place, message, hint, source, width))
         if len(self.found) >= FINDINGS:
             raise _Stop
+
+    def too_deep(self, mark: Any) -> NoReturn:
+        """The end of a file with too many levels."""
+        message = f"more than {DEEPEST} lists and mappings lie inside each other here"
+        self.report("too-deep", mark, message, "a program needs far fewer; close the brackets")
+        raise _Stop
 
     def unusual(self, event: Any) -> Any:
         """The value of what is in quotes, is tagged, or has or is an anchor."""
@@ -417,10 +422,11 @@ class _Reading:
         """PyYAML's objection in our words."""
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
+        if "nesting depth" in problem:  # the parser in C looks ahead, and has its own limit
+            self.too_deep(mark)
         known = (words for fragment, *words in _OBJECTIONS if fragment in problem)
         message, hint = next(known, [f"this cannot be read: {problem}", _INDENT])
-        with suppress(_Stop):
-            self.report("yaml-syntax", mark, message, hint)
+        self.report("yaml-syntax", mark, message, hint)
 
 
 _SPECIAL = _NOTHING | TRUTHS.keys()
@@ -452,7 +458,6 @@ _OBJECTIONS = (
         "a backslash stands here that means nothing",
         "use single quotes, or write `\\\\`",
     ),
-    ("nesting depth", "far too many lists lie inside each other", "close the brackets"),
     ("expected ',' or", "a comma or the closing bracket is missing before this", "close it"),
     ("expected node content", "a value is missing before this", _INDENT),
     ("expected the node content", "a value is missing before this", _INDENT),

@@ -22,15 +22,16 @@ The lifecycles of an item, a session and an enrollment are small machines of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
-from typing import Any, Final, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, cast
 
 from attrs import frozen
 from transitions import Event, EventData, Machine, MachineError, State, Transition
 
-from kat_workflow.program.gates import Facts, Test
-from kat_workflow.program.model import Phase, Program, Row
+if TYPE_CHECKING:
+    from kat_workflow.program.gates import Facts, Test
+    from kat_workflow.program.model import Phase, Program, Row
 
 OUTSIDE: Final = "(outside)"
 """The state of a region that nobody is in: before it is entered and after it is left."""
@@ -249,22 +250,33 @@ class Lifecycle:
 
     def __init__(self, name: str, initial: str, ways: Mapping[str, Mapping[str, str]]) -> None:
         """`ways`: event → {state: state it leads to}."""
-        states = dict.fromkeys(s for way in ways.values() for pair in way.items() for s in pair)
         self.name = name
         self.initial = initial
-        self.machine = _machine(
+        self._ways = ways
+
+    @cached_property
+    def machine(self) -> Machine:
+        """The machine; made on first use."""
+        ways = self._ways.values()
+        states = dict.fromkeys(s for way in ways for pair in way.items() for s in pair)
+        return _machine(
             _QuickMachine,
-            [initial, *(s for s in states if s != initial)],
-            initial,
+            [self.initial, *(s for s in states if s != self.initial)],
+            self.initial,
             [
                 {"trigger": event, "source": source, "dest": None if source == dest else dest}
-                for event, way in ways.items()
+                for event, way in self._ways.items()
                 for source, dest in way.items()
             ],
         )
-        self._table: dict[str, dict[str, str]] = {state: {} for state in self.machine.states}
+
+    @cached_property
+    def _table(self) -> dict[str, dict[str, str]]:
+        """Read from the machine once."""
+        table: dict[str, dict[str, str]] = {state: {} for state in self.machine.states}
         for event, transition in _ways_of(self.machine):
-            self._table[transition.source][event] = transition.dest or transition.source
+            table[transition.source][event] = transition.dest or transition.source
+        return table
 
     def next(self, state: str, event: str) -> str | None:
         """The state that `event` leads to, or None where it cannot happen."""
@@ -536,7 +548,9 @@ def _row(
 
 # From the machines to the table.
 
-_Step = tuple[Callable[[Facts], bool | None] | None, Outcome | None, Outcome | None, Outcome | None]
+_Step: TypeAlias = (
+    "tuple[Callable[[Facts], bool | None] | None, Outcome | None, Outcome | None, Outcome | None]"
+)
 """How to judge (None: no need), and the outcome if true, false, unknown (None: pass on)."""
 
 

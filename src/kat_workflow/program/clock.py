@@ -11,10 +11,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from typing import Literal
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 __all__ = ["Duration", "Site", "at_clock", "local_date", "parse_duration", "plus", "program_day"]
 
@@ -65,6 +67,8 @@ class Site(Struct, frozen=True):
 
 @lru_cache(maxsize=64)
 def _zone(name: str) -> ZoneInfo:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415  # loaded on first use
+
     return ZoneInfo(name)
 
 

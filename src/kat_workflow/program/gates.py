@@ -240,7 +240,8 @@ class Test:
     their sentences in `says`; `steps` those whose settlement it reads; `tallies` what it counts
     (`step:outcome`, `session:event`); `reads` how much of each form's past it needs: (form,
     the last n readings, those of a span, all); `facts` which fields it reads:
-    (form, field, step or "" for any, the phase or session in which it looks, "" for anywhere).
+    (form, field, step or "" for any, the phase or session in which it looks, "" for anywhere);
+    `consents` those it asks for.
     """
 
     __test__: ClassVar[bool] = False  # it is no test case, whatever its name suggests to pytest
@@ -257,6 +258,7 @@ class Test:
     tallies: tuple[str, ...]
     reads: tuple[tuple[str, int, Duration | None, bool], ...]
     facts: tuple[tuple[str, str, str, str], ...] = ()
+    consents: tuple[str, ...] = ()
 
     def explain(self, facts: Facts) -> tuple[Clause, ...]:
         """Every comparison with its truth, what was read, and what would make it true."""
@@ -296,6 +298,7 @@ def compile_test(
         steps=tuple(needs.steps),
         tallies=tuple(needs.tallies),
         facts=tuple(needs.facts),
+        consents=tuple(needs.consents),
         reads=tuple(needs.reads),
     ), ()
 

@@ -187,7 +187,9 @@ class Row:
     """One row of `next`: the first that holds is gone, an unknown one stops.
 
     `to` is the full name of a sibling phase, of an end (`to_kind` end), or "" with `to_kind`
-    `finish` (the phase's parent is finished) or `back` (the way back from an excursion).
+    `finish` (the phase's parent is finished) or `back` (the way back from an excursion). Where
+    an end of a contained program is mapped, a row deep inside may lead to a sibling of the phase
+    that contains the program, or name that phase with `finish`: it is finished as a whole.
     """
 
     name: str

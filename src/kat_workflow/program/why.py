@@ -87,6 +87,7 @@ class Needs:
     gates: dict[str, str] = field(factory=dict)
     steps: dict[str, None] = field(factory=dict)
     tallies: dict[str, None] = field(factory=dict)
+    consents: dict[str, None] = field(factory=dict)
     reads: dict[tuple[str, int, Duration | None, bool], None] = field(factory=dict)
     facts: dict[tuple[str, str, str, str], None] = field(factory=dict)
 
@@ -106,7 +107,8 @@ def needs(node: Node) -> Needs:
                 temporal = temporal or window is not None or (which == "last" and fact.expires)
             case Settled(step):
                 found.steps[step] = None
-            case InForce():
+            case InForce(consent):
+                found.consents[consent] = None
                 temporal = True
             case _:
                 pass
