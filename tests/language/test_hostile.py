@@ -130,7 +130,9 @@ def test_a_program_with_very_many_faults_shows_some() -> None:
     assert len(findings) == FINDINGS
 
 
-YAMLISH = st.text(alphabet=st.sampled_from(list("ab1:,-[]{}'\"#&*!|>%@? \n\t\\~<.é\0")), max_size=60)
+YAMLISH = st.text(
+    alphabet=st.sampled_from(list("ab1:,-[]{}'\"#&*!|>%@? \n\t\\~<.é\0")), max_size=60
+)
 
 
 @given(YAMLISH)

@@ -691,7 +691,7 @@ class Run:
             if session.state in ("booked", "arrived") and is_within(session.place, visit.place):
                 self.cancel_session(session, reason)
         for item in list(self.s.items.values()):
-            if item.place == visit.place or item.id == f"{visit.place}/way-on":
+            if item.place == visit.place:
                 self.settle_item(item, "left", self.now, reason)
 
     def cancel_session(self, session: Session, reason: str) -> None:
@@ -720,8 +720,9 @@ class Run:
             phase = self.program.phases[name]
             parent = self.s.visits.get(phase.parent) if phase.parent else None
             base = f"{parent.place}/{name}" if parent is not None else name
-            place = f"{base}.{self.s.counts.get(base, 0) + 1}"
-            visit = visit or self.s.counts.get(base + "#", 0) + 1
+            number = self.s.counts.get(name, 0) + 1
+            place = f"{base}.{number}"
+            visit = visit or number - self.s.counts.get(name + "#", 0)
             self.emit(
                 e.PhaseEntered(name, place, phase.region, self.now, visit, round_, row, evidence)
             )

@@ -44,7 +44,6 @@ class Item(Struct, frozen=True, array_like=True):
 
     id: str
     step: str
-    place: str
     kind: str
     roles: tuple[str, ...]
     opened: datetime
@@ -61,6 +60,11 @@ class Item(Struct, frozen=True, array_like=True):
     observation: str = ""
     needs: tuple[str, ...] = ()
     recorder: str = ""
+
+    @property
+    def place(self) -> str:
+        """The visit or session it belongs to: all but the last part of its id."""
+        return self.id.rpartition("/")[0]
 
 
 class Settlement(Struct, frozen=True, array_like=True):
@@ -130,8 +134,8 @@ class Enrollment(Struct, array_like=True):
 
     `visits` are the active ones by phase, outermost first; `items` the open ones by id;
     `settled` the last settlement by step; `readings` the kept recordings by form, oldest first;
-    `sessions` the open ones and the last of each kind; `counts` are numbers of entries by place,
-    of attempts by session kind and of what gates count; `moments` are when a session of a kind
+    `sessions` the open ones and the last of each kind; `counts` are numbers of entries by phase
+    (with `#`: of further rounds), of attempts by session kind and of what gates count; `moments` are when a session of a kind
     was last started, dosed and released; `wake` is when the first timer is due.
     """
 
@@ -219,18 +223,52 @@ def fold(s: Enrollment, event: e.Event) -> None:
     _FOLDS[type(event)](s, event)
 
 
+class _Row(Struct, frozen=True, array_like=True, gc=False):
+    """An Enrollment as it is stored: what knows its own name needs no key."""
+
+    head: tuple[str, str, str, str, str, str, str, int]
+    instants: tuple[datetime | None, datetime | None, date | None, datetime | None, datetime | None]
+    end: tuple[str, str]
+    visits: list[Visit]
+    items: list[Item]
+    settled: dict[str, Settlement]
+    readings: dict[str, tuple[Observation, ...]]
+    sessions: list[Session]
+    consents: dict[str, ConsentState]
+    holds: dict[str, HoldState]
+    overrides: dict[str, datetime]
+    counts: dict[str, int]
+    moments: dict[str, datetime]
+
+
 _row_encoder = msgspec.msgpack.Encoder()
 
 
 @lru_cache(maxsize=1)
-def _row_decoder() -> msgspec.msgpack.Decoder[Enrollment]:
+def _row_decoder() -> msgspec.msgpack.Decoder[_Row]:
     """Made on first use: whoever only decides does not wait for it."""
-    return msgspec.msgpack.Decoder(Enrollment)
+    return msgspec.msgpack.Decoder(_Row)
 
 
 def encode_row(s: Enrollment) -> bytes:
     """The state row of an enrollment."""
-    return _row_encoder.encode(s)
+    return _row_encoder.encode(
+        (
+            (s.id, s.program, s.program_version, s.digest, s.patient, s.site, s.standing, s.version),
+            (s.enrolled, s.last, s.admitted, s.recheck, s.wake),
+            (s.end, s.end_kind),
+            list(s.visits.values()),
+            list(s.items.values()),
+            s.settled,
+            s.readings,
+            list(s.sessions.values()),
+            s.consents,
+            s.holds,
+            s.overrides,
+            s.counts,
+            s.moments,
+        )
+    )
 
 
 def decode_row(row: bytes) -> Enrollment:
@@ -239,9 +277,29 @@ def decode_row(row: bytes) -> Enrollment:
     Raises JournalError where the row is not one of this version (replay the entries instead).
     """
     try:
-        return _row_decoder().decode(row)
+        r = _row_decoder().decode(row)
     except msgspec.DecodeError as error:
         raise JournalError("a state row cannot be read; replay the entries of its stream") from error
+    enrolled, last, admitted, recheck, wakes = r.instants
+    return Enrollment(
+        *r.head,
+        enrolled,
+        last,
+        admitted,
+        *r.end,
+        recheck,
+        {visit.phase: visit for visit in r.visits},
+        {item.id: item for item in r.items},
+        r.settled,
+        r.readings,
+        {session.id: session for session in r.sessions},
+        r.consents,
+        r.holds,
+        r.overrides,
+        r.counts,
+        r.moments,
+        wakes,
+    )
 
 
 def is_within(place: str, around: str) -> bool:
@@ -272,10 +330,10 @@ def _admitted(s: Enrollment, x: e.Admitted) -> None:
 
 def _phase_entered(s: Enrollment, x: e.PhaseEntered) -> None:
     s.visits[x.phase] = Visit(x.phase, x.place, x.region, x.at, x.visit, x.round)
-    base = x.place.rpartition(".")[0]
-    s.counts[base] = s.counts.get(base, 0) + 1
-    if x.round == 1:
-        s.counts[base + "#"] = x.visit
+    s.counts[x.phase] = s.counts.get(x.phase, 0) + 1
+    if x.round > 1:
+        again = x.phase + "#"
+        s.counts[again] = s.counts.get(again, 0) + 1
     _at(s, x.at)
 
 
@@ -287,8 +345,6 @@ def _phase_left(s: Enrollment, x: e.PhaseLeft) -> None:
     for step, last in list(s.settled.items()):
         if not last.keep and (last.place == x.place or last.place.startswith(prefix)):
             del s.settled[step]
-    for key in [key for key in s.counts if key.startswith(prefix)]:
-        del s.counts[key]
     _forget(s, x.place)
     _at(s, x.at)
 
@@ -309,7 +365,6 @@ def _item_opened(s: Enrollment, x: e.ItemOpened) -> None:
     s.items[x.item] = Item(
         x.item,
         x.step,
-        x.place,
         x.kind,
         x.roles,
         x.at,

@@ -17,6 +17,7 @@ import yaml
 from attrs import define, field
 from yaml.tokens import (
     BlockEntryToken,
+    DocumentEndToken,
     FlowEntryToken,
     FlowMappingEndToken,
     FlowMappingStartToken,
@@ -34,7 +35,7 @@ __all__ = ["formatted"]
 
 _Opens = FlowMappingStartToken | FlowSequenceStartToken
 _Closes = FlowMappingEndToken | FlowSequenceEndToken
-_Seen = BlockEntryToken | FlowEntryToken | KeyToken | ScalarToken | ValueToken | _Opens | _Closes
+_Inside = BlockEntryToken | FlowEntryToken | KeyToken | ScalarToken | ValueToken
 
 
 def formatted(text: str, file: str = "") -> str:
@@ -43,7 +44,11 @@ def formatted(text: str, file: str = "") -> str:
     if findings:
         raise ProgramError(findings)
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    tokens = [t for t in yaml.scan(text, Loader=LOADER) if isinstance(t, _Seen)]
+    tokens = [
+        t
+        for t in yaml.scan(text, Loader=LOADER)
+        if isinstance(t, _Inside | _Opens | _Closes | DocumentEndToken)
+    ]
     if any(isinstance(t, KeyToken) and t.end_mark.index > t.start_mark.index for t in tokens):
         return text  # a key after `? `: set out by hand
     layout = _Layout(text.split("\n"))
@@ -71,11 +76,13 @@ class _Block:
 @define
 class _Layout:
     """Where each line goes. `moved` says by how many columns, `kept` which lines lie inside a
-    text of several lines, `spaces` which gaps of a line change and into what."""
+    text of several lines, `spaces` which gaps of a line change and into what; `done` is the line
+    up to which remarks have been looked at."""
 
     lines: list[str]
     blocks: list[_Block] = field(factory=list)
     depth: int = 0
+    done: int = 0
     moved: dict[int, int] = field(factory=dict)
     kept: set[int] = field(factory=set)
     spaces: dict[int, list[tuple[int, int, str]]] = field(factory=dict)
@@ -84,6 +91,9 @@ class _Layout:
         """Decides where the line of a token goes, if it is the first on it; `end` is the line of
         the next token."""
         line, column = token.start_mark.line, token.start_mark.column
+        follow = self.remarks(line, column)
+        if isinstance(token, DocumentEndToken):
+            return
         if isinstance(token, KeyToken | BlockEntryToken) and not self.depth:
             self.open(type(token), column)
             self.first(line, column, self.blocks[-1].indent - column)
@@ -92,12 +102,40 @@ class _Layout:
             own = isinstance(token, ScalarToken | _Opens) and not self.depth
             shift = block.indent + 2 - column if own else block.indent - block.column
             self.first(line, column, shift)
+        for remark in follow:
+            self.moved[remark] = self.moved.get(line, 0)
         if isinstance(token, _Opens):
             self.depth += 1
         elif isinstance(token, _Closes):
             self.depth -= 1
         elif isinstance(token, ScalarToken):
             self.keep(token, end)
+
+    def remarks(self, end: int, column: int = -1) -> list[int]:
+        """Decides where the lines go that are a remark alone, up to the next token.
+
+        Those in the column of the next token go with it: their lines are returned. Others go
+        with the block around what stands above, and never further in than its keys: as deep as
+        the lines of a text they would become part of it.
+        """
+        follow = []
+        for line in range(self.done, end):
+            written = self.lines[line]
+            own = len(written) - len(written.lstrip(" "))
+            if line in self.kept or written[own : own + 1] != "#":
+                continue
+            if own == column:
+                follow.append(line)
+                continue
+            indent = 0
+            for block in self.blocks:
+                if block.column > own:
+                    indent = min(indent, block.indent)
+                    break
+                indent = block.indent + own - block.column
+            self.moved[line] = indent - own
+        self.done = end
+        return follow
 
     def open(self, kind: type, column: int) -> None:
         """Finds the block that a key or dash in this column belongs to, or begins one."""
@@ -116,7 +154,11 @@ class _Layout:
     def keep(self, token: Any, end: int) -> None:
         """The inner lines of a text keep their place relative to the block around it."""
         mark = token.end_mark
-        last = mark.line if mark.column else mark.line - 1
+        inside = mark.column > 0
+        if token.style in ("|", ">"):
+            # The mark stands behind what follows, unless the file ends within the text.
+            inside = mark.line == len(self.lines) - 1 and mark.column == len(self.lines[-1]) > 0
+        last = mark.line if inside else mark.line - 1
         if token.style in ("|", ">") and "+" in self.lines[token.start_mark.line]:
             last = end - 1  # `|+`: the empty lines after the text belong to it
         block = self.blocks[-1] if self.blocks else _Block(KeyToken, 0, 0)
@@ -141,15 +183,11 @@ class _Layout:
             self.spaces.setdefault(line, []).append((begin, end, wanted))
 
     def finished(self) -> Iterator[str]:
-        """The lines as they are set out; a line of its own for a remark goes with the next."""
-        shift = 0
-        shifts: list[int] = []
-        for line in reversed(range(len(self.lines))):
-            shift = self.moved.get(line, shift)
-            shifts.append(shift)
+        """The lines as they are set out."""
+        self.remarks(len(self.lines))
         empty = True
         for line, written in enumerate(self.lines):
-            shown = self.line(line, written, shifts[-1 - line])
+            shown = self.line(line, written, self.moved.get(line, 0))
             if line in self.kept or shown or not empty:
                 yield shown
             empty = not shown and line not in self.kept
