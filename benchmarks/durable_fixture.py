@@ -35,7 +35,7 @@ class Commit(Struct, frozen=True):
     stream: Row
     new: bool
     entries: list[Row]
-    gone: list[Row]
+    gone: list[tuple[str, str]]
     items: list[Row]
     census: list[Row]
     command: Row

@@ -86,9 +86,8 @@ def state(effort: Effort) -> Iterator[Figure]:
 
             def comes_back() -> int:
                 for _ in range(reads):
-                    found = journal.row("e")
-                    assert found is not None
-                    decode_row(found[1])
+                    for row in (journal.row("e") or ())[1:]:
+                        decode_row(row)
                 return reads
 
             def bare_read() -> int:

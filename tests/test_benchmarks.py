@@ -87,7 +87,7 @@ class TestAFigure:
         figure = Figure("some", "us", lambda: side("ours"), lambda: side("theirs"), 1)
         told = measure(figure, 2)
         assert told.ratios == [2.0, 2.0]
-        assert order == ["ours", "theirs"] + ["theirs", "ours"] + ["ours", "theirs"]
+        assert order == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
 
 
 class TestTheReferences:

@@ -34,6 +34,7 @@ from kat_workflow.enrollment.worklist import (
     timeliness,
     title,
     where,
+    who,
 )
 from kat_workflow.errors import Clause, Conflict, JournalError, Reason, Refusal, Refused
 from kat_workflow.journal import (
@@ -349,7 +350,7 @@ class Engine:
                     item.id,
                     item.step,
                     title(program, item),
-                    item.roles,
+                    who(program, item),
                     item.opens,
                     item.due,
                     timeliness(item, now),
@@ -662,7 +663,7 @@ def _item_row(program: Program, state: Enrollment, stream: str, id_: str) -> Ite
         id_,
         stream,
         state.site,
-        item.roles,
+        who(program, item),
         item.opens,
         item.due,
         item.step,

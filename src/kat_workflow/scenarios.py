@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 from kat_workflow.engine import Engine, Happened, Status
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.commands import Actor
+from kat_workflow.enrollment.state import Tally
 from kat_workflow.errors import KatError, ProgramError, Refusal, Refused
 from kat_workflow.journal import Journal, open_journal
 from kat_workflow.language.library import Library
@@ -422,12 +423,12 @@ class _Runner:
                 self._differ(f"deviation {code}", f"deviations since the last look: {noted}")
 
     def _expect_sessions(self, wanted: Mapping[str, Mapping[str, int]], _: Status, __: object) -> None:
-        counts = self.engine.enrollment(self.enrollment).counts
+        tallies = self.engine.enrollment(self.enrollment).tallies
         program = self.engine.program(self.scenario.program)
         for name, numbers in wanted.items():
             full = program.find("sessions", name) or name
             for what, number in numbers.items():
-                found = counts.get(f"{full}:{what}", 0)
+                found = getattr(tallies.get(full, Tally()), what)
                 if found != number:
                     self._differ(f"{number} sessions {name} {what}", found)
 

@@ -14,6 +14,8 @@ from typing import Any
 from attrs import field, frozen
 from msgspec import Struct
 
+from kat_workflow.program import Outcome
+
 
 def _roles(roles: Iterable[str]) -> frozenset[str]:
     return frozenset(roles)
@@ -65,7 +67,7 @@ class Settle(_Act, frozen=True, tag="settle"):
     (requests). Everything but done needs a reason."""
 
     step: str
-    outcome: str
+    outcome: Outcome
     reason: str = ""
 
 

@@ -351,7 +351,7 @@ def _record(j: _Judge, act: c.Record) -> None:
     form = program.forms.get(step.form)
     if form is None:
         raise j.stop("nothing-to-record", f"{step.name} records no form", f"done {step.name}")
-    if item.observation:
+    if item.pending is not None:
         raise j.stop("already-recorded", f"{item.id} waits for a signature", f"sign {step.name}")
     j.actor_in(step.by, step.name)
     j.other_person(step)
@@ -415,20 +415,21 @@ def _sign(j: _Judge, act: c.Sign) -> None:
     if item is None:
         raise j.not_open(act.step)
     as_ = "cosignature" if act.cosign else "signature"
-    if as_ not in item.needs:
+    pending = item.pending
+    if pending is None or as_ not in pending.needs:
         raise j.stop("nothing-to-sign", f"{item.id} waits for no {as_}", f"record {item.step} first")
     step = j.program.steps[item.step]
     if act.cosign:
         j.actor_in(step.cosigned_by, f"cosigning {step.name}")
-        if item.recorder == j.actor.person:
+        if pending.recorder == j.actor.person:
             j.against("same-person", "whoever recorded it cannot cosign it", "ask another person")
     else:
         j.actor_in(step.by, f"signing {step.name}")
         j.other_person(step)
     j.end()
-    j.run.emit(e.Signed(item.id, item.observation, as_, j.actor.person, j.run.role, j.at))
-    if not j.s.items[item.id].needs:
-        j.run.settle_item(j.s.items[item.id], "done", j.at)
+    j.run.emit(e.Signed(item.id, pending.observation, as_, j.actor.person, j.run.role, j.at))
+    if pending.needs == (as_,):
+        j.run.settle_item(item, "done", j.at)
 
 
 def _settle(j: _Judge, act: c.Settle) -> None:
@@ -449,7 +450,7 @@ def _settle(j: _Judge, act: c.Settle) -> None:
     elif not (act.outcome in step.may_be or (step.consent and act.outcome == "declined")):
         ways = ", ".join(sorted(step.may_be)) or "done"
         j.against("outcome-not-allowed", f"{step.name} may not be {act.outcome}", f"it may be: {ways}")
-    elif ITEM.next("recorded" if item.observation else "open", act.outcome) is None:
+    elif ITEM.next("open" if item.pending is None else "recorded", act.outcome) is None:
         j.against("already-recorded", f"{item.id} was recorded", f"sign {step.name}")
     elif not act.reason and item.place != "after":
         j.against("reason-missing", f"{act.outcome} needs a reason", "say why")
@@ -534,7 +535,7 @@ def _lapses(j: _Judge, kind: SessionKind, booked_for: datetime | None) -> dateti
 def _open_session(
     j: _Judge, kind: SessionKind, item: Item, booked_for: datetime | None = None
 ) -> Session:
-    number = j.s.counts.get(kind.name + ":booked", 0) + 1
+    number = j.run.tally(kind.name + ":booked") + 1
     id_ = f"{kind.name}.{number}"
     j.run.emit(
         e.SessionBooked(
@@ -616,7 +617,7 @@ def _before_steps(j: _Judge, kind: SessionKind, session: Session | None) -> None
 
 
 def _spacing(j: _Judge, kind: SessionKind) -> None:
-    last = j.s.moments.get(kind.name + ":started")
+    last = j.run.session_instant(kind.name, "started")
     if kind.apart is not None and last is not None:
         earliest = plus(last, kind.apart, j.run.site)
         if j.at < earliest:
@@ -629,7 +630,7 @@ def _spacing(j: _Judge, kind: SessionKind) -> None:
     if cap is None:
         return
     if cap.per == "enrollment":
-        held = j.s.counts.get(kind.name + ":dosed", 0)
+        held = j.run.tally(kind.name + ":dosed")
         if held >= cap.times:
             j.against("cap", f"at most {cap.times} sessions {kind.name} in an enrollment")
     elif cap.times <= j.run.started_today(kind.name):
@@ -788,8 +789,9 @@ def _release(j: _Judge, act: c.Release) -> None:
     j.end()
     if rule is not None and rule.when is not None:
         j.use_overrides((rule.when,))
-    final = "aborted" if session.state == "stopping" else "released"
-    run.release(session, final, run.counts(session))
+    run.release(
+        session, "aborted" if session.state == "stopping" else "released", run.counts(session)
+    )
 
 
 # ---- the whole -----------------------------------------------------------------------------------

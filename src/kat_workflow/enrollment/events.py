@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from kat_workflow.errors import JournalError
+from kat_workflow.program import OnHold, Outcome
 from kat_workflow.program.forms import Raw
 
 
@@ -69,20 +70,16 @@ class ItemOpened(_Event, frozen=True, tag="item-opened"):
 
     item: str
     step: str
-    place: str
-    kind: str
+    kind: Literal["step", "watch", "decide", "alert", "review"]
     roles: tuple[str, ...]
     at: datetime
     opens: datetime
     due: datetime | None = None
     closes: datetime | None = None
     next: datetime | None = None
-    on_hold: str = "pauses"
-    number: int = 1
+    on_hold: OnHold = "pauses"
     calls: bool = False
-    session: str = ""
     about: str = ""
-    anchor: datetime | None = None
 
 
 class ItemReplanned(_Event, frozen=True, tag="item-replanned"):
@@ -102,7 +99,7 @@ class ItemSettled(_Event, frozen=True, tag="item-settled"):
     item: str
     step: str
     place: str
-    outcome: str
+    outcome: Outcome
     at: datetime
     person: str = ""
     reason: str = ""
@@ -252,7 +249,7 @@ class SessionReleased(_Event, frozen=True, tag="session-released"):
 
     session: str
     at: datetime
-    final: str
+    final: Literal["released", "aborted"]
     counted: bool
     reason: str = ""
     evidence: tuple[str, ...] = ()

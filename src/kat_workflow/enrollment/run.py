@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.state import (
     Enrollment,
     Item,
+    ItemKind,
     Session,
     Settlement,
     Visit,
@@ -25,6 +26,7 @@ from kat_workflow.enrollment.state import (
     is_within,
 )
 from kat_workflow.errors import Clause
+from kat_workflow.program import Outcome
 from kat_workflow.program.chart import Goes, NextRound, Undecided, Ways, chart_of
 from kat_workflow.program.clock import Site, at_clock, local_date, parse_duration, plus
 from kat_workflow.program.clock import program_day as day_of_program
@@ -114,10 +116,13 @@ class Run:
         return None if last is None else (last.outcome, last.at, last.place)
 
     def tally(self, what: str) -> int:
-        return self.s.counts.get(what, 0)
+        name, _, event = what.rpartition(":")
+        tally = self.s.tallies.get(name)
+        return self.s.counts.get(what, 0) if tally is None else getattr(tally, event, 0)
 
     def session_instant(self, kind: str, event: str) -> datetime | None:
-        return self.s.moments.get(f"{kind}:{event}")
+        tally = self.s.tallies.get(kind)
+        return None if tally is None else getattr(tally, event + "_at")
 
     def given(self, kind: str, scope: str | None) -> str | None:
         session = self.session_of(kind)
@@ -227,12 +232,12 @@ class Run:
         self.review(code)
 
     def _special(
-        self, id_: str, kind: str, roles: tuple[str, ...], about: str, within: timedelta | None
+        self, id_: str, kind: ItemKind, roles: tuple[str, ...], about: str, within: timedelta | None
     ) -> None:
         due = None if within is None else self.now + within
         self.emit(
             e.ItemOpened(
-                id_, "", "", kind, roles, self.now, self.now, due=due, on_hold="runs", about=about
+                id_, "", kind, roles, self.now, self.now, due=due, on_hold="runs", about=about
             )
         )
 
@@ -272,7 +277,7 @@ class Run:
                         step.part == part
                         and step.name not in open_
                         and not self._is_settled(step.name, session.place)
-                        and self._open(step, session.place, since, session.id)
+                        and self._open(step, session.place, since)
                     ):
                         return True
             if session.dosed is not None and session.under_way:
@@ -284,7 +289,7 @@ class Run:
         return last is not None and last.place == place
 
     def _open(
-        self, step: Step, place: str, entered: datetime, session: str = "", away: bool = False
+        self, step: Step, place: str, entered: datetime, away: bool = False
     ) -> bool:
         """Open a step of a place if it is time for it; whether it was skipped instead."""
         last = self.s.settled.get(step.name)
@@ -314,7 +319,6 @@ class Run:
             e.ItemOpened(
                 f"{place}/{step.name}.{number}",
                 step.name,
-                place,
                 "step",
                 step.by,
                 self.now,
@@ -323,10 +327,7 @@ class Run:
                 closes,
                 following,
                 "runs" if away else step.on_hold,
-                number,
                 step.when_late is not None and due is not None,
-                session,
-                anchor=anchor if step.counted_from.kind != "opening" else None,
             )
         )
         return False
@@ -405,7 +406,7 @@ class Run:
             last = self.s.settled.get(anchor.name)
             return None if last is None or not self._answered(anchor.name) else last.at
         if anchor.kind == "session":
-            at = self.s.moments.get(f"{anchor.name}:{anchor.event}")
+            at = self.session_instant(anchor.name, anchor.event)
             return None if at is None or at < entered else at
         return self._instant_of(anchor.name)
 
@@ -468,7 +469,6 @@ class Run:
             e.ItemOpened(
                 f"{session.place}/{watch.step}.{number}",
                 watch.step,
-                session.place,
                 "watch",
                 step.by,
                 self.now,
@@ -477,13 +477,11 @@ class Run:
                 None,
                 planned(number + 1),
                 "runs",
-                number,
                 step.when_late is not None,
-                session.id,
             )
         )
 
-    def settle_item(self, item: Item, outcome: str, at: datetime, reason: str = "") -> None:
+    def settle_item(self, item: Item, outcome: Outcome, at: datetime, reason: str = "") -> None:
         """Answer an item for good. What opens next is found by the rules, not here."""
         step = self.program.steps.get(item.step)
         self.emit(
@@ -702,7 +700,7 @@ class Run:
     def settle_session_items(self, session: Session, reason: str) -> None:
         """Whatever is still open in a session that is over is left."""
         for item in list(self.s.items.values()):
-            if item.session == session.id:
+            if item.place == session.place:
                 self.settle_item(item, "left", self.now, reason)
 
     def enter(
@@ -720,9 +718,10 @@ class Run:
             phase = self.program.phases[name]
             parent = self.s.visits.get(phase.parent) if phase.parent else None
             base = f"{parent.place}/{name}" if parent is not None else name
-            number = self.s.counts.get(name, 0) + 1
+            entries = self.s.counts if parent is None else parent.inside
+            number = entries.get(name, 0) + 1
             place = f"{base}.{number}"
-            visit = visit or number - self.s.counts.get(name + "#", 0)
+            visit = visit or number - entries.get(name + "#", 0)
             self.emit(
                 e.PhaseEntered(name, place, phase.region, self.now, visit, round_, row, evidence)
             )
@@ -748,7 +747,9 @@ class Run:
         else:
             self.emit(e.SessionAborted(session_id, self.now, reason, rule))
 
-    def release(self, session: Session, final: str, counted: bool, reason: str = "") -> None:
+    def release(
+        self, session: Session, final: Literal["released", "aborted"], counted: bool, reason: str = ""
+    ) -> None:
         """A session is over: its items are left, the step that held it is done if it counted."""
         rule = self.program.sessions[session.kind].release
         tests = () if rule is None or rule.when is None else (rule.when,)
@@ -796,7 +797,6 @@ class Run:
             e.ItemOpened(
                 f"after/{step.name}.1",
                 step.name,
-                "after",
                 "step",
                 step.by,
                 at,
@@ -841,7 +841,7 @@ class Run:
     def _replan(self, item: Item, held: datetime) -> None:
         """Give a paused item its remaining time back, or let a restarted one begin anew."""
         if item.on_hold == "restarts":
-            shift = max(timedelta(0), self.now - item.opens)
+            shift = self.now - item.opened
         else:
             shift = self.now - held
 
@@ -942,7 +942,7 @@ class Run:
             opens = occurred - retention.span.elapsed
             before = [o for o in spare if o.occurred <= opens]
             spare = before[:-1]
-        pending = {item.observation for item in self.s.items.values() if item.needs}
+        pending = {i.pending.observation for i in self.s.items.values() if i.pending is not None}
         return tuple(o.id for o in spare if o.id not in pending)
 
     def lateness(self, item: Item) -> Lateness | None:
@@ -952,7 +952,8 @@ class Run:
 
     def started_today(self, kind: str) -> int:
         """How many sessions of a kind were started on this local date."""
-        return self.s.counts.get(f"{kind}@{self.today().isoformat()}", 0)
+        tally = self.s.tallies.get(kind)
+        return tally.today if tally is not None and tally.on == self.today() else 0
 
     def today(self) -> date:
         """The site's date now."""

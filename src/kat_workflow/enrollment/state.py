@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any
+from sys import intern
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -19,11 +20,20 @@ from msgspec.structs import replace
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.timers import wake
 from kat_workflow.errors import JournalError
+from kat_workflow.program import OnHold, Outcome
 from kat_workflow.program.forms import Observation
 
 
+ItemKind = Literal["step", "watch", "decide", "alert", "review"]
+SessionState = Literal[
+    "booked", "arrived", "under_way", "recovering", "stopping", "released", "cancelled", "aborted"
+]
+Standing = Literal["new", "applied", "active", "discharged", "closed"]
+
+
 class Visit(Struct, frozen=True, array_like=True, gc=False):
-    """One stay in a phase, in its current round. `ended` are the parts that are finished."""
+    """One stay in a phase, in its current round. `ended` are the parts that are finished;
+    `inside` counts the entries of each phase inside (with `#`: its further rounds)."""
 
     phase: str
     place: str
@@ -32,34 +42,38 @@ class Visit(Struct, frozen=True, array_like=True, gc=False):
     visit: int
     round: int
     ended: tuple[str, ...] = ()
+    inside: dict[str, int] = {}
 
 
-class Item(Struct, frozen=True, array_like=True):
-    """An open item: for whom, from when, due when.
+class Pending(Struct, frozen=True, array_like=True, gc=False):
+    """What was recorded for an item, by whom, and the signatures it still needs."""
+
+    observation: str
+    needs: tuple[str, ...]
+    recorder: str
+
+
+class Item(Struct, frozen=True, array_like=True, gc=False):
+    """An open item: from when, due when; what it is stands in its step.
 
     `opens`, `due` and `closes` are instants; `next` is when its successor opens; `calls` says
-    that its lateness will call somebody. `observation` is what `recorder` recorded while
-    signatures (`needs`) are still missing. kind: step, watch, decide, alert or review.
+    that its lateness will call somebody. An item without a step (a call, a review, a way to be
+    chosen) says in `about` what it is about and in `roles` for whom.
     """
 
     id: str
     step: str
-    kind: str
-    roles: tuple[str, ...]
+    kind: ItemKind
     opened: datetime
     opens: datetime
     due: datetime | None = None
     closes: datetime | None = None
     next: datetime | None = None
-    on_hold: str = "pauses"
-    number: int = 1
+    on_hold: OnHold = "pauses"
     calls: bool = False
-    session: str = ""
+    pending: Pending | None = None
     about: str = ""
-    anchor: datetime | None = None
-    observation: str = ""
-    needs: tuple[str, ...] = ()
-    recorder: str = ""
+    roles: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -67,10 +81,10 @@ class Item(Struct, frozen=True, array_like=True):
         return self.id.rpartition("/")[0]
 
 
-class Settlement(Struct, frozen=True, array_like=True):
+class Settlement(Struct, frozen=True, array_like=True, gc=False):
     """How a step was last settled, where and by whom; `number` is that of its opening."""
 
-    outcome: str
+    outcome: Outcome
     at: datetime
     place: str
     person: str
@@ -78,7 +92,28 @@ class Settlement(Struct, frozen=True, array_like=True):
     keep: bool
 
 
-class Session(Struct, frozen=True, array_like=True):
+class Tally(Struct, frozen=True, array_like=True, gc=False):
+    """The sessions of one kind, over the whole enrollment: how often, and when last.
+
+    `held` are those that were released or aborted; `today` counts the starts on the local date
+    `on`.
+    """
+
+    booked: int = 0
+    started: int = 0
+    dosed: int = 0
+    held: int = 0
+    counted: int = 0
+    aborted: int = 0
+    cancelled: int = 0
+    on: date | None = None
+    today: int = 0
+    started_at: datetime | None = None
+    dosed_at: datetime | None = None
+    released_at: datetime | None = None
+
+
+class Session(Struct, frozen=True, array_like=True, gc=False):
     """A session. `state` is of the session chart; `dosing`: "", running, paused or ended."""
 
     id: str
@@ -86,11 +121,11 @@ class Session(Struct, frozen=True, array_like=True):
     number: int
     place: str
     item: str
-    state: str
+    state: SessionState
     booked_for: datetime | None = None
     started: datetime | None = None
     dosed: datetime | None = None
-    dosing: str = ""
+    dosing: Literal["", "running", "paused", "ended"] = ""
     paused_by: str = ""
     given: str = ""
     unit: str = ""
@@ -112,7 +147,7 @@ class Session(Struct, frozen=True, array_like=True):
         return self.state in ("under_way", "recovering", "stopping")
 
 
-class ConsentState(Struct, frozen=True, array_like=True):
+class ConsentState(Struct, frozen=True, array_like=True, gc=False):
     """A consent as it stands: given, declined or revoked."""
 
     state: str
@@ -121,7 +156,7 @@ class ConsentState(Struct, frozen=True, array_like=True):
     until: datetime | None = None
 
 
-class HoldState(Struct, frozen=True, array_like=True):
+class HoldState(Struct, frozen=True, array_like=True, gc=False):
     """A hold that stands."""
 
     reason: str
@@ -134,9 +169,9 @@ class Enrollment(Struct, array_like=True):
 
     `visits` are the active ones by phase, outermost first; `items` the open ones by id;
     `settled` the last settlement by step; `readings` the kept recordings by form, oldest first;
-    `sessions` the open ones and the last of each kind; `counts` are numbers of entries by phase
-    (with `#`: of further rounds), of attempts by session kind and of what gates count; `moments` are when a session of a kind
-    was last started, dosed and released; `wake` is when the first timer is due.
+    `sessions` the open ones and the last of each kind, and `tallies` their numbers; `counts` are
+    the entries of outermost phases (with `#`: of further rounds) and what gates count; `wake` is
+    when the first timer is due.
     """
 
     id: str = ""
@@ -145,7 +180,7 @@ class Enrollment(Struct, array_like=True):
     digest: str = ""
     patient: str = ""
     site: str = "main"
-    standing: str = "new"
+    standing: Standing = "new"
     version: int = 0
     enrolled: datetime | None = None
     last: datetime | None = None
@@ -162,10 +197,11 @@ class Enrollment(Struct, array_like=True):
     holds: dict[str, HoldState] = {}
     overrides: dict[str, datetime] = {}
     counts: dict[str, int] = {}
-    moments: dict[str, datetime] = {}
+    tallies: dict[str, Tally] = {}
     wake: datetime | None = None
 
 
+_NONE_YET = Tally()
 NOBODY = Enrollment()
 """The enrollment before its first event."""
 
@@ -196,7 +232,7 @@ def copy_of(s: Enrollment) -> Enrollment:
         s.holds.copy(),
         s.overrides.copy(),
         s.counts.copy(),
-        s.moments.copy(),
+        s.tallies.copy(),
     )
 
 
@@ -226,7 +262,7 @@ def fold(s: Enrollment, event: e.Event) -> None:
 class _Row(Struct, frozen=True, array_like=True, gc=False):
     """An Enrollment as it is stored: what knows its own name needs no key."""
 
-    head: tuple[str, str, str, str, str, str, str, int]
+    head: tuple[str, str, str, str, str, str, Standing, int]
     instants: tuple[datetime | None, datetime | None, date | None, datetime | None, datetime | None]
     end: tuple[str, str]
     visits: list[Visit]
@@ -238,7 +274,7 @@ class _Row(Struct, frozen=True, array_like=True, gc=False):
     holds: dict[str, HoldState]
     overrides: dict[str, datetime]
     counts: dict[str, int]
-    moments: dict[str, datetime]
+    tallies: dict[str, Tally]
 
 
 _row_encoder = msgspec.msgpack.Encoder()
@@ -266,7 +302,7 @@ def encode_row(s: Enrollment) -> bytes:
             s.holds,
             s.overrides,
             s.counts,
-            s.moments,
+            s.tallies,
         )
     )
 
@@ -280,9 +316,18 @@ def decode_row(row: bytes) -> Enrollment:
         r = _row_decoder().decode(row)
     except msgspec.DecodeError as error:
         raise JournalError("a state row cannot be read; replay the entries of its stream") from error
+    id_, program, version, digest, patient, site, standing, entries = r.head
     enrolled, last, admitted, recheck, wakes = r.instants
+    # What many patients share is held once; what is empty, nobody changes (see `copy_of`).
     return Enrollment(
-        *r.head,
+        id_,
+        intern(program),
+        intern(version),
+        intern(digest),
+        patient,
+        intern(site),
+        standing,
+        entries,
         enrolled,
         last,
         admitted,
@@ -290,16 +335,19 @@ def decode_row(row: bytes) -> Enrollment:
         recheck,
         {visit.phase: visit for visit in r.visits},
         {item.id: item for item in r.items},
-        r.settled,
-        r.readings,
-        {session.id: session for session in r.sessions},
-        r.consents,
-        r.holds,
-        r.overrides,
-        r.counts,
-        r.moments,
+        r.settled or _EMPTY,
+        r.readings or _EMPTY,
+        {session.id: session for session in r.sessions} if r.sessions else _EMPTY,
+        r.consents or _EMPTY,
+        r.holds or _EMPTY,
+        r.overrides or _EMPTY,
+        r.counts or _EMPTY,
+        r.tallies or _EMPTY,
         wakes,
     )
+
+
+_EMPTY: dict[str, Any] = {}
 
 
 def is_within(place: str, around: str) -> bool:
@@ -330,10 +378,18 @@ def _admitted(s: Enrollment, x: e.Admitted) -> None:
 
 def _phase_entered(s: Enrollment, x: e.PhaseEntered) -> None:
     s.visits[x.phase] = Visit(x.phase, x.place, x.region, x.at, x.visit, x.round)
-    s.counts[x.phase] = s.counts.get(x.phase, 0) + 1
-    if x.round > 1:
-        again = x.phase + "#"
-        s.counts[again] = s.counts.get(again, 0) + 1
+    outer = x.place.rpartition("/")[0]
+    again = x.phase + "#"
+    if not outer:
+        s.counts[x.phase] = s.counts.get(x.phase, 0) + 1
+        if x.round > 1:
+            s.counts[again] = s.counts.get(again, 0) + 1
+    else:
+        parent = s.visits[outer.rpartition("/")[2].rpartition(".")[0]]
+        inside = {**parent.inside, x.phase: parent.inside.get(x.phase, 0) + 1}
+        if x.round > 1:
+            inside[again] = inside.get(again, 0) + 1
+        s.visits[parent.phase] = replace(parent, inside=inside)
     _at(s, x.at)
 
 
@@ -366,18 +422,16 @@ def _item_opened(s: Enrollment, x: e.ItemOpened) -> None:
         x.item,
         x.step,
         x.kind,
-        x.roles,
         x.at,
         x.opens,
         x.due,
         x.closes,
         x.next,
         x.on_hold,
-        x.number,
         x.calls,
-        x.session,
+        None,
         x.about,
-        x.anchor,
+        () if x.step else x.roles,
     )
     if s.last is None or x.at > s.last:
         s.last = x.at
@@ -403,9 +457,8 @@ def _item_settled(s: Enrollment, x: e.ItemSettled) -> None:
 
 def _observation_recorded(s: Enrollment, x: e.ObservationRecorded) -> None:
     if x.needs and x.item:
-        s.items[x.item] = replace(
-            s.items[x.item], observation=x.observation, needs=x.needs, recorder=x.person
-        )
+        pending = Pending(x.observation, x.needs, x.person)
+        s.items[x.item] = replace(s.items[x.item], pending=pending)
     if s.last is None or x.recorded > s.last:
         s.last = x.recorded
     if not x.kept:
@@ -434,8 +487,11 @@ def _observation_recorded(s: Enrollment, x: e.ObservationRecorded) -> None:
 
 def _signed(s: Enrollment, x: e.Signed) -> None:
     item = s.items[x.item]
-    needs = tuple(each for each in item.needs if each != x.as_)
-    s.items[x.item] = replace(item, needs=needs)
+    pending = item.pending
+    if pending is None:  # it was signed in the act that recorded it
+        return
+    needs = tuple(each for each in pending.needs if each != x.as_)
+    s.items[x.item] = replace(item, pending=replace(pending, needs=needs))
     if not needs:
         for form, kept in s.readings.items():
             for at, each in enumerate(kept):
@@ -461,7 +517,7 @@ def _session_booked(s: Enrollment, x: e.SessionBooked) -> None:
     s.sessions[x.session] = Session(
         x.session, x.kind, x.number, x.place, x.item, "booked", x.booked_for, lapses=x.lapses
     )
-    s.counts[x.kind + ":booked"] = x.number
+    s.tallies[x.kind] = replace(s.tallies.get(x.kind, _NONE_YET), booked=x.number)
     _at(s, x.at)
 
 
@@ -473,28 +529,24 @@ def _session_arrived(s: Enrollment, x: e.SessionArrived) -> None:
     _session(s, x.session, x.at, state="arrived", lapses=None)
 
 
-def _count(s: Enrollment, session: str, event: str, at: datetime | None = None) -> None:
-    key = f"{s.sessions[session].kind}:{event}"
-    s.counts[key] = s.counts.get(key, 0) + 1
-    if at is not None:
-        s.moments[key] = at
+def _count(s: Enrollment, session: str, event: str, **changes: Any) -> None:
+    kind = s.sessions[session].kind
+    tally = s.tallies.get(kind, _NONE_YET)
+    s.tallies[kind] = replace(tally, **{event: getattr(tally, event) + 1}, **changes)
 
 
 def _session_started(s: Enrollment, x: e.SessionStarted) -> None:
     _session(s, x.session, x.at, state="under_way", started=x.at, lapses=None)
-    _count(s, x.session, "started", x.at)
-    kind = s.sessions[x.session].kind
-    today = f"{kind}@{x.on.isoformat()}"
-    for key in [key for key in s.counts if key.startswith(kind + "@") and key != today]:
-        del s.counts[key]
-    s.counts[today] = s.counts.get(today, 0) + 1
+    tally = s.tallies[s.sessions[x.session].kind]
+    today = tally.today + 1 if tally.on == x.on else 1
+    _count(s, x.session, "started", started_at=x.at, on=x.on, today=today)
 
 
 def _dose_given(s: Enrollment, x: e.DoseGiven) -> None:
     changes: dict[str, Any] = {"given": x.total, "unit": x.unit}
     if x.first:
         changes |= {"dosed": x.at, "dosing": "running"}
-        _count(s, x.session, "dosed", x.at)
+        _count(s, x.session, "dosed", dosed_at=x.at)
     if x.rate:
         changes["rate"] = x.rate
     _session(s, x.session, x.at, **changes)
@@ -529,9 +581,8 @@ def _session_cancelled(s: Enrollment, x: e.SessionCancelled) -> None:
 
 def _session_released(s: Enrollment, x: e.SessionReleased) -> None:
     _session(s, x.session, x.at, state=x.final, released=x.at, counted=x.counted)
-    _count(s, x.session, "held")
+    _count(s, x.session, "held", released_at=x.at)
     _forget(s, s.sessions[x.session].place)
-    s.moments[f"{s.sessions[x.session].kind}:released"] = x.at
     if x.counted:
         _count(s, x.session, "counted")
 

@@ -33,6 +33,17 @@ def title(program: Program, item: Item) -> str:
     return f"{_SPECIAL[item.kind]}: {item.about}"
 
 
+def who(program: Program, item: Item) -> tuple[str, ...]:
+    """The roles that an item waits for: who may do it, or who may still sign it."""
+    step = program.steps.get(item.step)
+    if step is None:
+        return item.roles
+    if item.pending is None:
+        return step.by
+    missing = (step.by if need == "signature" else step.cosigned_by for need in item.pending.needs)
+    return tuple(dict.fromkeys(role for roles in missing for role in roles))
+
+
 def where(program: Program, enrollment: Enrollment) -> tuple[str, ...]:
     """The innermost active phases, by name, in the order of the program."""
     visits = enrollment.visits
@@ -49,6 +60,8 @@ def changed(events: Sequence[e.Event]) -> tuple[list[str], list[str], bool]:
         if isinstance(event, e.ItemOpened | e.ItemReplanned):
             came[event.item] = None
             gone.pop(event.item, None)
+        elif isinstance(event, e.Signed) or (isinstance(event, e.ObservationRecorded) and event.needs):
+            came[event.item] = None  # others are asked for it now
         elif isinstance(event, e.ItemSettled):
             came.pop(event.item, None)
             gone[event.item] = None

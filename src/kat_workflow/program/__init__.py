@@ -1,1 +1,11 @@
 """The definition of a treatment program, compiled: frozen and shared by every patient in it."""
+
+from typing import Literal
+
+OnHold = Literal["runs", "pauses", "restarts"]
+"""What a hold does to an item's times."""
+
+Outcome = Literal[
+    "done", "declined", "skipped", "missed", "waived", "withheld", "unable", "left", "cancelled"
+]
+"""How an item ends. `left` and `cancelled` are only ever written by the engine."""

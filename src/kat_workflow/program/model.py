@@ -16,16 +16,10 @@ from typing import Literal
 from attrs import field, frozen
 
 from kat_workflow.errors import Place
+from kat_workflow.program import OnHold, Outcome
 from kat_workflow.program.clock import Duration
 from kat_workflow.program.forms import Form
 from kat_workflow.program.gates import Test
-
-OnHold = Literal["runs", "pauses", "restarts"]
-Outcome = Literal[
-    "done", "declined", "skipped", "missed", "waived", "withheld", "unable", "left", "cancelled"
-]
-"""How an item ends. `left` and `cancelled` are only ever written by the engine."""
-
 
 @frozen(eq=False)
 class Source:
