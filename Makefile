@@ -21,7 +21,7 @@ test: $(VENV)/test-ready
 	$(BIN)/coverage report --include='$(PURE)' --fail-under=100
 
 bench: $(VENV)/test-ready
-	$(BIN)/python -m pytest tests -m bench --no-header -q
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) build dist .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -101,9 +101,14 @@ def _write(connection: sqlite3.Connection, commit: Commit) -> None:
     execute, many = connection.execute, connection.executemany
     execute("BEGIN IMMEDIATE")
     if commit.new:
-        execute("INSERT INTO kat_streams (version, row, wake, stream) VALUES (?, ?, ?, ?)", commit.stream)
+        execute(
+            "INSERT INTO kat_streams (version, row, wake, stream) VALUES (?, ?, ?, ?)",
+            commit.stream,
+        )
     else:
-        execute("UPDATE kat_streams SET version = ?, row = ?, wake = ? WHERE stream = ?", commit.stream)
+        execute(
+            "UPDATE kat_streams SET version = ?, row = ?, wake = ? WHERE stream = ?", commit.stream
+        )
     many("INSERT INTO kat_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", commit.entries)
     if commit.gone:
         many("DELETE FROM kat_items WHERE stream = ? AND item = ?", commit.gone)

@@ -521,9 +521,8 @@ def show_status(found: Status, site: Site) -> None:
     for hold in found.holds:
         click.secho(f"Hold: {hold}", fg="yellow")
     for session in found.sessions:
-        if session.open:
-            dosing = f", dosing {session.dosing}" if session.dosing else ""
-            click.echo(f"Session {session.id}: {session.state.replace('_', ' ')}{dosing}")
+        dosing = f", dosing {session.dosing}" if session.dosing else ""
+        click.echo(f"Session {session.id}: {session.state.replace('_', ' ')}{dosing}")
     for item in found.items:
         due = f", due {local(item.due, site)}" if item.due else ""
         opens = f" opens {local(item.opens, site)}" if item.timeliness == "early" else ""

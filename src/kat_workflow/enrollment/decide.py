@@ -257,7 +257,7 @@ class _Judge:
         found = self.s.sessions.get(name)
         kind = self.program.sessions[found.kind] if found is not None else self.kind_of(name)
         if found is None:
-            found = next((x for x in self.s.sessions.values() if x.kind == kind.name and x.open), None)
+            found = next((x for x in self.s.sessions.values() if x.kind == kind.name), None)
         if found is None:
             raise self.stop("no-session", f"no session {kind.name} is open", f"start {kind.name}")
         if SESSION.next(found.state, event) is None:
@@ -461,7 +461,7 @@ def _settle(j: _Judge, act: c.Settle) -> None:
     if step.consent:
         _consent(j, step, "given" if act.outcome == "done" else act.outcome)
     for session in list(j.s.sessions.values()):
-        if session.item == item.id and session.open:
+        if session.item == item.id:
             j.run.cancel_session(session, act.outcome)
     j.run.settle_item(item, act.outcome, j.occurred, act.reason)
     return None
@@ -512,7 +512,7 @@ def _book(j: _Judge, act: c.Book) -> None:
     j.not_held()
     kind = j.kind_of(act.session)
     j.actor_in(kind.by, f"booking {kind.name}")
-    open_ = next((x for x in j.s.sessions.values() if x.kind == kind.name and x.open), None)
+    open_ = next((x for x in j.s.sessions.values() if x.kind == kind.name), None)
     if open_ is not None and open_.state != "booked":
         j.against("session-open", f"{open_.id} is {open_.state.replace('_', ' ')}")
     if act.booked_for is not None and act.booked_for < j.at:
@@ -563,7 +563,7 @@ def _arrive(j: _Judge, act: c.Arrive) -> None:
     j.treated()
     kind = j.kind_of(act.session)
     j.actor_in((), "recording an arrival")
-    session = next((x for x in j.s.sessions.values() if x.kind == kind.name and x.open), None)
+    session = next((x for x in j.s.sessions.values() if x.kind == kind.name), None)
     if session is not None and session.state != "booked":
         j.against("session-state", f"{session.id} is {session.state.replace('_', ' ')}")
     item = j.session_item(kind) if session is None else None
@@ -581,7 +581,7 @@ def _start(j: _Judge, act: c.Start) -> None:
     kind = j.kind_of(act.session)
     item = j.session_item(kind)
     j.actor_in(kind.by, f"starting {kind.name}")
-    session = next((x for x in s.sessions.values() if x.kind == kind.name and x.open), None)
+    session = next((x for x in s.sessions.values() if x.kind == kind.name), None)
     present = {run.role, *act.present}
     for role in kind.present:
         if role not in present:
@@ -643,7 +643,7 @@ def _spacing(j: _Judge, kind: SessionKind) -> None:
 
 def _dose(j: _Judge, act: c.Dose) -> None:
     kind = j.kind_of(act.session)
-    session = next((x for x in j.s.sessions.values() if x.kind == kind.name and x.open), None)
+    session = next((x for x in j.s.sessions.values() if x.kind == kind.name), None)
     if session is None:
         raise j.stop("no-session", f"no session {kind.name} is open", f"start {kind.name}")
     rule = kind.dose

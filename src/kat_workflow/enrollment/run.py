@@ -145,14 +145,8 @@ class Run:
         return until is not None and self.now < until
 
     def session_of(self, kind: str) -> Session | None:
-        """The open session of a kind, else the last one."""
-        found = None
-        for session in self.s.sessions.values():
-            if session.kind == kind:
-                found = session
-                if session.open:
-                    break
-        return found
+        """The session of a kind that is not over; there is at most one."""
+        return next((x for x in self.s.sessions.values() if x.kind == kind), None)
 
     # ---- R5: settle -----------------------------------------------------------------------
 
@@ -197,17 +191,22 @@ class Run:
         for rule in kind.stop_when:
             if _reads(rule.when, form) and rule.when.truth(self):
                 self._call(rule, record)
-                if self.s.sessions[session.id].state == "under_way":
+                now = self.s.sessions.get(session.id)
+                if now is not None and now.state == "under_way":
                     self.stop_dosing(session.id, rule.says, rule.name)
-        if self.s.sessions[session.id].dosing == "running":
+        if self._is_dosing(session.id):
             for rule in kind.pause_when:
                 if _reads(rule.when, form) and rule.when.truth(self):
                     self._call(rule, record)
-                    if self.s.sessions[session.id].dosing == "running":
+                    if self._is_dosing(session.id):
                         self.emit(e.DosingPaused(session.id, self.now, rule.name))
         for alert in kind.alerts:
             if _reads(alert.when, form) and alert.when.truth(self):
                 self.alert(alert.name, alert.says, alert.tell, alert.answer_within.elapsed, record)
+
+    def _is_dosing(self, session: str) -> bool:
+        now = self.s.sessions.get(session)
+        return now is not None and now.dosing == "running"
 
     def _call(self, rule: SessionRule, record: str) -> None:
         if rule.tell and rule.answer_within is not None:
@@ -559,7 +558,7 @@ class Run:
 
     def _unreleased(self, place: str) -> Session | None:
         for session in self.s.sessions.values():
-            if session.open and is_within(session.place, place):
+            if is_within(session.place, place):
                 return session
         return None
 
@@ -771,7 +770,7 @@ class Run:
                 counted = self.counts(s.sessions[session.id])
                 self.release(s.sessions[session.id], "aborted", counted, "left before release")
                 left_early = True
-            elif session.open:
+            else:
                 self.cancel_session(session, end.name)
         for item in list(s.items.values()):
             self.settle_item(item, "left", self.now, end.name)
@@ -836,11 +835,11 @@ class Run:
             return
         for item in list(self.s.items.values()):
             if item.on_hold != "runs":
-                self._replan(item, max(since, item.opened))
+                self._replan(item, since)
 
     def _replan(self, item: Item, held: datetime) -> None:
         """Give a paused item its remaining time back, or let a restarted one begin anew."""
-        if item.on_hold == "restarts":
+        if item.opened is not None:
             shift = self.now - item.opened
         else:
             shift = self.now - held

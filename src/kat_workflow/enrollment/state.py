@@ -58,13 +58,13 @@ class Item(Struct, frozen=True, array_like=True, gc=False):
 
     `opens`, `due` and `closes` are instants; `next` is when its successor opens; `calls` says
     that its lateness will call somebody. An item without a step (a call, a review, a way to be
-    chosen) says in `about` what it is about and in `roles` for whom.
+    chosen) says in `about` what it is about and in `roles` for whom. `opened` is kept where a
+    hold lets the times begin anew.
     """
 
     id: str
     step: str
     kind: ItemKind
-    opened: datetime
     opens: datetime
     due: datetime | None = None
     closes: datetime | None = None
@@ -74,6 +74,7 @@ class Item(Struct, frozen=True, array_like=True, gc=False):
     pending: Pending | None = None
     about: str = ""
     roles: tuple[str, ...] = ()
+    opened: datetime | None = None
 
     @property
     def place(self) -> str:
@@ -132,14 +133,7 @@ class Session(Struct, frozen=True, array_like=True, gc=False):
     rate: str = ""
     ended: datetime | None = None
     aborted: str = ""
-    released: datetime | None = None
-    counted: bool = False
     lapses: datetime | None = None
-
-    @property
-    def open(self) -> bool:
-        """Whether it is neither released, cancelled nor aborted for good."""
-        return self.state not in ("released", "cancelled", "aborted")
 
     @property
     def under_way(self) -> bool:
@@ -169,7 +163,7 @@ class Enrollment(Struct, array_like=True):
 
     `visits` are the active ones by phase, outermost first; `items` the open ones by id;
     `settled` the last settlement by step; `readings` the kept recordings by form, oldest first;
-    `sessions` the open ones and the last of each kind, and `tallies` their numbers; `counts` are
+    `sessions` those that are not over, and `tallies` the numbers of each kind; `counts` are
     the entries of outermost phases (with `#`: of further rounds) and what gates count; `wake` is
     when the first timer is due.
     """
@@ -422,7 +416,6 @@ def _item_opened(s: Enrollment, x: e.ItemOpened) -> None:
         x.item,
         x.step,
         x.kind,
-        x.at,
         x.opens,
         x.due,
         x.closes,
@@ -432,6 +425,7 @@ def _item_opened(s: Enrollment, x: e.ItemOpened) -> None:
         None,
         x.about,
         () if x.step else x.roles,
+        x.at if x.on_hold == "restarts" else None,
     )
     if s.last is None or x.at > s.last:
         s.last = x.at
@@ -512,8 +506,6 @@ def _session(s: Enrollment, id_: str, at: datetime, **changes: Any) -> None:
 
 
 def _session_booked(s: Enrollment, x: e.SessionBooked) -> None:
-    for old in [o for o in s.sessions.values() if o.kind == x.kind and not o.open]:
-        del s.sessions[old.id]
     s.sessions[x.session] = Session(
         x.session, x.kind, x.number, x.place, x.item, "booked", x.booked_for, lapses=x.lapses
     )
@@ -575,16 +567,21 @@ def _session_aborted(s: Enrollment, x: e.SessionAborted) -> None:
 
 
 def _session_cancelled(s: Enrollment, x: e.SessionCancelled) -> None:
-    _session(s, x.session, x.at, state="cancelled", lapses=None)
     _count(s, x.session, "cancelled")
+    _session_over(s, x.session, x.at)
 
 
 def _session_released(s: Enrollment, x: e.SessionReleased) -> None:
-    _session(s, x.session, x.at, state=x.final, released=x.at, counted=x.counted)
     _count(s, x.session, "held", released_at=x.at)
-    _forget(s, s.sessions[x.session].place)
     if x.counted:
         _count(s, x.session, "counted")
+    _session_over(s, x.session, x.at)
+
+
+def _session_over(s: Enrollment, id_: str, at: datetime) -> None:
+    """What is left of a session are its numbers and its entries in the journal."""
+    _forget(s, s.sessions.pop(id_).place)
+    _at(s, at)
 
 
 def _alert_raised(s: Enrollment, x: e.AlertRaised) -> None:
