@@ -44,7 +44,7 @@ class TestThePatientOfTheWorkload:
         phrases = {line.phrase for line in workload.SCRIPT}
         assert {"record stabilisation.review", "release kat.kat_session"} <= phrases
         patient = workload.check(program).enrollment
-        assert patient.counts["kat.kat_session:counted"] == 1
+        assert patient.tallies["kat.kat_session"].counted == 1
 
     def test_leaves_work_to_timers(self, program: Program) -> None:
         assert workload.walk(program, workload.plan()).timers > 50

@@ -191,9 +191,11 @@ class Leave(_Act, frozen=True, tag="leave"):
 
 
 class Elapsed(_Act, frozen=True, tag="elapsed"):
-    """A timer's instant has come; only the shell says so."""
+    """A timer's instant has come; only the shell says so. `about` waits for it, `what` is it."""
 
     timer: str
+    what: str
+    about: str
 
 
 Act = (

@@ -38,7 +38,7 @@ REPORTS = frozenset({"done", "declined", "missed", "unable"})
 """Settlements that say what happened; the others ask leave."""
 
 
-class Decision(Struct, frozen=True):
+class Decision(Struct, frozen=True, gc=False):
     """What a command did: its events and the enrollment after them."""
 
     events: tuple[e.Event, ...]
@@ -102,7 +102,8 @@ def catch_up(
 def elapse(program: Program, enrollment: Enrollment, around: Around, timer: Timer) -> Decision:
     """Run one timer at max(due, last); its cause is the timer's id."""
     id_ = timer.id(enrollment.id)
-    command = c.Command(id_, c.Elapsed(id_), c.SYSTEM, timer.due)
+    act = c.Elapsed(id_, timer.what, timer.about)
+    command = c.Command(id_, act, c.SYSTEM, timer.due)
     decision = decide(program, enrollment, around, command)
     assert isinstance(decision, Decision)  # a timer is never refused
     return decision
@@ -122,7 +123,7 @@ class _Judge:
         self.at = run.now
         self.occurred = command.occurred or command.at
         self.reasons: list[Reason] = []
-        if self.occurred > command.at + TOLERANCE:
+        if command.occurred is not None and command.occurred > command.at + TOLERANCE:
             self.against("future", "it is said to have happened in the future", "correct the time")
 
     def against(self, code: str, says: str, *unblock: str) -> None:
@@ -164,9 +165,9 @@ class _Judge:
     def actor_in(self, roles: Iterable[str], what: str) -> None:
         """The actor must act in one of these roles (any role of the program, where none)."""
         allowed = tuple(roles) or tuple(self.program.roles)
-        asked = (self.command.role,) if self.command.role else allowed
+        asked, held = self.command.role, self.actor.roles
         for role in allowed:
-            if role in self.actor.roles and role in asked:
+            if role in held and (not asked or role == asked):
                 self.run.role = role
                 return
         titles = ", ".join(self.program.roles.get(role, role) for role in allowed)
@@ -917,20 +918,18 @@ def _leave(j: _Judge, act: c.Leave) -> None:
 
 def _elapsed(j: _Judge, act: c.Elapsed) -> None:
     run = j.run
-    timer = next_timer(j.s)
-    assert timer is not None
     run.emit(e.TimerElapsed(act.timer, j.at))
-    item = j.s.items.get(timer.about)
-    if timer.what == "lapses":
-        run.cancel_session(j.s.sessions[timer.about], "no-show")
-    elif timer.what == "late" and item is not None:
+    item = j.s.items.get(act.about)
+    if act.what == "lapses":
+        run.cancel_session(j.s.sessions[act.about], "no-show")
+    elif act.what == "late" and item is not None:
         late = run.lateness(item)
         assert late is not None
         says = f"{item.step} is late"
         within = late.answer_within.elapsed
         run.alert(f"late.{item.step}", says, late.tell, within, item.id, item.id)
     elif item is not None:
-        run.settle_item(item, "missed", j.at, "closed" if timer.what == "closes" else "next opened")
+        run.settle_item(item, "missed", j.at, "closed" if act.what == "closes" else "next opened")
 
 
 _ACTS: dict[type, Callable[[_Judge, Any], None]] = {

@@ -687,9 +687,9 @@ class Run:
         for session in list(self.s.sessions.values()):
             if session.state in ("booked", "arrived") and is_within(session.place, visit.place):
                 self.cancel_session(session, reason)
-        for item in list(self.s.items.values()):
-            if item.place == visit.place:
-                self.settle_item(item, "left", self.now, reason)
+        inside = visit.place + "/"
+        for item in [item for item in self.s.items.values() if item.id.startswith(inside)]:
+            self.settle_item(item, "left", self.now, reason)
 
     def cancel_session(self, session: Session, reason: str) -> None:
         """A session in which nothing was given does not take place."""

@@ -158,7 +158,7 @@ class HoldState(Struct, frozen=True, array_like=True, gc=False):
     person: str
 
 
-class Enrollment(Struct, array_like=True):
+class Enrollment(Struct, array_like=True, gc=False):
     """One patient in one program, as of `version` events.
 
     `visits` are the active ones by phase, outermost first; `items` the open ones by id;

@@ -37,35 +37,39 @@ class Timer(Struct, frozen=True, order=True):
         return f"timer:{enrollment}/{self.about}/{self.what}@{self.due.isoformat()}"
 
 
-def timers(s: Enrollment) -> Iterator[Timer]:
-    """Every instant the enrollment waits for, in no particular order.
+def timers(s: Enrollment, at: datetime | None = None) -> Iterator[Timer]:
+    """Every instant the enrollment waits for, or those at one instant, in no particular order.
 
     While a session is under way no timer cuts it: the step that holds it neither closes nor
     recurs before the release (R12).
     """
     busy = {x.item for x in s.sessions.values() if x.under_way}
+
+    def waits(due: datetime) -> bool:
+        return at is None or due == at
+
     for item in s.items.values():
         if s.holds and item.on_hold != "runs":
             continue
         watch = item.kind == "watch"
-        if item.calls and item.due is not None:
+        if item.calls and item.due is not None and waits(item.due):
             yield Timer(item.due, _WATCH if watch else _WINDOW, item.place, item.id, "late")
         if item.id in busy:
             continue
-        if item.closes is not None:
+        if item.closes is not None and waits(item.closes):
             yield Timer(item.closes, _WINDOW, item.place, item.id, "closes")
-        if item.next is not None:
+        if item.next is not None and waits(item.next):
             yield Timer(item.next, _WATCH if watch else _SCHEDULE, item.place, item.id, "next")
     for session in s.sessions.values():
-        if session.lapses is not None and not s.holds:
+        if session.lapses is not None and waits(session.lapses) and not s.holds:
             yield Timer(session.lapses, _WINDOW, session.place, session.id, "lapses")
-    if s.recheck is not None:
+    if s.recheck is not None and waits(s.recheck):
         yield Timer(s.recheck, _RECHECK, "", "", "recheck")
 
 
 def next_timer(s: Enrollment) -> Timer | None:
     """The timer that runs first."""
-    return min(timers(s), default=None)
+    return None if s.wake is None else min(timers(s, s.wake), default=None)
 
 
 def wake(s: Enrollment) -> datetime | None:

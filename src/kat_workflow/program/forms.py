@@ -51,7 +51,7 @@ FieldType = Literal[
 ]
 
 
-class Observation(Struct, frozen=True, array_like=True):
+class Observation(Struct, frozen=True, array_like=True, gc=False):
     """One recording of a form, as a gate may read it.
 
     `place` is where it was recorded: the id of the visit or session whose step it answers
