@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.state import (
+    FOLDS,
     Enrollment,
     Item,
     ItemKind,
@@ -22,7 +23,6 @@ from kat_workflow.enrollment.state import (
     Settlement,
     Visit,
     copy_of,
-    fold,
     is_within,
 )
 from kat_workflow.errors import Clause
@@ -93,7 +93,8 @@ class Run:
     def emit(self, event: e.Event) -> None:
         """Write an event and fold it at once, so that every later gate sees it (R4)."""
         self.events.append(event)
-        fold(self.s, event)
+        self.s.version += 1
+        FOLDS[type(event)](self.s, event)
 
     # ---- Facts: what gates may read -------------------------------------------------------
 
@@ -256,14 +257,14 @@ class Run:
         for visit in s.visits.values():
             place = visit.place
             away = visit.region == "excursion"
-            for step in self.steps[visit.phase]:
-                if step.name in open_:
+            for name, recurs, first, step in self.steps[visit.phase]:
+                if name in open_:
                     continue
-                last = settled.get(step.name)
+                last = settled.get(name)
                 if last is not None and last.place == place:
-                    if not step.every:
+                    if not recurs:
                         continue
-                elif step.after and step.after[0] not in settled:
+                elif first and first not in settled:
                     continue
                 if self._open(step, place, visit.entered, away=away):
                     return True
@@ -271,11 +272,11 @@ class Run:
             if session.state in ("arrived", "recovering", "stopping"):
                 part = "before" if session.state == "arrived" else "after"
                 since = session.ended or self.now
-                for step in self.steps[session.kind]:
+                for name, _, _, step in self.steps[session.kind]:
                     if (
                         step.part == part
-                        and step.name not in open_
-                        and not self._is_settled(step.name, session.place)
+                        and name not in open_
+                        and not self._is_settled(name, session.place)
                         and self._open(step, session.place, since)
                     ):
                         return True
@@ -500,9 +501,12 @@ class Run:
     # (c) rows that are asked all the time
 
     def _go_at_once(self) -> bool:
+        urgent = _urgent(self.program)
+        if urgent.isdisjoint(self.s.visits):
+            return False
         for name in self.chart.outermost_first(tuple(self.s.visits)):
             phase = self.program.phases[name]
-            if phase.at_once:
+            if name in urgent:
                 masked = self.masked(phase.excursion)
                 ways = self.chart.safety(name) if masked else self.chart.at_once(name)
                 outcome = ways.ask(self)
@@ -534,9 +538,11 @@ class Run:
     # (d) finished phases
 
     def _finish_phases(self) -> bool:
-        for name in self.chart.innermost_first(tuple(self.s.visits)):
-            phase = self.program.phases[name]
-            visit = self.s.visits[name]
+        phases, visits = self.program.phases, self.s.visits
+        for name in self.chart.innermost_first(tuple(visits)):
+            phase, visit = phases[name], visits[name]
+            if phase.kind == "sequence" and not visit.ended:
+                continue
             if self._is_finished(phase, visit) and self._way_on(phase, visit):
                 return True
         return False
@@ -968,10 +974,23 @@ class Run:
 
 
 @lru_cache(maxsize=256)
-def _steps_of(program: Program) -> dict[str, tuple[Step, ...]]:
-    """The steps of each phase and session kind, without looking each up by its name."""
+def _steps_of(program: Program) -> dict[str, tuple[tuple[str, bool, str, Step], ...]]:
+    """The steps of each phase and session kind with what is asked of each on every command: its
+    name, whether it recurs, and the first step that it waits for."""
     owners: dict[str, Phase | SessionKind] = {**program.phases, **program.sessions}
-    return {n: tuple(program.steps[x] for x in owner.steps) for n, owner in owners.items()}
+    return {
+        name: tuple(
+            (step.name, bool(step.every), step.after[0] if step.after else "", step)
+            for step in (program.steps[each] for each in owner.steps)
+        )
+        for name, owner in owners.items()
+    }
+
+
+@lru_cache(maxsize=256)
+def _urgent(program: Program) -> frozenset[str]:
+    """The phases that have `at_once` rows."""
+    return frozenset(name for name, phase in program.phases.items() if phase.at_once)
 
 
 @lru_cache(maxsize=1024)

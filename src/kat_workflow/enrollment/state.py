@@ -250,7 +250,7 @@ def replay(events: Iterable[e.Event], start: Enrollment = NOBODY) -> Enrollment:
 def fold(s: Enrollment, event: e.Event) -> None:
     """Change a private builder by one event; its maker works out `wake` at the end."""
     s.version += 1
-    _FOLDS[type(event)](s, event)
+    FOLDS[type(event)](s, event)
 
 
 class _Row(Struct, frozen=True, array_like=True, gc=False):
@@ -636,7 +636,7 @@ def _closed(s: Enrollment, x: e.Closed) -> None:
     _at(s, x.at)
 
 
-_FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
+FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.Enrolled: _enrolled,
     e.Admitted: _admitted,
     e.PhaseEntered: _phase_entered,

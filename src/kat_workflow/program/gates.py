@@ -52,6 +52,7 @@ from kat_workflow.program.truth import (
     InForce,
     Is,
     Judge,
+    Leaf,
     Kind,
     Moment,
     Node,
@@ -241,7 +242,7 @@ class Test:
     (`step:outcome`, `session:event`); `reads` how much of each form's past it needs: (form,
     the last n readings, those of a span, all); `facts` which fields it reads:
     (form, field, step or "" for any, the phase or session in which it looks, "" for anywhere);
-    `consents` those it asks for.
+    `consents` those it asks for; `timed` the comparisons that time alone could turn.
     """
 
     __test__: ClassVar[bool] = False  # it is no test case, whatever its name suggests to pytest
@@ -259,6 +260,7 @@ class Test:
     reads: tuple[tuple[str, int, Duration | None, bool], ...]
     facts: tuple[tuple[str, str, str, str], ...] = ()
     consents: tuple[str, ...] = ()
+    timed: tuple[Leaf, ...] = ()
 
     def explain(self, facts: Facts) -> tuple[Clause, ...]:
         """Every comparison with its truth, what was read, and what would make it true."""
@@ -270,7 +272,7 @@ class Test:
         Never later than the real one; perhaps earlier. The end of an override is not foreseen
         here: it is a timer of its own.
         """
-        return why.turns_at(self.tree, facts, self.side)
+        return why.turns_at(self.timed, facts, self.side)
 
     def prose(self) -> str:
         """The condition in plain words."""
@@ -299,6 +301,7 @@ def compile_test(
         tallies=tuple(needs.tallies),
         facts=tuple(needs.facts),
         consents=tuple(needs.consents),
+        timed=why.timed(tree),
         reads=tuple(needs.reads),
     ), ()
 

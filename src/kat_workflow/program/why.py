@@ -481,7 +481,7 @@ def _wait(node: Compare, facts: Facts, side: Side) -> datetime | None:
     """The instant at which waiting alone makes a comparison true, if it does."""
     truth, later = judge(node, side), _Later(facts, facts.now)
     for _ in range(_FAR):
-        turn = turns_at(node, later, side)
+        turn = turns_at((node,), later, side)
         if turn is None:
             return None
         later = _Later(facts, turn)
@@ -504,11 +504,24 @@ class _Later:
 # When.
 
 
-def turns_at(node: Node, facts: Facts, side: Side) -> datetime | None:
-    """The next instant after now at which time alone could turn the truth, or an earlier one."""
+def timed(node: Node) -> tuple[Leaf, ...]:
+    """The comparisons of a tree that time alone could turn."""
+
+    def could(leaf: Leaf) -> bool:
+        if isinstance(leaf, Recorded):
+            return False
+        if isinstance(leaf, InForce | Over) or any(fact.expires for fact in _facts(leaf)):
+            return True
+        return any(isinstance(atom, Elapsed | Total | ProgramDay) for atom in _atoms(leaf))
+
+    return tuple(leaf for leaf in leaves(node) if could(leaf))
+
+
+def turns_at(leaves: Iterable[Leaf], facts: Facts, side: Side) -> datetime | None:
+    """The next instant after now at which time alone could turn one of them, or an earlier one."""
     now = facts.now
     return min(
-        (turn for leaf in leaves(node) for turn in _turns(leaf, facts, side) if turn > now),
+        (turn for leaf in leaves for turn in _turns(leaf, facts, side) if turn > now),
         default=None,
     )
 
@@ -520,9 +533,9 @@ def _turns(leaf: Leaf, facts: Facts, side: Side) -> Iterator[datetime]:
     """Instants around which a comparison could turn; those that are past do no harm."""
     if isinstance(leaf, Recorded):
         return
-    for fact in _facts(leaf):
-        reading = look(fact, facts, side).reading
-        if side == "go" and reading is not None and reading.valid_until is not None:
+    for fact in _facts(leaf) if side == "go" else ():
+        reading = look(fact, facts, side).reading if fact.expires else None
+        if reading is not None and reading.valid_until is not None:
             yield reading.valid_until
     match leaf:
         case InForce(consent):
