@@ -90,8 +90,8 @@ def test_a_failing_line_of_python_is_told_with_its_line() -> None:
         ("$ make coffee", r"README\.md:10: .* found coffee"),
         ("$ rm -rf clinic.db", r"README\.md:10: .* found rm"),
         ("kat check", r"README\.md:10: expected a line that begins with \$"),
-        ("$ kat explain no-source\nno-source: …\nand more", r"README\.md:12"),
-        ("$ kat explain \\\n> no-source\nno-source: …\nand more", r"README\.md:13"),
+        ("$ kat explain no-source\nno-source (finding)\nand more", r"README\.md:12"),
+        ("$ kat explain \\\n> no-source\nno-source (finding)\nand more", r"README\.md:13"),
     ],
 )
 def test_a_command_that_is_not_there_is_told_with_its_line(line: str, told: str) -> None:
@@ -100,6 +100,6 @@ def test_a_command_that_is_not_there_is_told_with_its_line(line: str, told: str)
 
 
 def test_a_command_that_goes_as_written_passes() -> None:
-    text = "$ make test\n$ pip install kat-workflow\n$ kat explain no-source  # a remark\nno-source: …\n\n…\n"
+    text = "$ make test\n$ pip install kat-workflow\n$ kat explain no-source  # a remark\nno-source (finding)\n…\n\n…\n"
 
     run_console(Block(ROOT / "README.md", 10, ("console",), text))

@@ -255,7 +255,8 @@ class Patient:
     # what is there to see
 
     def events(self, kind: type[Some]) -> list[Some]:
-        """Everything of a kind that has happened."""
+        """Everything of a kind that has happened until now."""
+        self.look()
         return [event for event in self.log if isinstance(event, kind)]
 
     @property

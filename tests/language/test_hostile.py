@@ -41,7 +41,7 @@ TEXTS = {
     "colons and spaces": "': ' * 200_000",
     "bars": "'|' * 500_000",
     "bangs": "'!' * 500_000",
-    "unknown keys without end": "'language: 1\\n' + ''.join(f'phaze{n}: b\\n' for n in range(20_000))",
+    "unknown keys without end": "''.join(f'phaze{n}: b\\n' for n in range(20_000))",
     "wrong names without end": "'roles: {' + ''.join(f'A{n}: b, ' for n in range(10_000)) + '}'",
     "zeros": "'\\0' * 500_000",
     "tabs": "'\\t\\n' * 200_000",

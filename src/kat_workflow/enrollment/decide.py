@@ -177,7 +177,7 @@ class _Judge:
         """Somebody else must have done the steps this one must differ from."""
         for other in step.different_person_from:
             last = self.s.settled.get(other)
-            if last is not None and last.person == self.actor.person:
+            if last is not None and self.actor.person in last.hands:
                 self.against(
                     "same-person",
                     f"{step.name} must be done by another person than {other}",
@@ -359,7 +359,7 @@ def _record(j: _Judge, act: c.Record) -> None:
     values = _values(j, form, act)
     also = [_also(j, form, name) for name in act.also]
     j.end()
-    if j.occurred < item.opens and form.any_time:
+    if j.occurred < item.opens and (form.any_time or step.every):
         run.observe(form.name, step.name, item.place, values, j.occurred, "", ())
         return None
     needs: tuple[str, ...] = ()
@@ -422,11 +422,13 @@ def _sign(j: _Judge, act: c.Sign) -> None:
     step = j.program.steps[item.step]
     if act.cosign:
         j.actor_in(step.cosigned_by, f"cosigning {step.name}")
-        if pending.recorder == j.actor.person:
-            j.against("same-person", "whoever recorded it cannot cosign it", "ask another person")
+        others = pending.hands
     else:
         j.actor_in(step.by, f"signing {step.name}")
         j.other_person(step)
+        others = pending.hands[1:]  # whoever recorded it may sign it
+    if j.actor.person in others:
+        j.against("same-person", "a cosignature is another person's", "ask another person")
     j.end()
     j.run.emit(e.Signed(item.id, pending.observation, as_, j.actor.person, j.run.role, j.at))
     if pending.needs == (as_,):
@@ -918,7 +920,7 @@ def _leave(j: _Judge, act: c.Leave) -> None:
 
 def _elapsed(j: _Judge, act: c.Elapsed) -> None:
     run = j.run
-    run.emit(e.TimerElapsed(act.timer, j.at))
+    run.emit(e.TimerElapsed(act.timer, j.at, act.about if act.what == "late" else ""))
     item = j.s.items.get(act.about)
     if act.what == "lapses":
         run.cancel_session(j.s.sessions[act.about], "no-show")

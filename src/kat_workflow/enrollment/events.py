@@ -94,7 +94,8 @@ class ItemReplanned(_Event, frozen=True, tag="item-replanned"):
 
 
 class ItemSettled(_Event, frozen=True, tag="item-settled"):
-    """An item is answered, for good. `keep`: read from elsewhere after its visit is over."""
+    """An item is answered, for good. `keep`: read from elsewhere after its visit is over;
+    `hands`: who recorded or signed it before `person`."""
 
     item: str
     step: str
@@ -105,6 +106,7 @@ class ItemSettled(_Event, frozen=True, tag="item-settled"):
     reason: str = ""
     keep: bool = False
     tally: bool = False
+    hands: tuple[str, ...] = ()
 
 
 class ObservationRecorded(_Event, frozen=True, tag="observation-recorded"):
@@ -318,10 +320,12 @@ class RecheckSet(_Event, frozen=True, tag="recheck-set"):
 
 
 class TimerElapsed(_Event, frozen=True, tag="timer-elapsed"):
-    """A timer was run; its consequences follow in the same commit."""
+    """A timer was run; its consequences follow in the same commit. `late` is the item whose
+    lateness has been dealt with."""
 
     timer: str
     at: datetime
+    late: str = ""
 
 
 class Discharged(_Event, frozen=True, tag="discharged"):

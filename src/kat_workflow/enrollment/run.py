@@ -216,9 +216,9 @@ class Run:
     def alert(
         self, name: str, says: str, tell: tuple[str, ...], within: timedelta, source: str, item: str = ""
     ) -> None:
-        """Call somebody: an event, and an item unless the same call is still unanswered."""
-        self.emit(e.AlertRaised(name, says, tell, self.now, source, item))
+        """Call somebody, unless the same call is still unanswered."""
         if not any(i.kind == "alert" and i.about == name for i in self.s.items.values()):
+            self.emit(e.AlertRaised(name, says, tell, self.now, source, item))
             self._special(f"alert.{self.s.version}", "alert", tell, name, within)
 
     def review(self, about: str, roles: tuple[str, ...] = ()) -> None:
@@ -397,6 +397,8 @@ class Run:
                 return None
             else:
                 day = self.s.admitted + timedelta(days=step.on_day - 1)
+            while step.at is not None and day in self.site.closed:
+                day += timedelta(days=1)
             return at_clock(day, step.at or time(0), self.site)
         if anchor.kind == "opening":
             return self.now
@@ -411,12 +413,12 @@ class Run:
         return self._instant_of(anchor.name)
 
     def _instant_of(self, fact: str) -> datetime | None:
-        source, _, name = fact.rpartition(".")
-        step = self.program.steps.get(source)
-        form = source if step is None or not step.form else step.form
+        form, _, name = fact.rpartition(".")
         for reading in reversed(self.readings(form)):
             value = reading.values.get(name)
-            if isinstance(value, str) and (step is None or reading.step == source or form == source):
+            if isinstance(value, str):
+                if self.program.forms[form].fields[name].type == "date":
+                    return at_clock(date.fromisoformat(value), time(0), self.site)
                 return datetime.fromisoformat(value)
         return None
 
@@ -495,6 +497,7 @@ class Run:
                 reason,
                 step is not None and step.remembered,
                 step is not None and step.tallied,
+                () if item.pending is None else item.pending.hands,
             )
         )
 

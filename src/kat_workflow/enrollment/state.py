@@ -46,11 +46,12 @@ class Visit(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Pending(Struct, frozen=True, array_like=True, gc=False):
-    """What was recorded for an item, by whom, and the signatures it still needs."""
+    """What was recorded for an item, the signatures it still needs, and who has had a hand in
+    it: the recorder, then those who signed."""
 
     observation: str
     needs: tuple[str, ...]
-    recorder: str
+    hands: tuple[str, ...]
 
 
 class Item(Struct, frozen=True, array_like=True, gc=False):
@@ -83,12 +84,13 @@ class Item(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Settlement(Struct, frozen=True, array_like=True, gc=False):
-    """How a step was last settled, where and by whom; `number` is that of its opening."""
+    """How a step was last settled, where and by whom; `number` is that of its opening; `hands`
+    are all who recorded, signed or settled it."""
 
     outcome: Outcome
     at: datetime
     place: str
-    person: str
+    hands: tuple[str, ...]
     number: int
     keep: bool
 
@@ -441,7 +443,8 @@ def _item_settled(s: Enrollment, x: e.ItemSettled) -> None:
     s.items.pop(x.item, None)
     if x.step:
         number = int(x.item.rpartition(".")[2])
-        s.settled[x.step] = Settlement(x.outcome, x.at, x.place, x.person, number, x.keep)
+        hands = (*x.hands, x.person)
+        s.settled[x.step] = Settlement(x.outcome, x.at, x.place, hands, number, x.keep)
         if x.tally:
             key = f"{x.step}:{x.outcome}"
             s.counts[key] = s.counts.get(key, 0) + 1
@@ -451,7 +454,7 @@ def _item_settled(s: Enrollment, x: e.ItemSettled) -> None:
 
 def _observation_recorded(s: Enrollment, x: e.ObservationRecorded) -> None:
     if x.needs and x.item:
-        pending = Pending(x.observation, x.needs, x.person)
+        pending = Pending(x.observation, x.needs, (x.person,))
         s.items[x.item] = replace(s.items[x.item], pending=pending)
     if s.last is None or x.recorded > s.last:
         s.last = x.recorded
@@ -485,7 +488,7 @@ def _signed(s: Enrollment, x: e.Signed) -> None:
     if pending is None:  # it was signed in the act that recorded it
         return
     needs = tuple(each for each in pending.needs if each != x.as_)
-    s.items[x.item] = replace(item, pending=replace(pending, needs=needs))
+    s.items[x.item] = replace(item, pending=Pending(x.observation, needs, (*pending.hands, x.person)))
     if not needs:
         for form, kept in s.readings.items():
             for at, each in enumerate(kept):
@@ -584,12 +587,6 @@ def _session_over(s: Enrollment, id_: str, at: datetime) -> None:
     _at(s, at)
 
 
-def _alert_raised(s: Enrollment, x: e.AlertRaised) -> None:
-    if x.item and (item := s.items.get(x.item)) is not None:
-        s.items[x.item] = replace(item, calls=False)
-    _at(s, x.at)
-
-
 def _held(s: Enrollment, x: e.Held) -> None:
     s.holds[x.hold] = HoldState(x.reason, x.at, x.person)
     s.counts["hold"] = s.counts.get("hold", 0) + 1
@@ -614,13 +611,15 @@ def _recheck_set(s: Enrollment, x: e.RecheckSet) -> None:
     s.recheck = x.at
 
 
-def _moment(s: Enrollment, x: e.TimerElapsed | e.DeviationNoted | e.Closed) -> None:
+def _moment(s: Enrollment, x: e.AlertRaised | e.DeviationNoted) -> None:
     _at(s, x.at)
 
 
 def _timer_elapsed(s: Enrollment, x: e.TimerElapsed) -> None:
     if s.recheck is not None and s.recheck <= x.at:
         s.recheck = None
+    if x.late:
+        s.items[x.late] = replace(s.items[x.late], calls=False)
     _at(s, x.at)
 
 
@@ -658,7 +657,7 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.SessionAborted: _session_aborted,
     e.SessionCancelled: _session_cancelled,
     e.SessionReleased: _session_released,
-    e.AlertRaised: _alert_raised,
+    e.AlertRaised: _moment,
     e.DeviationNoted: _moment,
     e.Held: _held,
     e.HoldLifted: _hold_lifted,

@@ -18,8 +18,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from attrs import NOTHING, Factory, field, fields, frozen
 
-from kat_workflow.program.forms import FieldType
 from kat_workflow.program import OnHold
+from kat_workflow.program.forms import FieldType
 from kat_workflow.program.model import EndKind
 
 __all__ = [

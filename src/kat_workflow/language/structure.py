@@ -398,6 +398,8 @@ def _faults(error: BaseValidationError, path: Path, tree: Any) -> Iterator[_Faul
     for each in error.exceptions:
         if isinstance(each, ForbiddenExtraKeysError):
             continue
+        if not isinstance(each, BaseValidationError | KeyError | _Wrong):
+            raise each  # not one of ours: a defect of the grammar
         part = _part(each)
         below = (*path, part)
         if isinstance(each, BaseValidationError):
@@ -409,14 +411,12 @@ def _faults(error: BaseValidationError, path: Path, tree: Any) -> Iterator[_Faul
             yield _Fault(each.code, below, each.says, each.hint, "key", _Meant(_Kept(part)))
         elif isinstance(each, _NotYet):
             yield _Fault(each.code, below, f"`{part}` {each.says}", each.hint, "key", _GONE)
-        elif isinstance(each, _Wrong):
+        else:
             name = next(key for key in reversed(below) if isinstance(key, str))
             mend = _GONE if isinstance(error, ClassValidationError) else UNREAD
             if mend is _GONE and part in _required(error.cl):
                 mend = UNREAD
             yield _Fault(each.code, below, f"`{name}` {each.says}", each.hint, mend=mend)
-        else:
-            raise each  # not one of ours: a defect of a hook
 
 
 def _part(error: BaseException) -> str | int:

@@ -7,7 +7,7 @@ says how. All of this walks the tree of `truth`, and asks `truth` for every verd
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
