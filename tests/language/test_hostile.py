@@ -63,12 +63,22 @@ print(len(findings), findings[0].code)
 """
 
 
-@pytest.mark.parametrize("loader", ["c", "python"])
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_a_hostile_file_ends_in_few_findings_soon(text: str, loader: str) -> None:
-    if loader == "python" and "n in range(" in text and "000))" in text:
-        pytest.skip("long but harmless; the parser in Python only takes its time")
+# Long but harmless; the parser in Python only takes its time.
+ONLY_C = (
+    "anchors without end",
+    "a wide file",
+    "unknown keys without end",
+    "wrong names without end",
+)
+CASES = [
+    pytest.param(text, loader, id=f"{name}, {loader}")
+    for name, text in TEXTS.items()
+    for loader in (("c",) if name in ONLY_C else ("c", "python"))
+]
 
+
+@pytest.mark.parametrize(("text", "loader"), CASES)
+def test_a_hostile_file_ends_in_few_findings_soon(text: str, loader: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", CHILD, loader, text],
         capture_output=True,

@@ -182,6 +182,9 @@ class Run:
         for session in list(self.s.sessions.values()):
             if session.under_way:
                 self._watch_rules(session, self.program.sessions[session.kind], form, record)
+        for alert in self.program.alerts:
+            if _reads(alert.when, form) and alert.when.truth(self):
+                self.alert(alert.name, alert.says, alert.tell, alert.answer_within.elapsed, record)
         step = self.program.steps.get(by_step)
         for alert in step.alerts if step is not None else ():
             if alert.when.truth(self):

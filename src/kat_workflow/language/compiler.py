@@ -202,6 +202,7 @@ class _Builder(Parts):
         phases = {name: self._phase(spot) for name, spot in layout.spots.items()}
         start = self._start(self.unit, written.start, ("start",), written.phases)
         never, after, possible = self._rules()
+        alerts = self._alerts_anywhere()
         self.read_unused_gates()
         program = model.Program(
             id=written.program,
@@ -226,6 +227,7 @@ class _Builder(Parts):
             always_possible=possible,
             decided_by=self.roles(self.unit, written.decided_by, ("decided_by",)),
             hold_by=self.roles(self.unit, written.hold_by, ("hold_by",)),
+            alerts=alerts,
             retention=self._retention(),
         )
         check_orders(layout, program)
@@ -234,6 +236,15 @@ class _Builder(Parts):
             check_chart(layout, program)
         check_unused(layout, program)
         return program
+
+    def _alerts_anywhere(self) -> tuple[model.Alert, ...]:
+        """The alerts of all programs; one that a contained program repeats is one."""
+        found: dict[tuple[str, tuple[str, ...]], model.Alert] = {}
+        for unit in self.layout.units:
+            written, name = unit.written.alerts, f"{unit.prefix}program"
+            for alert in self.alerts(unit, written, ("alerts",), name, Around(())):
+                found.setdefault((alert.when.text, alert.tell), alert)
+        return tuple(found.values())
 
     def _is_whole(self, program: model.Program) -> bool:
         """Whether no way and no first phase is missing for a fault of its own."""

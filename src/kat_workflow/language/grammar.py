@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from attrs import NOTHING, Factory, field, fields, frozen
 
@@ -102,16 +102,6 @@ def keys_of(cls: type) -> tuple[KeyDoc, ...]:
             )
         )
     return tuple(found)
-
-
-def is_list(hint: Any) -> bool:
-    """Whether a key's type is a list."""
-    return get_origin(hint) is list
-
-
-def item_type(hint: Any) -> Any:
-    """What a list or a mapping of names holds."""
-    return get_args(hint)[-1]
 
 
 # Attributes that are Python keywords end in "_" (`from_`); the key in the file does not.
@@ -501,6 +491,9 @@ class Program:
     limits: dict[str, Limit] = key("Every number that decides, once.", default={})
     gates: dict[str, Gate] = key("Named conditions.", default={})
     forms: dict[str, Form] = key("Forms of this program alone.", default={})
+    alerts: list[Alert] = key(
+        "Readings that call somebody wherever the patient is, such as an adverse event.", default=[]
+    )
     phases: dict[str, Phase] = key("Where a patient can be.")
     excursions: dict[str, Excursion] = key("Places with a way back.", default={})
     sessions: dict[str, Session] = key("Kinds of session.", default={})

@@ -389,7 +389,8 @@ class Program:
     """One version of a treatment program, ready to drive patients.
 
     `digest` is the SHA-256 over all its files (`files`: path as named → text), so that the same
-    digest means the same behaviour. Mappings keep the order of the file.
+    digest means the same behaviour. Mappings keep the order of the file. `alerts` are judged on
+    every recording that they read, wherever the patient is.
     """
 
     id: str
@@ -414,6 +415,7 @@ class Program:
     always_possible: tuple[str, ...] = ()
     decided_by: tuple[str, ...] = ()
     hold_by: tuple[str, ...] = ()
+    alerts: tuple[Alert, ...] = ()
     retention: Mapping[str, Retention] = field(factory=dict)
 
     def find(self, table: str, name: str) -> str | None:
