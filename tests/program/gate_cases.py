@@ -195,7 +195,7 @@ class Patient:
     """One enrollment's facts, as a gate may read them."""
 
     now: datetime = NOW
-    site: Site = Site()
+    site: Site = Factory(Site)
     admitted: date | None = date(2026, 3, 3)
     recorded: list[Observation] = Factory(list)
     places: dict[str, str] = Factory(lambda: dict(PLACES))
@@ -276,8 +276,6 @@ def reading(
         values=values,
         occurred=occurred,
         recorded=occurred,
-        person="nina",
-        role="nurse",
         signed=signed,
         valid_until=None if valid_hours is None else occurred + timedelta(hours=valid_hours),
     )

@@ -203,15 +203,9 @@ def test_gates_and_limits_of_a_contained_program_are_its_own() -> None:
 
     assert from_inside.gates == ("taper.fine", "taper.pressure_allows", "calm")
     assert from_outside.gates == from_inside.gates
-    assert "taper.high_systolic" in {
-        atom.limit
-        for leaf in leaves(from_inside.tree)
-        if isinstance(leaf, Compare)
-        for _, atom in leaf.right
-        if not isinstance(atom, Fact)
-        for atom in (atom,)
-        if hasattr(atom, "limit")
-    }
+    assert next(written(leaf) for leaf in leaves(from_inside.tree)) == (
+        "baseline.systolic < taper.high_systolic"
+    )
 
 
 def test_the_round_and_the_entry_are_those_of_the_innermost_phase() -> None:
@@ -405,7 +399,8 @@ def test_numbers_and_limits_are_exact() -> None:
         ("time since basline done > 2 h", "unknown-name", "basline", '"baseline"?'),
         ("count of basline done > 2", "unknown-name", "basline", '"baseline"?'),
         ("age of xyzzy > 2 h", "unknown-name", "xyzzy", "a field is written form.field"),
-        ("every ciwa_ar.total of last calm_tim < 8 points", "unknown-name", "calm_tim", "calm_time"),
+        ("every ciwa_ar.total of last calm_tim < 8 points", "unknown-name", "calm_tim",
+         "calm_time"),
         ("pressure_alows", "unknown-name", "pressure_alows", '"pressure_allows"?'),
         # Kinds of names
         ("high_systolic", "type-mismatch", "high_systolic", "form.field < high_systolic"),
@@ -426,18 +421,21 @@ def test_numbers_and_limits_are_exact() -> None:
         ("3 < intake.substances", "type-mismatch", "intake.substances", "has alcohol"),
         ("intake.note = 3", "type-mismatch", "intake.note", "is recorded"),
         ("intake.note is good", "type-mismatch", "intake.note", "is recorded"),
-        ("intake.last_use > 96 h", "type-mismatch", "intake.last_use > 96 h", "time since intake.last"),
+        ("intake.last_use > 96 h", "type-mismatch", "intake.last_use > 96 h",
+         "time since intake.last"),
         ("intake.last_use < intake.born", "type-mismatch", "intake.last_use < intake.born", ""),
         ("intake.last_use + intake.first_use < 3", "type-mismatch",
          "intake.last_use + intake.first_use < 3", "time since"),
         ("time since vitals.systolic > 2 h", "type-mismatch", "vitals.systolic", "age of vitals"),
         ("total of intake.pregnant within 24 h > 3", "type-mismatch", "intake.pregnant", ""),
-        ("total of vitals.temperature within 24 h > 3 K", "type-mismatch", "vitals.temperature", ""),
+        ("total of vitals.temperature within 24 h > 3 K", "type-mismatch",
+         "vitals.temperature", ""),
         ("total of drinks.taken within 1 mL > 3 L", "type-mismatch", "1 mL", "24 h"),
         ("total of drinks.taken within 1.5 h > 3 L", "type-mismatch", "1.5 h", "24 h"),
         ("total of drinks.taken within 0 h > 3 L", "type-mismatch", "0 h", ""),
         ("total of drinks.taken within 999999 wk > 3 L", "type-mismatch", "999999 wk", ""),
-        ("every ciwa_ar.total of last settled_ciwa < 8 points", "type-mismatch", "settled_ciwa", ""),
+        ("every ciwa_ar.total of last settled_ciwa < 8 points", "type-mismatch",
+         "settled_ciwa", ""),
         ("last 3 of intake.last_use < intake.first_use", "type-mismatch",
          "last 3 of intake.last_use < intake.first_use", "several"),
         ("ever vitals.systolic < round", "unit-mismatch", "round", ""),
@@ -576,7 +574,7 @@ def bounded(text: str, vocabulary: Vocabulary = VOCABULARY) -> list[str]:
     ],
 )
 def test_a_gate_that_is_too_long_or_too_deep_ends_in_a_problem_and_soon(text: str) -> None:
-    assert bounded(text) == ["gate-too-long"]
+    assert "gate-too-long" in bounded(text)
 
 
 @pytest.mark.parametrize(

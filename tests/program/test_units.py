@@ -176,7 +176,8 @@ def test_whatever_else_is_no_quantity(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["mmhg", "mG", "/", "mg/", "mg//h", "mg/h/", ".mg", "mg 2", "mg5", "m1", "Cel/h", "/Cel",
-     "Cel2", "/degF", "mg/Cel", "[", "[]", "{}", "{sheep}", "%%", "mg" * 20, "mg/h" * 1000, "ⅷ", "-mg"],
+     "Cel2", "/degF", "mg/Cel", "[", "[]", "{}", "{sheep}", "%%", "-mg",
+     "mg" * 20, "mg/h" * 1000],
 )  # fmt: skip
 def test_what_no_table_knows_is_no_unit(text: str) -> None:
     assert unit(text) is None

@@ -194,7 +194,7 @@ def enroll(
     sites: str | None,
     now: str | None,
 ) -> None:
-    r"""Begin a program for a patient and print the enrollment's id.
+    """Begin a program for a patient and print the enrollment's id.
 
     \b
     Examples:
@@ -236,7 +236,7 @@ def record(
     sites: str | None,
     now: str | None,
 ) -> None:
-    r"""Record the form of an open step.
+    """Record the form of an open step.
 
     \b
     Examples:
@@ -274,7 +274,7 @@ def do(
     sites: str | None,
     now: str | None,
 ) -> None:
-    r"""Carry out a phrase: start, dose, release, decline, hold, leave and all the others.
+    """Carry out a phrase: start, dose, release, decline, hold, leave and all the others.
 
     \b
     Examples:
@@ -368,7 +368,7 @@ def why(
     sites: str | None,
     now: str | None,
 ) -> None:
-    r"""Say what stands in the way of a phrase, and what would clear it. Nothing is written.
+    """Say what stands in the way of a phrase, and what would clear it. Nothing is written.
 
     \b
     Examples:
@@ -410,7 +410,7 @@ def worklist(
     sites: str | None,
     now: str | None,
 ) -> None:
-    r"""List what is open, by when it is due.
+    """List what is open, by when it is due.
 
     \b
     Examples:
@@ -460,7 +460,7 @@ def census(
     sites: str | None,
     now: str | None,
 ) -> None:
-    r"""Say who is where, on which day.
+    """Say who is where, on which day.
 
     \b
     Examples:
@@ -494,7 +494,7 @@ def census(
 def status(
     ctx: click.Context, enrollment: str, as_json: bool, db: str, sites: str | None, now: str | None
 ) -> None:
-    r"""Say where a patient stands, what is open and what is waited for.
+    """Say where a patient stands, what is open and what is waited for.
 
     \b
     Examples:
@@ -544,7 +544,7 @@ def show_status(found: Status, site: Site) -> None:
 def history(
     ctx: click.Context, enrollment: str, as_json: bool, db: str, sites: str | None, now: str | None
 ) -> None:
-    r"""Tell everything that happened, in order.
+    """Tell everything that happened, in order.
 
     \b
     Examples:

@@ -35,7 +35,7 @@ __all__ = ["COMMANDS"]
 @takes_programs
 @click.pass_context
 def check(ctx: click.Context, programs: tuple[str, ...], strict: bool, as_json: bool) -> None:
-    r"""Say everything that is wrong with program files.
+    """Say everything that is wrong with program files.
 
     Every finding of every file comes at once, with its place, the line of the file and a way
     out. Without a PROGRAM, all programs of the folder are checked.
@@ -111,7 +111,7 @@ def _count(number: int, what: str) -> str:
 @json_option
 @click.pass_context
 def explain(ctx: click.Context, code: str | None, as_json: bool) -> None:
-    r"""Explain the code of a finding, a refusal or a deviation.
+    """Explain the code of a finding, a refusal or a deviation.
 
     Without a CODE, all codes are listed.
 
@@ -197,7 +197,7 @@ def _list_codes(kinds: dict[str, dict[str, tuple[str, str]]], as_json: bool) -> 
 @takes_programs
 @click.pass_context
 def show(ctx: click.Context, program: str, role: str | None, markdown: bool, as_json: bool) -> None:
-    r"""Write a program out as a protocol to read and print.
+    """Write a program out as a protocol to read and print.
 
     \b
     Examples:
@@ -242,7 +242,7 @@ def show(ctx: click.Context, program: str, role: str | None, markdown: bool, as_
 @takes_programs
 @click.pass_context
 def draw(ctx: click.Context, program: str, kind: str | None, output: Path | None) -> None:
-    r"""Draw a program.
+    """Draw a program.
 
     An SVG needs nothing else: no fonts, no scripts, no network. Mermaid text is for documents
     that draw it themselves.
@@ -273,7 +273,7 @@ def draw(ctx: click.Context, program: str, kind: str | None, output: Path | None
 @takes_programs
 @click.pass_context
 def new(ctx: click.Context, name: str) -> None:
-    r"""Begin a program: a small commented one that checks clean.
+    """Begin a program: a small commented one that checks clean.
 
     It is written with a first scenario to the folder of programs (./programs if none is named).
     Nothing is ever overwritten.
@@ -312,7 +312,7 @@ def new(ctx: click.Context, name: str) -> None:
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit 1 if one would be.")
 @click.pass_context
 def fmt(ctx: click.Context, files: tuple[Path, ...], only_check: bool) -> None:
-    r"""Lay program files out in the one usual way.
+    """Lay program files out in the one usual way.
 
     Only spaces, line breaks and quotes change: comments stay, and what a file means is the same.
 
@@ -344,7 +344,7 @@ def fmt(ctx: click.Context, files: tuple[Path, ...], only_check: bool) -> None:
     help="The file to write; else standard output.",
 )  # fmt: skip
 def schema(target: Path | None) -> None:
-    r"""Print the JSON Schema by which editors know the language.
+    """Print the JSON Schema by which editors know the language.
 
     An editor uses it if a program's first line is
     # yaml-language-server: $schema=../program.schema.json

@@ -49,7 +49,7 @@ STRAIGHT = "straight-way-through.yaml"
 @takes_programs
 @click.pass_context
 def test(ctx: click.Context, names: tuple[str, ...], coverage: bool, as_json: bool) -> None:
-    r"""Run scenario files, and say where a patient's way was another than they tell.
+    """Run scenario files, and say where a patient's way was another than they tell.
 
     Without a name, all scenarios of all programs of the folder are run.
 
@@ -138,7 +138,7 @@ def _missing(results: list[Result], found: Library) -> dict[str, dict[str, list[
 @takes_programs
 @click.pass_context
 def demo(ctx: click.Context, brief: bool) -> None:
-    r"""Watch patients go through the 4-day detox and the 30-day residence.
+    """Watch patients go through the 4-day detox and the 30-day residence.
 
     Every step runs through the real engine, in virtual time, into a real record that is thrown
     away at the end.
@@ -233,7 +233,7 @@ Look:                              status   history   form STEP   phrases   help
 @takes_programs
 @click.pass_context
 def try_(ctx: click.Context, program: str, starts: str, zone: str) -> None:
-    r"""Walk a patient through a program by hand, in virtual time.
+    """Walk a patient through a program by hand, in virtual time.
 
     Every line is a phrase such as "record baseline systolic=128"; you are whoever the step is
     for, unless you say "prescriber: …". Lines may also be piped in.

@@ -19,8 +19,8 @@ from msgspec import Struct
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Around
-from kat_workflow.enrollment.run import EXCURSION, Run, names
-from kat_workflow.enrollment.state import NOBODY, Enrollment, Item, Session
+from kat_workflow.enrollment.run import EVERY_GATE, EXCURSION, Run, names
+from kat_workflow.enrollment.state import NOBODY, Enrollment, Item, Session, is_within
 from kat_workflow.enrollment.timers import Timer, next_timer, wake
 from kat_workflow.errors import Reason, Refusal
 from kat_workflow.program.chart import ENROLLMENT, ITEM, SESSION
@@ -29,7 +29,7 @@ from kat_workflow.program.forms import Form, accept
 
 if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
     from kat_workflow.program.gates import Test
-    from kat_workflow.program.model import Program, SessionKind, Step
+    from kat_workflow.program.model import Program, Row, SessionKind, Step
 
 TOLERANCE = timedelta(minutes=2)
 """How far in the future `occurred` may lie: clocks of two devices differ a little."""
@@ -71,7 +71,7 @@ def decide(
             assert timer is not None  # it is due at `wake`
             return Behind(timer)
     run = Run(program, enrollment, around, now)
-    run.person = command.by.person
+    run.command, run.person = command.id, command.by.person
     try:
         _ACTS[type(act)](_Judge(run, command), act)
         run.settle()
@@ -121,10 +121,19 @@ class _Judge:
         self.command = command
         self.actor = command.by
         self.at = run.now
-        self.occurred = command.occurred or command.at
         self.reasons: list[Reason] = []
-        if command.occurred is not None and command.occurred > command.at + TOLERANCE:
+        occurred = self.instant(command.occurred, "it happened")
+        if occurred is not None and occurred > command.at + TOLERANCE:
             self.against("future", "it is said to have happened in the future", "correct the time")
+        # Nothing has happened after now, whatever another clock shows: time never runs ahead.
+        self.occurred = self.at if occurred is None else min(occurred, self.at)
+
+    def instant(self, given: datetime | None, what: str) -> datetime | None:
+        """An instant that a caller gave; one without a zone names no moment."""
+        if given is not None and given.tzinfo is None:
+            self.against("naive-instant", f"the time when {what} has no zone", "give its offset")
+            return None
+        return given
 
     def against(self, code: str, says: str, *unblock: str) -> None:
         """Note one reason against the command."""
@@ -151,9 +160,12 @@ class _Judge:
                 "a re-admission is a new enrollment",
             )
 
-    def not_held(self) -> None:
-        """No hold may stand, for requests."""
+    def not_held(self, away: bool = False) -> None:
+        """No hold may stand, for requests; of what is done on an excursion (`away`), none but
+        that of the excursion."""
         for id_, hold in self.s.holds.items():
+            if away and id_.startswith(EXCURSION):
+                continue
             self.against(
                 "on-hold",
                 f"{id_} stands since {hold.since:%Y-%m-%d %H:%M} UTC",
@@ -245,6 +257,8 @@ class _Judge:
         if full is None:
             step = self.program.find("steps", name)
             full = (step and self.program.steps[step].session) or None
+        if full is None and name in self.s.sessions:
+            full = self.s.sessions[name].kind
         if full is None:
             raise self.stop(
                 "unknown-session",
@@ -255,20 +269,25 @@ class _Judge:
 
     def session(self, name: str, event: str) -> tuple[SessionKind, Session]:
         """The open session that a session event is about; refused where its chart forbids it."""
-        found = self.s.sessions.get(name)
-        kind = self.program.sessions[found.kind] if found is not None else self.kind_of(name)
-        if found is None:
-            found = next((x for x in self.s.sessions.values() if x.kind == kind.name), None)
+        kind = self.kind_of(name)
+        found = self.run.session_of(kind.name)
         if found is None:
             raise self.stop("no-session", f"no session {kind.name} is open", f"start {kind.name}")
         if SESSION.next(found.state, event) is None:
-            able = ", ".join(SESSION.events_from(found.state)) or "nothing"
+            able = ", ".join(SESSION.events_from(found.state))
             raise self.stop(
                 "session-state",
                 f"{found.id} is {found.state.replace('_', ' ')}",
                 f"possible now: {able}",
             )
         return kind, found
+
+    def none_under_way(self, way: str, but: Session | None = None, around: str = "") -> None:
+        """No session (inside a place) may be under way, except one."""
+        for session in self.s.sessions.values():
+            if session.under_way and session is not but and is_within(session.place, around):
+                says = f"{session.id} is under way"
+                self.against("session-under-way", says, f"{way} {session.id} first")
 
     def session_item(self, kind: SessionKind) -> Item:
         """The open item of a step that holds sessions of this kind."""
@@ -306,13 +325,6 @@ class _Judge:
                     ways,
                 )
             )
-
-    def use_overrides(self, tests: Iterable[Test]) -> None:
-        """Overrides that helped are used up."""
-        for test in tests:
-            for gate in test.gates:
-                if gate in self.s.overrides:
-                    self.run.emit(e.OverrideUsed(gate, self.command.id, self.at))
 
 
 # ---- enrolling -----------------------------------------------------------------------------------
@@ -515,17 +527,18 @@ def _book(j: _Judge, act: c.Book) -> None:
     j.not_held()
     kind = j.kind_of(act.session)
     j.actor_in(kind.by, f"booking {kind.name}")
-    open_ = next((x for x in j.s.sessions.values() if x.kind == kind.name), None)
+    open_ = j.run.session_of(kind.name)
     if open_ is not None and open_.state != "booked":
         j.against("session-open", f"{open_.id} is {open_.state.replace('_', ' ')}")
-    if act.booked_for is not None and act.booked_for < j.at:
+    when = j.instant(act.booked_for, "it is booked for")
+    if when is not None and when < j.at:
         j.against("past", "the booked time is in the past", "choose a later time")
     item = j.session_item(kind)
     j.end()
     if open_ is None:
-        _open_session(j, kind, item, act.booked_for)
-    elif act.booked_for is not None:
-        j.run.emit(e.SessionMoved(open_.id, act.booked_for, j.at, _lapses(j, kind, act.booked_for)))
+        _open_session(j, kind, item, when)
+    elif when is not None:
+        j.run.emit(e.SessionMoved(open_.id, when, j.at, _lapses(j, kind, when)))
 
 
 def _lapses(j: _Judge, kind: SessionKind, booked_for: datetime | None) -> datetime | None:
@@ -558,6 +571,8 @@ def _open_session(
 def _cancel(j: _Judge, act: c.Cancel) -> None:
     kind, session = j.session(act.session, "cancel")
     j.actor_in(kind.by, f"cancelling {kind.name}")
+    if session.dosed is not None:
+        j.against("session-state", f"something was given in {session.id}", f"abort {session.id}")
     j.end()
     j.run.cancel_session(session, act.reason)
 
@@ -566,14 +581,13 @@ def _arrive(j: _Judge, act: c.Arrive) -> None:
     j.treated()
     kind = j.kind_of(act.session)
     j.actor_in((), "recording an arrival")
-    session = next((x for x in j.s.sessions.values() if x.kind == kind.name), None)
+    session = j.run.session_of(kind.name)
     if session is not None and session.state != "booked":
         j.against("session-state", f"{session.id} is {session.state.replace('_', ' ')}")
-    item = j.session_item(kind) if session is None else None
+    item = j.session_item(kind)
     j.end()
-    if session is None and item is not None:
+    if session is None:
         session = _open_session(j, kind, item)
-    assert session is not None
     j.run.emit(e.SessionArrived(session.id, j.at))
 
 
@@ -584,7 +598,7 @@ def _start(j: _Judge, act: c.Start) -> None:
     kind = j.kind_of(act.session)
     item = j.session_item(kind)
     j.actor_in(kind.by, f"starting {kind.name}")
-    session = next((x for x in s.sessions.values() if x.kind == kind.name), None)
+    session = run.session_of(kind.name)
     present = {run.role, *act.present}
     for role in kind.present:
         if role not in present:
@@ -592,18 +606,18 @@ def _start(j: _Judge, act: c.Start) -> None:
             j.against("role-missing", f"{title} must be present", f"call: {title}")
     if session is not None and SESSION.next(session.state, "start") is None:
         j.against("session-state", f"{session.id} is {session.state.replace('_', ' ')}")
-    for other in s.sessions.values():
-        if other.under_way and (session is None or other.id != session.id):
-            j.against("session-under-way", f"{other.id} is under way", f"release {other.id}")
+    j.none_under_way("release", session)
     _before_steps(j, kind, session)
     _spacing(j, kind)
     for test in kind.ready:
         j.gate(test, "gate-closed", f"{kind.name} is ready")
     for rule in j.program.never:
         if rule.start == kind.name:
+            run.ignored = EVERY_GATE
             j.gate(rule.unless, "rule", rule.says or f"the rule {rule.name} allows a start")
+            run.ignored = ""
     j.end()
-    j.use_overrides(kind.ready)
+    run.use_overrides(kind.ready)
     if session is None:
         session = _open_session(j, kind, item)
     run.emit(e.SessionStarted(session.id, j.at, run.today(), act.present, run.evidence(kind.ready)))
@@ -646,20 +660,23 @@ def _spacing(j: _Judge, kind: SessionKind) -> None:
 
 def _dose(j: _Judge, act: c.Dose) -> None:
     kind = j.kind_of(act.session)
-    session = next((x for x in j.s.sessions.values() if x.kind == kind.name), None)
-    if session is None:
-        raise j.stop("no-session", f"no session {kind.name} is open", f"start {kind.name}")
+    session = j.run.session_of(kind.name)
+    item = j.session_item(kind) if session is None else None
+    j.none_under_way("release", session)
     rule = kind.dose
     if rule is None:
         raise j.stop("no-dose", f"nothing is given in {kind.name}")
     j.actor_in(kind.by, f"giving {rule.drug}")
     amount = _amount(j, act.amount, rule.unit, "amount")
     rate = _amount(j, act.rate, rule.rate_unit, "rate") if act.rate else None
-    if amount is None and rate is None:
+    if not amount and rate is None:
         j.against("bad-value", "an amount or a rate is missing", "say what was given")
     j.end()
     run = j.run
-    if SESSION.next(session.state, "dose") is None and not session.under_way:
+    if session is None and item is not None:
+        session = _open_session(j, kind, item)
+    assert session is not None
+    if not session.under_way:
         run.emit(e.SessionStarted(session.id, j.at, run.today()))
         run.deviation("dose-without-start", f"{rule.drug} was given before the session was started")
     elif session.dosing in ("paused", "ended"):
@@ -700,8 +717,9 @@ def _amount(j: _Judge, text: str, unit: str, what: str) -> Decimal | None:
 def _dose_limits(j: _Judge, kind: SessionKind, total: Decimal, rate: Decimal | None) -> None:
     rule = kind.dose
     assert rule is not None
-    if rule.most is not None and total > rule.most:
-        j.run.deviation("over-cap", f"more than {rule.most} {rule.unit} was given in a session")
+    most = rule.amount if rule.most is None else rule.most
+    if most is not None and total > most:
+        j.run.deviation("over-cap", f"more than {most} {rule.unit} was given in a session")
     outside = rate is not None and (
         (rule.rate_from is not None and rate < rule.rate_from)
         or (rule.rate_to is not None and rate > rule.rate_to)
@@ -750,10 +768,12 @@ def _end_dosing(j: _Judge, act: c.EndDosing) -> None:
     j.actor_in(kind.by, f"ending the dose of {kind.name}")
     unit = kind.dose.unit if kind.dose is not None else ""
     total = _amount(j, act.amount, unit, "amount")
+    if session.dosed is None and not total:
+        j.against("session-state", f"nothing was given in {session.id}", f"cancel {session.id}")
     j.end()
     if total is None:
         total = Decimal(session.given or 0)
-    if session.dosed is None and total:
+    if session.dosed is None:
         j.run.emit(e.DoseGiven(session.id, j.occurred, str(total), unit, str(total), first=True))
     j.run.emit(e.DosingEnded(session.id, j.at, str(total), unit))
     if kind.dose is not None:
@@ -773,6 +793,9 @@ def _release(j: _Judge, act: c.Release) -> None:
     kind, session = j.session(act.session, "release")
     rule = kind.release
     run = j.run
+    if kind.dose is not None and session.state == "under_way":
+        way = "cancel" if session.dosed is None else "end dosing"
+        j.against("session-state", "the dose has not been ended", f"{way} {session.id}")
     if rule is not None:
         j.actor_in(rule.signed_by, f"releasing from {kind.name}")
         start = session.dosed or session.started
@@ -791,7 +814,7 @@ def _release(j: _Judge, act: c.Release) -> None:
         j.gate(rule.when, "not-ready-to-leave", f"the criteria of {kind.name} for leaving are met")
     j.end()
     if rule is not None and rule.when is not None:
-        j.use_overrides((rule.when,))
+        run.use_overrides((rule.when,))
     run.release(
         session, "aborted" if session.state == "stopping" else "released", run.counts(session)
     )
@@ -806,24 +829,26 @@ def _go(j: _Judge, act: c.Go) -> None:
     full = j.program.find("phases", act.to)
     if full is not None and j.program.phases[full].excursion:
         return _go_on_excursion(j, full)
-    j.not_held()
     for item in list(s.items.values()):
         if item.kind != "decide":
             continue
         phase = j.program.phases[item.about]
-        row = next((r for r in phase.next if act.to in (r.to, r.to.rpartition(".")[2], r.to_kind)), None)
+        row = next((r for r in phase.next if act.to in _called(r)), None)
         if row is not None:
+            j.not_held(away=phase.excursion)
             j.actor_in(item.roles, f"choosing the way on from {phase.name}")
+            j.none_under_way("release", around=run.left_behind(phase, row))
             j.end()
             run.settle_item(item, "done", j.at, act.reason)
             run.follow(phase, row)
             return None
     ways = [
-        row.to or row.to_kind
+        _called(row)[0]
         for item in s.items.values()
         if item.kind == "decide"
         for row in j.program.phases[item.about].next
     ]
+    j.not_held()
     raise j.stop(
         "no-way",
         f'"{act.to}" cannot be chosen now',
@@ -831,14 +856,17 @@ def _go(j: _Judge, act: c.Go) -> None:
     )
 
 
+def _called(row: Row) -> tuple[str, ...]:
+    """What the way of a row may be called: its target, or what it does."""
+    return (row.to, row.to.rpartition(".")[2]) if row.to else (row.to_kind,)
+
+
 def _go_on_excursion(j: _Judge, name: str) -> None:
     phase = j.program.phases[name]
     j.actor_in(phase.by, f"sending a patient to {name}")
     if any(id_.startswith(EXCURSION) for id_ in j.s.holds):
         j.against("away", "the patient is on an excursion", "come back first")
-    for session in j.s.sessions.values():
-        if session.under_way:
-            j.against("session-under-way", f"{session.id} is under way", f"abort {session.id} first")
+    j.none_under_way("release")
     j.end()
     j.run.hold(f"{EXCURSION}{j.s.counts.get('hold', 0) + 1}", name)
     j.run.enter(j.run.chart.enter(name), "go")
@@ -856,9 +884,7 @@ def _move(j: _Judge, act: c.Move) -> None:
     j.actor_in(j.program.decided_by, "reporting where a patient is")
     if not act.reason:
         j.against("reason-missing", "a move past the gates needs a reason", "say why")
-    for session in j.s.sessions.values():
-        if session.under_way:
-            j.against("session-under-way", f"{session.id} is under way", f"abort {session.id} first")
+    j.none_under_way("release")
     j.end()
     run.move_to(full)
     run.deviation("moved-past-gates", f"the patient was moved to {full} past the program's gates")
@@ -931,7 +957,11 @@ def _elapsed(j: _Judge, act: c.Elapsed) -> None:
         within = late.answer_within.elapsed
         run.alert(f"late.{item.step}", says, late.tell, within, item.id, item.id)
     elif item is not None:
-        run.settle_item(item, "missed", j.at, "closed" if act.what == "closes" else "next opened")
+        reason = "closed" if act.what == "closes" else "next opened"
+        for session in list(j.s.sessions.values()):
+            if session.item == item.id:  # not under way: then the timer would wait
+                run.cancel_session(session, reason)
+        run.settle_item(item, "missed", j.at, reason)
 
 
 _ACTS: dict[type, Callable[[_Judge, Any], None]] = {

@@ -83,7 +83,8 @@ class ItemOpened(_Event, frozen=True, tag="item-opened"):
 
 
 class ItemReplanned(_Event, frozen=True, tag="item-replanned"):
-    """The times of an open item have changed; `because` says why."""
+    """The times of an open item have changed; `because` says why. `anew` is since when they
+    count, where they begin anew."""
 
     item: str
     opens: datetime
@@ -91,6 +92,7 @@ class ItemReplanned(_Event, frozen=True, tag="item-replanned"):
     closes: datetime | None
     next: datetime | None
     because: str
+    anew: datetime | None = None
 
 
 class ItemSettled(_Event, frozen=True, tag="item-settled"):

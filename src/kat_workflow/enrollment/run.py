@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
 
 EXCURSION = "excursion."
 """What the ids of holds begin with that stand while a patient is on an excursion."""
+EVERY_GATE = "*"
 _SKIPPED = 0  # the number of an opening that branching skipped: it never opened
 
 
@@ -61,7 +62,9 @@ class Run:
         "_waiting",
         "around",
         "chart",
+        "command",
         "events",
+        "ignored",
         "new",
         "now",
         "person",
@@ -82,8 +85,10 @@ class Run:
         self.site: Site = around.site
         self.s = copy_of(enrollment)
         self.now = now
+        self.command = ""
         self.person = ""
         self.role = ""
+        self.ignored = ""  # the gate whose override does not count now, or `EVERY_GATE`
         self.events: list[e.Event] = []
         self.new: list[tuple[str, str, str]] = []
         self._entered: set[str] = set()
@@ -143,7 +148,7 @@ class Run:
 
     def overridden(self, gate: str) -> bool:
         until = self.s.overrides.get(gate)
-        return until is not None and self.now < until
+        return until is not None and self.now < until and self.ignored not in (gate, EVERY_GATE)
 
     def session_of(self, kind: str) -> Session | None:
         """The session of a kind that is not over; there is at most one."""
@@ -280,7 +285,7 @@ class Run:
                         step.part == part
                         and name not in open_
                         and not self._is_settled(name, session.place)
-                        and self._open(step, session.place, since)
+                        and self._open(step, session.place, since, runs=session.under_way)
                     ):
                         return True
             if session.dosed is not None and session.under_way:
@@ -292,9 +297,12 @@ class Run:
         return last is not None and last.place == place
 
     def _open(
-        self, step: Step, place: str, entered: datetime, away: bool = False
+        self, step: Step, place: str, entered: datetime, away: bool = False, runs: bool = False
     ) -> bool:
-        """Open a step of a place if it is time for it; whether it was skipped instead."""
+        """Open a step of a place if it is time for it; whether it was skipped instead.
+
+        `away`: on an excursion; `runs`: no hold masks it, as in a session under way (R11).
+        """
         last = self.s.settled.get(step.name)
         if last is not None and last.place == place:
             number = last.number + 1
@@ -302,7 +310,8 @@ class Run:
                 return False
         else:
             last, number = None, 1
-        if self.s.holds and step.on_hold != "runs" and self.masked(away):
+        runs = runs or step.on_hold == "runs"
+        if not runs and self.masked(away):
             return False
         if last is None:
             if not all(self._answered(other) for other in step.after):
@@ -329,7 +338,7 @@ class Run:
                 due,
                 closes,
                 following,
-                "runs" if away else step.on_hold,
+                "runs" if away or runs else step.on_hold,
                 step.when_late is not None and due is not None,
             )
         )
@@ -623,7 +632,7 @@ class Run:
     def _go(self, phase: Phase, outcome: Goes) -> bool:
         """Follow a row, unless a session under way would be cut (R12); whether anything moved."""
         row = outcome.row
-        around = "" if row.to_kind == "end" else self.s.visits[self._left_by(phase, row)].place
+        around = self.left_behind(phase, row)
         if any(x.under_way and is_within(x.place, around) for x in self.s.sessions.values()):
             return False
         if row.to_kind == "phase" and not self._once(row.to):
@@ -631,8 +640,14 @@ class Run:
         self.follow(phase, row)
         return True
 
+    def left_behind(self, phase: Phase, row: Row) -> str:
+        """The place that is left where a row of a phase is followed; "" for all of them."""
+        return "" if row.to_kind == "end" else self.s.visits[self._left_by(phase, row)].place
+
     def follow(self, phase: Phase, row: Row) -> None:
         """Move from a phase as a row of its says, in one step (R6)."""
+        if row.when is not None:
+            self.use_overrides((row.when,))
         if row.to_kind == "end":
             evidence = () if row.when is None else self.evidence((row.when,))
             self.discharge(self.program.ends[row.to], row.says or row.name, evidence)
@@ -740,6 +755,17 @@ class Run:
                 self.emit(e.Admitted(self.today(), self.now))
             visit, round_, row, evidence = 0, 1, "start", ()
 
+    def use_overrides(self, tests: Iterable[Test]) -> None:
+        """Overrides without which a gate would not hold are used up."""
+        for test in tests:
+            for gate in test.gates:
+                if self.overridden(gate):
+                    self.ignored = gate
+                    needed = test.truth(self) is not True
+                    self.ignored = ""
+                    if needed:
+                        self.emit(e.OverrideUsed(gate, self.command, self.now))
+
     def evidence(self, tests: Iterable[Test]) -> tuple[str, ...]:
         """The observations that gates relied on: the last of each form they read."""
         found: list[str] = []
@@ -841,13 +867,17 @@ class Run:
 
     def lift(self, id_: str) -> None:
         """Take a hold away; with the last one the paused and restarted times are re-planned."""
-        since = min(h.since for h in self.s.holds.values())
+        since = self.s.holds[id_].masks
         self.emit(e.HoldLifted(id_, self.now, self.person))
         if self.s.holds:
             return
         for item in list(self.s.items.values()):
             if item.on_hold != "runs":
                 self._replan(item, since)
+        for session in list(self.s.sessions.values()):
+            if session.lapses is not None and session.booked_for is not None:
+                lapses = session.lapses + (self.now - since)
+                self.emit(e.SessionMoved(session.id, session.booked_for, self.now, lapses))
 
     def _replan(self, item: Item, held: datetime) -> None:
         """Give a paused item its remaining time back, or let a restarted one begin anew."""
@@ -860,16 +890,20 @@ class Run:
             passed = at is not None and item.on_hold == "pauses" and at <= held
             return at if at is None or passed else at + shift
 
-        self.emit(
-            e.ItemReplanned(
-                item.id,
-                later(item.opens) or item.opens,
-                later(item.due),
-                later(item.closes),
-                later(item.next),
-                "hold lifted",
-            )
-        )
+        opens, due, following = later(item.opens) or item.opens, later(item.due), later(item.next)
+        step = self.program.steps[item.step]
+        clocks = self._pace(step)[1] if step.every else ()
+        if clocks:  # what the clock says does not move; what it said under the hold is not done
+            if item.opens <= held:
+                opens = item.opens
+                coming = self._clock_after(clocks, self.now, strict=False)
+            else:
+                opens = self._clock_after(clocks, self.now, strict=False)
+                due = None if step.due is None else plus(opens, step.due, self.site)
+                coming = self._clock_after(clocks, opens, strict=True)
+            following = None if item.next is None else coming
+        closes, anew = later(item.closes), None if item.opened is None else self.now
+        self.emit(e.ItemReplanned(item.id, opens, due, closes, following, "hold lifted", anew))
 
     # ---- R8: the next instant at which a waiting gate could turn -------------------------------
 

@@ -153,11 +153,12 @@ class ConsentState(Struct, frozen=True, array_like=True, gc=False):
 
 
 class HoldState(Struct, frozen=True, array_like=True, gc=False):
-    """A hold that stands."""
+    """A hold that stands; `masks` is since when some hold has stood without a break."""
 
     reason: str
     since: datetime
     person: str
+    masks: datetime
 
 
 class Enrollment(Struct, array_like=True, gc=False):
@@ -435,7 +436,7 @@ def _item_opened(s: Enrollment, x: e.ItemOpened) -> None:
 
 def _item_replanned(s: Enrollment, x: e.ItemReplanned) -> None:
     s.items[x.item] = replace(
-        s.items[x.item], opens=x.opens, due=x.due, closes=x.closes, next=x.next
+        s.items[x.item], opens=x.opens, due=x.due, closes=x.closes, next=x.next, opened=x.anew
     )
 
 
@@ -588,7 +589,8 @@ def _session_over(s: Enrollment, id_: str, at: datetime) -> None:
 
 
 def _held(s: Enrollment, x: e.Held) -> None:
-    s.holds[x.hold] = HoldState(x.reason, x.at, x.person)
+    masks = next((hold.masks for hold in s.holds.values()), x.at)
+    s.holds[x.hold] = HoldState(x.reason, x.at, x.person, masks)
     s.counts["hold"] = s.counts.get("hold", 0) + 1
     _at(s, x.at)
 

@@ -35,7 +35,7 @@ from attrs import evolve, field, frozen
 from kat_workflow.errors import Clause
 from kat_workflow.program import why
 from kat_workflow.program.clock import Duration
-from kat_workflow.program.forms import Form, Raw
+from kat_workflow.program.forms import FieldType, Form, Raw
 from kat_workflow.program.truth import (
     SECONDS,
     All,
@@ -52,8 +52,8 @@ from kat_workflow.program.truth import (
     InForce,
     Is,
     Judge,
-    Leaf,
     Kind,
+    Leaf,
     Moment,
     Node,
     Not,
@@ -337,7 +337,7 @@ _TOKEN = re.compile(
     r"|(?P<sign><=|>=|!=|<(?![=>])|>|=(?![=>]))"
     r"|(?P<mark>[()+*-])"
 )
-_UNIT = re.compile(r" (/?[A-Za-zµμ°%][A-Za-zµμ°%0-9/.]*)")
+_UNIT = re.compile(r"[ \t\r\n]+(/?[A-Za-zµμ°%][A-Za-zµμ°%0-9/.]*)")
 _SPACE = re.compile(r"[ \t\r\n]+")
 _RUN = re.compile(r"\w[\w.]*|[^\w\s()]+|.", re.DOTALL)
 _INSTEAD = {
@@ -533,21 +533,24 @@ class _Reader:
         return All(good) if joined == "and" else Some(good)
 
     def term(self) -> Node | None:
-        self.terms += 1
-        self.size += 1
+        self.reckon()
         self.depth += 1
-        first = self.peek
-        if self.terms > MOST_TERMS or self.depth > DEEPEST:
-            what = (
-                f"a gate has at most {MOST_TERMS} conditions"
-                if self.terms > MOST_TERMS
-                else f"brackets and not are nested at most {DEEPEST} deep"
-            )
-            hint = "give its parts names of their own under gates"
-            raise _FaultError(Problem("gate-too-long", first.start, first.end, what, hint))
+        if self.depth > DEEPEST:
+            self.too_long(f"brackets and not are nested at most {DEEPEST} deep")
         node = self.condition()
         self.depth -= 1
         return node
+
+    def reckon(self) -> None:
+        """One condition or summand more."""
+        self.terms += 1
+        self.size += 1
+        if self.terms > MOST_TERMS:
+            self.too_long(f"a gate has at most {MOST_TERMS} conditions")
+
+    def too_long(self, says: str) -> NoReturn:
+        hint = "give its parts names of their own under gates"
+        raise _FaultError(Problem("gate-too-long", self.peek.start, self.peek.end, says, hint))
 
     def condition(self) -> Node | None:
         if self.taken("not"):
@@ -568,10 +571,8 @@ class _Reader:
         if first.kind == "word" and first.text not in RESERVED:
             if after.text in ("is", "has"):
                 return self.predicate()
-            if after.text in ("and", "or", ")", "") and "." not in first.text:
-                return self.use(self.take())
-            if after.text in ("and", "or", ")", ""):
-                return self.dotted(self.take())
+            if after.kind != "sign" and after.text not in ("+", "-", "*"):
+                return self.dotted(self.take()) if "." in first.text else self.use(self.take())
         return self.comparison()
 
     def consent(self) -> Node | None:
@@ -734,8 +735,7 @@ class _Reader:
         terms: list[tuple[Fraction, Atom]] = []
         good, sign = True, Fraction(-1 if self.taken("-") else 1)
         while True:
-            self.terms += 1
-            self.size += 1
+            self.reckon()
             factor = Fraction(1)
             if self.peek.kind == "number" and self.ahead(1).text == "*":
                 factor = Fraction(self.take().text)
@@ -755,7 +755,7 @@ class _Reader:
                     "write 2 * x, not x * 2",
                 )
                 raise _FaultError(self.problems.pop())
-            if self.peek.text not in ("+", "-") or self.terms > MOST_TERMS:
+            if self.peek.text not in ("+", "-"):
                 return tuple(terms) if good else None
             sign = Fraction(1 if self.take().text == "+" else -1)
 
@@ -1164,23 +1164,10 @@ class _Reader:
 
     def field(self, form: Form, wanted: str, token: _Token) -> Fact | None:
         """A field or score of a form, without its place yet."""
-        kind: Kind = "number"
-        measured: Unit | None = NONE
-        options: tuple[tuple[str, str], ...] = ()
         if wanted in form.fields:
             asked = form.fields[wanted]
-            label = asked.label
-            match asked.type:
-                case "integer" | "decimal":
-                    measured = unit(asked.unit)
-                case "duration":
-                    measured = SECONDS
-                case "choice" | "choices":
-                    kind, options = asked.type, tuple(asked.options.items())
-                case "yes_no":
-                    kind, options = "yes_no", (("yes", "yes"), ("no", "no"))
-                case "text" | "date" | "instant":
-                    kind = asked.type
+            kind = _KIND_OF[asked.type]
+            measured = SECONDS if asked.type == "duration" else unit(asked.unit)
             if measured is None:
                 self.problem(
                     "unit-unknown",
@@ -1188,20 +1175,28 @@ class _Reader:
                     f'"{token.text}" has an unknown unit "{asked.unit[:40]}"',
                 )
                 return None
+            options = tuple(asked.options.items()) if kind != "yes_no" else _YES_NO
             return Fact(
-                token.text, form.name, wanted, kind, "", measured, Scope(), label, (), (), options
+                name=token.text,
+                form=form.name,
+                field=wanted,
+                kind=kind,
+                unit=measured,
+                label=asked.label,
+                options=options,
             )
         for score in form.computed:
             if wanted == score.name:
-                points = POINTS
-                return Fact(
-                    token.text, form.name, wanted, "number", "", points, Scope(), score.label
-                )
+                name, label = token.text, score.label
+                return Fact(name, form.name, wanted, "number", unit=POINTS, label=label)
             if wanted == f"{score.name}_band" and score.bands:
-                bands = tuple((band.name, band.label) for band in score.bands)
-                label = f"{score.label} band"
                 return Fact(
-                    token.text, form.name, wanted, "choice", "", NONE, Scope(), label, (), (), bands
+                    name=token.text,
+                    form=form.name,
+                    field=wanted,
+                    kind="choice",
+                    label=f"{score.label} band",
+                    options=tuple((band.name, band.label) for band in score.bands),
                 )
         scores = [name for s in form.computed for name in (s.name, f"{s.name}_band")]
         span = (token.start + token.text.rindex(".") + 1, token.end)
@@ -1319,6 +1314,18 @@ class _Reader:
         return True
 
 
+_KIND_OF: Mapping[FieldType, Kind] = {
+    "integer": "number",
+    "decimal": "number",
+    "duration": "number",
+    "choice": "choice",
+    "choices": "choices",
+    "yes_no": "yes_no",
+    "text": "text",
+    "date": "date",
+    "instant": "instant",
+}
+_YES_NO = (("yes", "yes"), ("no", "no"))
 _KINDS: Mapping[Kind, str] = {
     "number": "a number",
     "instant": "an instant",

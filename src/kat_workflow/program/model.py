@@ -21,6 +21,7 @@ from kat_workflow.program.clock import Duration
 from kat_workflow.program.forms import Form
 from kat_workflow.program.gates import Test
 
+
 @frozen(eq=False)
 class Source:
     """Where a number comes from; trust is A (regulator, trial), B (practice) or C (other)."""

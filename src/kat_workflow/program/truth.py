@@ -671,7 +671,8 @@ def look(fact: Fact, facts: Facts, side: Side) -> Seen:
     if side == "go" and reading.valid_until is not None and facts.now >= reading.valid_until:
         return evolve(seen, state="expired")
     if seen.raw is None:
-        return evolve(seen, state="unknown", remark="no answer")
+        why = reading.unanswered(fact.field) or "no answer"
+        return evolve(seen, state="unknown", remark=why.replace("_", " "))
     return seen
 
 

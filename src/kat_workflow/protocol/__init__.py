@@ -145,6 +145,7 @@ class _Writer:
             self.way(),
             *self.phases(),
             self.excursions(),
+            self.calls(),
             self.sessions(),
             self.ends(),
             self.rules(),
@@ -294,6 +295,15 @@ class _Writer:
                 said.append(sentence(f"Source: {self.words.source(step.source)}"))
             points.append(Point(self.words.named("steps", name), " ".join(said)))
         return tuple(points)
+
+    def calls(self) -> Section | None:
+        """The alerts that are judged wherever the patient is."""
+        points = tuple(
+            Point("", sentence(self.words.alert(alert, "")))
+            for alert in self.program.alerts
+            if self.concerns(alert.tell)
+        )
+        return Section("Calls at any time", (Points(points),)) if points else None
 
     def excursions(self) -> Section | None:
         found = [each for each in self.program.phases.values() if each.excursion]
