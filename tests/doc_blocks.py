@@ -88,7 +88,9 @@ def run_python(block: Block, namespace: dict[str, Any]) -> str:
                 line = trace.tb_lineno
             trace = trace.tb_next
         where = block.at(line - block.line)
-        raise DocError(f"{where}: expected to run; found {type(error).__name__}: {error}") from error
+        raise DocError(
+            f"{where}: expected to run; found {type(error).__name__}: {error}"
+        ) from error
     return printed.getvalue()
 
 

@@ -152,7 +152,9 @@ def test_every_scenario_of_the_manual_goes_as_it_says(block: Block, tmp_path: Pa
 
     result = run(load_scenario(Path(block.file), block.text), folder)
 
-    said = [f"{block.at(m.line - 1)}: expected {m.expected}; found {m.found}" for m in result.mismatches]
+    said = [
+        f"{block.at(m.line - 1)}: expected {m.expected}; found {m.found}" for m in result.mismatches
+    ]
     assert not said, "\n".join(said)
 
 

@@ -51,7 +51,15 @@ SHOWN = Block(ROOT / "README.md", 10, ("console",), "$ kat x\n")
 
 @pytest.mark.parametrize(
     "written",
-    [["a", "b", "c"], ["a", "…"], ["…", "c"], ["…"], ["a", "…", "c"], ["a", "…", "b", "c"], ["a", "…b", "c"]],
+    [
+        ["a", "b", "c"],
+        ["a", "…"],
+        ["…", "c"],
+        ["…"],
+        ["a", "…", "c"],
+        ["a", "…", "b", "c"],
+        ["a", "…b", "c"],
+    ],
 )
 def test_an_ellipsis_stands_for_any_lines_or_any_text(written: list[str]) -> None:
     compare(SHOWN, 1, written, "a\nb  \nc\n")

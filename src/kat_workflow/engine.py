@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "Happened", "OpenItem", "Outcome", "Page", "Resident", "Status", "Waiting"]
 
 _ATTEMPTS = 50
+_REMEMBERED = 1024
 _log = logging.getLogger("kat_workflow")
 
 
@@ -168,6 +170,7 @@ class Engine:
         self._named: dict[str, Program] = {}
         self._by_digest: dict[str, Program] = {}
         self._kept: set[str] = set()
+        self._states: OrderedDict[str, tuple[Program, Enrollment]] = OrderedDict()
         self._listeners: list[Callable[[Happened], None]] = []
         self._lock = Lock()
 
@@ -468,7 +471,14 @@ class Engine:
     ) -> Outcome:
         digest = _digest(enrollment, act, by, occurred, role)
         for _ in range(_ATTEMPTS):
-            program, state = (new, NOBODY) if new is not None else self._read(enrollment)
+            # What we wrote last is tried first; whoever was faster makes it a Conflict.
+            remembered = self._states.pop(enrollment, None)
+            if new is not None:
+                program, state = new, NOBODY
+            elif remembered is not None:
+                program, state = remembered
+            else:
+                program, state = self._read(enrollment)
             command = Command(id_, act, by, self._instant(), occurred, role)
             around = self._around(state)
             with suppress(Conflict):
@@ -480,17 +490,33 @@ class Engine:
                     answer = decide(program, state, around, command)
                 if isinstance(answer, Refusal):
                     before = self.journal.receipt(id_, digest)
-                    if before is None:
+                    if before is not None:
+                        return self._again(enrollment, before)
+                    if self.journal.version(_stream(enrollment)) == state.version:
+                        self._remember(enrollment, program, state)
                         raise Refused(answer)
-                    return self._again(enrollment, before)
+                    continue  # it was judged by what is no longer so
                 role_acted = answer.role or role
                 receipt = self._commit(
                     program, state, answer, id_, digest, command.at, by.person, role_acted
                 )
                 if receipt.again:
                     return self._again(enrollment, receipt)
+                self._remember(enrollment, program, answer.enrollment)
                 return Outcome(enrollment, answer.events)
         raise Conflict(f"enrollment {enrollment} is being written to by others; try again")
+
+    def _remember(self, enrollment: str, program: Program, state: Enrollment) -> None:
+        """Keep the last states, so that a patient at hand need not be read for each command.
+
+        Nothing is kept of a host's open transaction: after its rollback, another state could
+        stand under the same version.
+        """
+        if self.journal.joined:
+            return
+        self._states[enrollment] = (program, state)
+        while len(self._states) > _REMEMBERED:
+            self._states.popitem(last=False)
 
     def _commit_timer(
         self, program: Program, state: Enrollment, timer: Timer, ran: Decision

@@ -41,7 +41,9 @@ def _rows(head: str, rows: Iterable[Iterable[str]]) -> str:
     """A table: `head` holds the names of the columns with ` | ` between them."""
     columns = head.split(" | ")
     lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
+    )
 
 
 def _code(words: Iterable[str]) -> str:
@@ -183,7 +185,9 @@ def _verbs() -> str:
     rows = []
     for verb in commands.VERBS:
         kind, meaning = _VERB[verb].split(" | ")
-        act = commands.Settle if verb in commands._OUTCOME_OF_VERB else acts.get(verb, commands.Sign)
+        act = (
+            commands.Settle if verb in commands._OUTCOME_OF_VERB else acts.get(verb, commands.Sign)
+        )
         named = next((key for key in commands._NAMED if key in act.__struct_fields__), "")
         details = [
             _DETAIL.get(key, key)
@@ -218,7 +222,6 @@ _STEP: Mapping[str, str] = {
     "occurred": "When it really happened, if it is written down later.",
     "expect": "What must be so afterwards. See below.",
     "refused": "That it is refused, and why: a code, or `{code: …, gate: …, says: …}`.",
-    "site": "Nothing yet.",
 }
 _EXPECT: Mapping[str, str] = {
     "phase": "The patient is in this phase, or in all of these: `stay`, `[stay, day]`.",

@@ -31,7 +31,7 @@ __all__ = ["Coverage", "Mismatch", "Result", "Scenario", "find", "load_scenario"
 
 _DAY = re.compile(r"day ([0-9]{1,4}) ([0-9]{2}:[0-9]{2})")
 _TOP = {"scenario", "about", "starts", "site", "people", "steps", "program"}
-_STEP = {"enroll", "do", "pass", "at", "after", "by", "with", "signed", "role", "occurred", "expect", "refused", "site"}
+_STEP = {"enroll", "do", "pass", "at", "after", "by", "with", "signed", "role", "occurred", "expect", "refused"}
 _EXPECT = {"phase", "open", "not_open", "standing", "late", "settled", "end", "sessions", "missed", "holds", "day", "deviations", "alerts", "facts"}
 
 

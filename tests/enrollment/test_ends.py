@@ -387,6 +387,7 @@ phases:
     admits: true
     tracks:
       body:
+        start: wash
         phases:
           wash: {steps: {clean: {by: [nurse], record: note}}, next: [{to: dry, when: always}]}
           dry: {steps: {towel: {by: [nurse], record: note}}, next: []}

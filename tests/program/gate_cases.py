@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from attrs import Factory, define
 
 from kat_workflow.program.clock import Duration, Site
-from kat_workflow.program.forms import Band, Field, Form, Observation, Raw, Score
+from kat_workflow.program.forms import Band, Field, Form, Observation, Score
 from kat_workflow.program.gates import (
     Context,
     Problem,
@@ -263,7 +264,7 @@ def reading(
     place: str | None = None,
     signed: bool = True,
     valid_hours: float | None = None,
-    **values: Raw,
+    **values: Any,
 ) -> Observation:
     """A recording so many hours before NOW, by the form's usual step and in its usual place."""
     step = _STEP_OF[form] if step is None else step

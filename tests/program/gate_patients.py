@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from gate_cases import NOW, PLACES, Patient, ago, reading
 from hypothesis import strategies as st
@@ -126,7 +127,7 @@ def recordings(draw: st.DrawFn) -> Observation:
     )
 
 
-def _some(names: Sequence[str], values: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+def _some(names: Sequence[str], values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.dictionaries(st.sampled_from(names), values)
 
 
@@ -145,10 +146,10 @@ def patients(draw: st.DrawFn) -> Patient:
                 ["nad_consent", "intake_evaluation", "drinks_check"],
                 st.tuples(outcomes, _times, places),
             )
-        ),  # type: ignore[arg-type]
-        tallies=draw(_some(["nad_infusion:held"], st.integers(0, 3))),  # type: ignore[arg-type]
-        instants=draw(_some(["nad_infusion:dosed", "nad_infusion:started"], _times)),  # type: ignore[arg-type]
-        amounts=draw(_some([PLACES["nad_infusion"]], st.sampled_from(["0", "1.5"]))),  # type: ignore[arg-type]
+        ),
+        tallies=draw(_some(["nad_infusion:held"], st.integers(0, 3))),
+        instants=draw(_some(["nad_infusion:dosed", "nad_infusion:started"], _times)),
+        amounts=draw(_some([PLACES["nad_infusion"]], st.sampled_from(["0", "1.5"]))),
         consents=draw(
             _some(
                 ["nad"],
@@ -157,8 +158,8 @@ def patients(draw: st.DrawFn) -> Patient:
                     st.none() | st.integers(-60, 600).map(lambda m: NOW + timedelta(minutes=m)),
                 ),
             )
-        ),  # type: ignore[arg-type]
-        entries=draw(_some(["stay", "day"], _times)),  # type: ignore[arg-type]
-        rounds=draw(_some(["day"], st.integers(1, 4))),  # type: ignore[arg-type]
+        ),
+        entries=draw(_some(["stay", "day"], _times)),
+        rounds=draw(_some(["day"], st.integers(1, 4))),
         overrides=draw(st.sets(st.sampled_from(["pressure_allows"]))),
     )

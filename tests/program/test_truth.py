@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -52,9 +53,9 @@ TRUTHS: tuple[Truth, ...] = (True, False, None)
 
 
 def truth(
-    text: str, *recorded: Observation, context: Context = IN_DAY, side: Side = "go", **facts: object
+    text: str, *recorded: Observation, context: Context = IN_DAY, side: Side = "go", **facts: Any
 ) -> Truth:
-    patient = Patient(recorded=list(recorded), **facts)  # type: ignore[arg-type]
+    patient = Patient(recorded=list(recorded), **facts)
     return compiled(text, context, side).truth(patient)
 
 
@@ -90,7 +91,7 @@ def kleene_not(value: Truth) -> Truth:
     return None if value is None else not value
 
 
-@pytest.mark.parametrize(("a", "b"), product(TRUTHS, TRUTHS))
+@pytest.mark.parametrize(("a", "b"), list(product(TRUTHS, TRUTHS)))
 def test_and_and_or_of_two_follow_kleene(a: Truth, b: Truth) -> None:
     patient = answered(a=a, b=b)
 
@@ -100,7 +101,7 @@ def test_and_and_or_of_two_follow_kleene(a: Truth, b: Truth) -> None:
     assert compiled(f"{A} or {B}").truth(patient) is kleene_or(a, b)
 
 
-@pytest.mark.parametrize(("a", "b", "c"), product(TRUTHS, TRUTHS, TRUTHS))
+@pytest.mark.parametrize(("a", "b", "c"), list(product(TRUTHS, TRUTHS, TRUTHS)))
 def test_and_and_or_of_three_follow_kleene(a: Truth, b: Truth, c: Truth) -> None:
     patient = answered(a=a, b=b, c=c)
 
@@ -118,14 +119,14 @@ def test_always_is_true_and_not_always_never() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sign", "below", "equal", "above"),
+    ("sign", "expected"),
     [
-        ("<", True, False, False),
-        ("<=", True, True, False),
-        (">", False, False, True),
-        (">=", False, True, True),
-        ("=", False, True, False),
-        ("!=", True, False, True),
+        ("<", (True, False, False)),
+        ("<=", (True, True, False)),
+        (">", (False, False, True)),
+        (">=", (False, True, True)),
+        ("=", (False, True, False)),
+        ("!=", (True, False, True)),
     ],
 )
 @pytest.mark.parametrize(
@@ -149,17 +150,15 @@ def test_a_field_is_compared_exactly_from_both_sides(
     values: tuple[Raw, Raw, Raw],
     bound: str,
     sign: str,
-    below: bool,
-    equal: bool,
-    above: bool,
+    expected: tuple[bool, bool, bool],
 ) -> None:
     form, name = field.split(".")
     turned = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(sign, sign)
 
-    for raw, expected in zip(values, (below, equal, above), strict=True):
+    for raw, holds in zip(values, expected, strict=True):
         recorded = reading(form, **{name: raw})
-        assert truth(f"{field} {sign} {bound}", recorded) is expected
-        assert truth(f"{bound} {turned} {field}", recorded) is expected
+        assert truth(f"{field} {sign} {bound}", recorded) is holds
+        assert truth(f"{bound} {turned} {field}", recorded) is holds
 
 
 def test_a_third_of_a_unit_is_never_rounded() -> None:
@@ -265,7 +264,7 @@ def test_an_older_reading_never_stands_in_for_a_doubtful_new_one(newest: dict[st
     older = reading("vitals", 3, systolic=120)
 
     assert truth("vitals.systolic < 180 mmHg", older) is True
-    assert truth("vitals.systolic < 180 mmHg", older, reading("vitals", 1, **newest)) is None  # type: ignore[arg-type]
+    assert truth("vitals.systolic < 180 mmHg", older, reading("vitals", 1, **newest)) is None
 
 
 def test_the_latest_reading_is_the_one_that_was_taken_last() -> None:
@@ -368,7 +367,7 @@ def ciwa(*totals: Raw, every: float = 4, newest: float = 1, **more: bool) -> lis
     """Readings every few hours, the newest last."""
     times = [newest + every * n for n in range(len(totals))]
     return [
-        reading("ciwa_ar", hours, total=total, **more)  # type: ignore[arg-type]
+        reading("ciwa_ar", hours, total=total, **more)
         for hours, total in zip(reversed(times), totals, strict=True)
     ]
 
@@ -595,13 +594,13 @@ def test_rounds_and_program_days_are_those_of_now() -> None:
         ("entering stay", {"entries": {"stay": ago(96)}}),
     ],
 )
-def test_time_runs_from_every_kind_of_moment(moment: str, facts: dict[str, object]) -> None:
-    assert truth(f"time since {moment} >= danger_time", **facts) is True  # type: ignore[arg-type]
-    assert truth(f"time since {moment} > danger_time", **facts) is False  # type: ignore[arg-type]
-    assert truth(f"danger_time <= time since {moment}", **facts) is True  # type: ignore[arg-type]
-    assert truth(f"time since {moment} >= 4 d", **facts) is True  # type: ignore[arg-type]
-    assert truth(f"time since {moment} >= 5 d", **facts) is False  # type: ignore[arg-type]
-    assert truth(f"time since {moment} + 1 h > 97 h", **facts) is False  # type: ignore[arg-type]
+def test_time_runs_from_every_kind_of_moment(moment: str, facts: dict[str, Any]) -> None:
+    assert truth(f"time since {moment} >= danger_time", **facts) is True
+    assert truth(f"time since {moment} > danger_time", **facts) is False
+    assert truth(f"danger_time <= time since {moment}", **facts) is True
+    assert truth(f"time since {moment} >= 4 d", **facts) is True
+    assert truth(f"time since {moment} >= 5 d", **facts) is False
+    assert truth(f"time since {moment} + 1 h > 97 h", **facts) is False
     assert truth(f"time since {moment} >= danger_time") is None
     assert truth(f"time since {moment} >= 4 d") is None
 
@@ -617,8 +616,8 @@ def test_days_since_a_moment_count_dates_and_hours_elapsed_time() -> None:
     start, now = ago(0).replace(day=28, hour=11), ago(0).replace(day=29, hour=10)
     facts = {"entries": {"day": start}, "now": now, "site": site}
 
-    assert truth("time since entering >= 1 d", **facts) is True  # type: ignore[arg-type]
-    assert truth("time since entering >= 24 h", **facts) is False  # type: ignore[arg-type]
+    assert truth("time since entering >= 1 d", **facts) is True
+    assert truth("time since entering >= 24 h", **facts) is False
 
 
 def test_time_since_a_date_runs_from_its_midnight_at_the_site() -> None:
@@ -645,10 +644,10 @@ def test_an_override_makes_its_gate_true_and_no_other(systolic: Raw) -> None:
     recorded = reading("vitals", systolic=systolic)
     over = {"overrides": {"pressure_allows", "calm"}}
 
-    assert truth("pressure_allows", recorded, **over) is True  # type: ignore[arg-type]
-    assert truth("not pressure_allows", recorded, **over) is False  # type: ignore[arg-type]
-    assert truth("calm", recorded, **over) is None  # type: ignore[arg-type]
-    stop = truth("pressure_allows", recorded, side="stop", **over)  # type: ignore[arg-type]
+    assert truth("pressure_allows", recorded, **over) is True
+    assert truth("not pressure_allows", recorded, **over) is False
+    assert truth("calm", recorded, **over) is None
+    stop = truth("pressure_allows", recorded, side="stop", **over)
     assert stop is (None if systolic is None else systolic == 120)
 
 

@@ -792,7 +792,7 @@ class Run:
         tests = () if rule is None or rule.when is None else (rule.when,)
         evidence = self.evidence(tests)
         self.emit(e.SessionReleased(session.id, self.now, final, counted, reason, evidence))
-        self.settle_session_items(session, "released")
+        self.settle_session_items(session, reason or "released")
         item = self.s.items.get(session.item)
         if item is not None and counted:
             self.settle_item(item, "done", self.now)

@@ -158,6 +158,11 @@ class Journal(Protocol):
     Any method may raise `JournalError`. Journals may be used by several threads at once.
     """
 
+    @property
+    def joined(self) -> bool:
+        """Whether an append would be part of a transaction that a host has open, and may undo."""
+        ...
+
     def append(
         self,
         appends: Sequence[Append],

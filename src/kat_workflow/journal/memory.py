@@ -54,6 +54,11 @@ class MemoryJournal:
         self._commands: dict[str, tuple[str, Receipt]] = {}
         self._programs: dict[str, KeptProgram] = {}
 
+    @property
+    def joined(self) -> bool:
+        """See `Journal.joined`; memory has no host."""
+        return False
+
     def append(
         self,
         appends: Sequence[Append],
