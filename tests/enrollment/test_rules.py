@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import attrs
 import pytest
 from bedside import MONDAY, Patient, elapsed, person, program
 from test_sessions import clinic
@@ -20,6 +21,7 @@ from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide
 from kat_workflow.enrollment.state import NOBODY, evolve, replay
 from kat_workflow.enrollment.timers import next_timer, timers
 from kat_workflow.errors import Refusal
+from kat_workflow.program.model import Program
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -135,7 +137,6 @@ def test_r2_watch_comes_before_window_before_schedule_before_recheck() -> None:
                 steps="""
 late: {by: [nurse], record: note, due: 15 min, when_late: {tell: [doctor], answer_within: 5 min}}
 often: {by: [nurse], record: score, every: [{interval: 15 min, when: always}]}
-slept: {by: [nurse], record: note, only_if: time since entering stay >= 15 min}
 """,
             )
         )
@@ -147,9 +148,27 @@ slept: {by: [nurse], record: note, only_if: time since entering stay >= 15 min}
         ("late", "stay.1/drip.1/drip.watch.1"),
         ("late", "stay.1/late.1"),
         ("next", "stay.1/often.1"),
-        ("recheck", ""),
     ]
     assert next_timer(p.s) == due[0]
+
+
+def test_r2_at_midnight_readings_are_settled_before_the_day_is_looked_at_again() -> None:
+    text = """
+start: stay
+phases:
+  stay:
+    admits: true
+    repeat: {at_least: 2, at_most: 2, one_per: program day}
+    steps:
+      work: {by: [nurse], record: note}
+      check: {by: [nurse], record: score, every: [{daily_at: ["00:00"], when: always}]}
+    next: [{to: well, when: always}]
+"""
+    p = Patient(program(text), at=MONDAY - 9 * HOUR)
+    p.do("record work", text="x")
+    ran, after = catch_up(p.program, p.s, p.around, MONDAY + 15 * HOUR)
+    assert [timer.what for timer, _ in ran] == ["next", "recheck"]
+    assert after.visits["stay"].round == 2
 
 
 def test_r2_timers_of_one_instant_run_in_the_order_of_their_places() -> None:
@@ -277,7 +296,7 @@ phases:
     steps:
       ask: {by: [nurse], record: answer, optional: true}
       work: {by: [nurse], record: note}
-    next: [{to: elsewhere, when: ask.word is one, at_once: true}, {to: well, when: work is done}]
+    next: [{to: elsewhere, when: ask.word is one, at_once: true}, {to: well, when: always}]
 """
     p = Patient(program(text))
     p.do("record work", text="x")
@@ -366,17 +385,24 @@ phases:
   a:
     steps:
       ask: {by: [nurse], record: answer, only_if: count of go_on done = 0}
-      go_on: {by: [nurse], record: note, only_if: count of go_on done = 0}
+      go_on: {by: [nurse], record: note, may_be: [waived], only_if: count of go_on done = 0}
     next: [{to: b, when: always}]
   b:
     steps:
-      more: {by: [nurse], record: note, only_if: count of go_on done = 0}
-    next: [{to: a, when: always}]
+      more: {by: [nurse], record: note}
+    next: [{to: well, when: more.text is recorded and not always}, {to: a, when: always}]
 """
 
 
+def circle(text: str = _LOOP) -> Program:
+    """A program that no check would let through: nothing waits in its second phase."""
+    checked = program(text)
+    phases = {**checked.phases, "b": attrs.evolve(checked.phases["b"], required_steps=())}
+    return attrs.evolve(checked, phases=phases)
+
+
 def test_r7_a_program_that_runs_in_a_circle_is_stopped_and_looked_at() -> None:
-    p = Patient(program(_LOOP))
+    p = Patient(circle())
     p.do("record ask", word="one")
     p.do("record go_on", text="x")
     assert p.item("program-loops").kind == "review"
@@ -385,17 +411,14 @@ def test_r7_a_program_that_runs_in_a_circle_is_stopped_and_looked_at() -> None:
 
 
 def test_r7_a_request_that_would_run_in_a_circle_is_refused() -> None:
-    text = _LOOP.replace("go_on: {by: [nurse], record: note", "go_on: {by: [nurse], may_be: [waived], record: note").replace(
-        "count of go_on done = 0", "count of go_on waived = 0"
-    )
-    p = Patient(program(text))
+    p = Patient(circle(_LOOP.replace("count of go_on done = 0", "count of go_on waived = 0")))
     p.do("record ask", word="one")
     assert p.codes("waive go_on", reason="x") == ["program-loops"]
     assert p.phases == ["a"]
 
 
 def test_r7_the_circle_is_looked_at_once() -> None:
-    p = Patient(program(_LOOP))
+    p = Patient(circle())
     p.do("record ask", word="one")
     p.do("record go_on", text="x")
     p.do("record vitals", systolic=120)
@@ -418,7 +441,15 @@ phases:
     p = Patient(program(text))
     p.do("record rest", text="x")
     assert p.outcomes("walk") == ["skipped"]  # false is an answer: it is not waited for
-    q = Patient(program(text.replace("only_if: time since rest done >= 2 h", "after: [rest]").replace("{to: well, when: always}", "{to: well, when: time since rest done >= 2 h}, {to: elsewhere, when: rest is not done}")))
+    q = Patient(
+        program(
+            text.replace("only_if: time since rest done >= 2 h", "after: [rest]").replace(
+                "{to: well, when: always}",
+                "{to: well, when: time since rest done >= 2 h, at_once: true}, "
+                "{to: elsewhere, when: rest is not done}, {to: well, when: always}",
+            ).replace("walk: {", "sit: {by: [nurse], record: note}\n      walk: {")
+        )
+    )
     q.do("record rest", text="x")
     q.do("record walk", text="x")
     assert q.s.recheck == MONDAY + 2 * HOUR
@@ -469,6 +500,7 @@ def test_r8_nothing_is_rechecked_where_nothing_can_turn() -> None:
 def test_r10_a_result_that_has_expired_is_no_result(gate: str, age: str, end: str) -> None:
     text = f"""
 start: stay
+decided_by: [doctor]
 phases:
   stay:
     steps:
@@ -560,6 +592,7 @@ def test_only_who_may_overrides_and_only_a_gate_that_says_so() -> None:
 def test_a_way_that_an_override_opens_uses_it_up() -> None:
     text = """
 start: ask
+decided_by: [doctor]
 phases:
   ask:
     steps: {question: {by: [nurse], record: answer}}

@@ -55,7 +55,7 @@ TRUTHS: tuple[Truth, ...] = (True, False, None)
 def truth(
     text: str, *recorded: Observation, context: Context = IN_DAY, side: Side = "go", **facts: Any
 ) -> Truth:
-    patient = Patient(recorded=list(recorded), **facts)
+    patient = Patient(**{"recorded": list(recorded), **facts})
     return compiled(text, context, side).truth(patient)
 
 
@@ -353,6 +353,8 @@ def test_a_contained_program_reads_its_own_recordings() -> None:
     inner = reading("vitals", 2, step="taper.baseline", place="taper.1", systolic=170)
     there = {"taper": "taper.1"}
 
+    assert truth("taper.baseline.systolic < high_systolic", inner, outer, context=WHOLE) is True
+    assert truth("taper.baseline.systolic < high_systolic", outer, context=WHOLE) is None
     assert truth("baseline.systolic < high_systolic", outer, context=IN_TAPER, places=there) is None
     assert (
         truth("baseline.systolic < high_systolic", outer, inner, context=IN_TAPER, places=there)
@@ -614,7 +616,7 @@ def test_days_since_a_moment_count_dates_and_hours_elapsed_time() -> None:
     """From noon before the change to summer time to noon after it are 23 hours and one day."""
     site = Site(zone="Europe/Berlin")
     start, now = ago(0).replace(day=28, hour=11), ago(0).replace(day=29, hour=10)
-    facts = {"entries": {"day": start}, "now": now, "site": site}
+    facts: dict[str, Any] = {"entries": {"day": start}, "now": now, "site": site}
 
     assert truth("time since entering >= 1 d", **facts) is True
     assert truth("time since entering >= 24 h", **facts) is False
@@ -642,7 +644,7 @@ def test_the_age_of_a_reading_runs_from_when_it_was_taken() -> None:
 @pytest.mark.parametrize("systolic", [120, 200, None])
 def test_an_override_makes_its_gate_true_and_no_other(systolic: Raw) -> None:
     recorded = reading("vitals", systolic=systolic)
-    over = {"overrides": {"pressure_allows", "calm"}}
+    over: dict[str, Any] = {"overrides": {"pressure_allows", "calm"}}
 
     assert truth("pressure_allows", recorded, **over) is True
     assert truth("not pressure_allows", recorded, **over) is False

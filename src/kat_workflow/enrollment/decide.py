@@ -75,6 +75,8 @@ def decide(
     try:
         _ACTS[type(act)](_Judge(run, command), act)
         run.settle()
+        if run.looped and _asks_leave(act):
+            raise _Refused((_LOOPS,))
         run.s.wake = wake(run.s)
     except _Refused as refused:
         return Refusal(command.words, refused.reasons)
@@ -107,6 +109,31 @@ def elapse(program: Program, enrollment: Enrollment, around: Around, timer: Time
     decision = decide(program, enrollment, around, command)
     assert isinstance(decision, Decision)  # a timer is never refused
     return decision
+
+
+_REQUESTS = (
+    c.Enroll,
+    c.Book,
+    c.Start,
+    c.Resume,
+    c.Release,
+    c.Go,
+    c.Override,
+    c.Hold,
+    c.Lift,
+)
+_LOOPS = Reason(
+    "program-loops",
+    "the program's gates would go in a circle",
+    unblock=("let the author of the program see the circle", "report where the patient is: move PHASE"),
+)
+
+
+def _asks_leave(act: c.Act) -> bool:
+    """Whether an act is a request; the others say what happened, and are kept."""
+    if isinstance(act, c.Settle):
+        return act.outcome not in REPORTS
+    return isinstance(act, _REQUESTS)
 
 
 class _Judge:

@@ -57,6 +57,8 @@ REFUSALS: dict[str, str] = {
     "outcome-not-allowed": "The program does not allow the step to end this way (`may_be`).",
     "past": "A booking lies in the future.",
     "pause-rule": "The rule that paused the dose still holds by the last reading. Record a new one.",
+    "program-loops": "The request would make the program's gates go in a circle. The author of the "
+    "program must break it; until then, say where the patient is (`move PHASE`).",
     "reason-missing": "Whoever departs from the plan says why.",
     "role-missing": "The program asks for certain roles to be present at the start. Name them with "
     "the start; the actor's own role counts.",

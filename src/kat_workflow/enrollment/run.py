@@ -65,6 +65,7 @@ class Run:
         "command",
         "events",
         "ignored",
+        "looped",
         "new",
         "now",
         "person",
@@ -88,6 +89,7 @@ class Run:
         self.command = ""
         self.person = ""
         self.role = ""
+        self.looped = False
         self.ignored = ""  # the gate whose override does not count now, or `EVERY_GATE`
         self.events: list[e.Event] = []
         self.new: list[tuple[str, str, str]] = []
@@ -698,6 +700,7 @@ class Run:
         """R7: a phase is entered at most once per run; a breach asks a person to look."""
         if phase not in self._entered:
             return True
+        self.looped = True
         if not any(i.about == "program-loops" for i in self.s.items.values()):
             self.review("program-loops")
         return False

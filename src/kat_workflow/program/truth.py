@@ -383,7 +383,7 @@ def judge(node: Node, side: Side) -> Judge:
             return lambda facts: _recorded(node, look(fact, facts, side))
         case InForce(consent):
             return lambda facts: _in_force(facts.consent(consent), facts.now)
-        case Settled():
+        case _:
             return lambda facts: _settled(node, facts)
 
 
@@ -542,8 +542,9 @@ def _figure(atom: Measure, side: Side) -> _Figure:
             )
         case Round(phase):
             return lambda facts: None if (n := facts.round(phase)) is None else Fraction(n)
-        case Given(session):
-            return lambda facts: None if (g := _given(session, facts)) is None else based(g)
+        case _:
+            name = atom.session
+            return lambda facts: None if (g := _given(name, facts)) is None else based(g)
 
 
 def _given(session: str, facts: Facts) -> str | None:
@@ -559,15 +560,11 @@ def _seconds(start: datetime | None, now: datetime) -> Fraction | None:
 
 
 def _meets(node: Is | Has) -> Callable[[Any], bool]:
-    match node:
-        case Is(_, word, False):
-            return lambda raw: raw == word
-        case Is(_, word, _):
-            return lambda raw: raw != word
-        case Has(_, option, False):
-            return lambda raw: option in raw
-        case Has(_, option, _):
-            return lambda raw: option not in raw
+    if isinstance(node, Is):
+        word = node.word
+        return (lambda raw: raw != word) if node.negated else (lambda raw: raw == word)
+    option = node.option
+    return (lambda raw: option not in raw) if node.negated else (lambda raw: option in raw)
 
 
 def _read(fact: Fact, side: Side, then: Callable[[Any], _T]) -> Callable[[Facts], _T | None]:
@@ -696,8 +693,8 @@ def began(elapsed: Elapsed, facts: Facts, side: Side) -> Seen:
             return Seen(instant=last[1], state="known", step=step)
         case SessionMoment(session, event):
             instant = facts.session_instant(session, event)
-        case Entering(phase):
-            instant = facts.entered(phase)
+        case _:
+            instant = facts.entered(elapsed.since.phase)
     return Seen(instant=instant, state="unknown" if instant is None else "known")
 
 

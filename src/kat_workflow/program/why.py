@@ -73,6 +73,16 @@ _IN_WORDS: dict[Sign, str] = {
     "=": "exactly",
     "!=": "other than",
 }
+_STARTS = {"started": "start", "dosed": "dose", "released": "release"}
+_ENDS = {
+    "done": "done",
+    "declined": "decline",
+    "skipped": "skip",
+    "missed": "miss",
+    "waived": "waive",
+    "withheld": "withhold",
+}
+"""The verbs by which a session comes so far and a step ends so (see the command phrases)."""
 _FAR = 64  # how many turns ahead a way out by waiting is looked for
 
 
@@ -361,6 +371,8 @@ def _elapsed(length: timedelta) -> str:
     if length < timedelta(minutes=1):
         return f"{length // timedelta(seconds=1)} s"
     hours, rest = divmod(minutes, 60)
+    if hours >= 240:
+        return f"{hours // 24} d {hours % 24} h"
     return " ".join(part for part, n in ((f"{hours} h", hours), (f"{rest} min", rest)) if n)
 
 
@@ -394,7 +406,7 @@ def _way_out(node: Node, seen: Seen, facts: Facts, side: Side) -> str:
         case Not(InForce(consent)):
             return f"revoke consent {consent}"
         case Settled(step, outcome, _, negated):
-            return f"settle {step} {'other than' if negated else 'as'} {outcome}"
+            return f"settle {step} other than {outcome}" if negated else _settle(step, outcome)
         case Over():
             return _way_over(node, True, facts, side)
         case Not(Over() as leaf):
@@ -427,7 +439,7 @@ def _way_to(node: Compare, seen: Seen, facts: Facts, side: Side) -> str:
         case Elapsed(since):
             return _way_begin(since, seen)
         case Given(session):
-            return f"give {bound} in {session}"
+            return f"dose {session} {bound}"
         case Count(what, event):
             return f"bring the count of {what} {event} to {bound}"
         case _:
@@ -440,11 +452,16 @@ def _way_begin(moment: Moment, seen: Seen) -> str:
         case Fact(name):
             return f"record {name}{again}"
         case StepMoment(step, outcome):
-            return f"settle {step} as {outcome}{again}"
+            return _settle(step, outcome) + again
         case SessionMoment(session, event):
-            return f"have {session} {event}{again}"
+            return f"{_STARTS[event]} {session}{again}"
         case Entering(phase):
             return f"enter {phase}{again}"
+
+
+def _settle(step: str, outcome: str) -> str:
+    verb = _ENDS.get(outcome)
+    return f"{verb} {step}" if verb else f"settle {step} as {outcome}"
 
 
 def _way_over(leaf: Over, wanted: bool, facts: Facts, side: Side) -> str:
@@ -468,6 +485,8 @@ def _way_over(leaf: Over, wanted: bool, facts: Facts, side: Side) -> str:
     if not start:
         return f"record {fact.name} {bound} for {leaf.window.span}"
     until = plus(start[0].occurred, leaf.window.span, facts.site)
+    if until <= facts.now:
+        return f"record {fact.name} {bound}"
     return f"wait until {_when(until)} with each {fact.name} {bound}"
 
 
@@ -681,8 +700,10 @@ def prose(node: Node) -> str:
     match node:
         case Always():
             return "always"
+        case Not(Compare() | Is() | Has() | Recorded() | Settled() as leaf):
+            return prose(turned(leaf))
         case Not(inner):
-            return f"not: {_grouped(inner)}"
+            return f"it does not hold that {_grouped(inner)}"
         case All(nodes):
             return ", and ".join(_grouped(n) for n in nodes)
         case Some(nodes):
@@ -690,7 +711,10 @@ def prose(node: Node) -> str:
         case Use(_, says):
             return says
         case Compare(left, sign, right):
-            return f"{_sum_prose(left)} is {_IN_WORDS[sign]} {_sum_prose(right)}"
+            words = _IN_WORDS[sign]
+            if isinstance(left[0][1], Fact) and left[0][1].kind in ("instant", "date"):
+                words = words.replace("below", "before").replace("above", "after")
+            return f"{_sum_prose(left)} is {words} {_sum_prose(right)}"
         case Over(which, test, fact, count, window):
             rest = prose(test).removeprefix(_fact_prose(fact))
             back = window.span if window else ""
