@@ -88,9 +88,8 @@ def run_python(block: Block, namespace: dict[str, Any]) -> str:
                 line = trace.tb_lineno
             trace = trace.tb_next
         where = block.at(line - block.line)
-        raise DocError(
-            f"{where}: expected to run; found {type(error).__name__}: {error}"
-        ) from error
+        found = f"{type(error).__name__}: {error}"
+        raise DocError(f"{where}: expected to run; found {found}") from error
     return printed.getvalue()
 
 

@@ -108,6 +108,7 @@ def test_a_command_that_is_not_there_is_told_with_its_line(line: str, told: str)
 
 
 def test_a_command_that_goes_as_written_passes() -> None:
-    text = "$ make test\n$ pip install kat-workflow\n$ kat explain no-source  # a remark\nno-source (finding)\n…\n\n…\n"
+    commands = "$ make test\n$ pip install kat-workflow\n$ kat explain no-source  # a remark\n"
+    text = commands + "no-source (finding)\n…\n\n…\n"
 
     run_console(Block(ROOT / "README.md", 10, ("console",), text))

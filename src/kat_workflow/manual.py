@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+import msgspec
+
 from kat_workflow import scenarios
 from kat_workflow.enrollment import commands
 from kat_workflow.enrollment.refusals import DEVIATIONS, REFUSALS
@@ -41,9 +43,8 @@ def _rows(head: str, rows: Iterable[Iterable[str]]) -> str:
     """A table: `head` holds the names of the columns with ` | ` between them."""
     columns = head.split(" | ")
     lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
-    )
+    cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def _code(words: Iterable[str]) -> str:
@@ -97,8 +98,7 @@ def _units() -> str:
         shown = [code, *words] if plain else [*words, code]
         lines.setdefault(unit.measures, []).append(" = ".join(f"`{word}`" for word in shown))
     for code, words in also.items():
-        measured = units.unit(code)
-        assert measured is not None  # an alias of no unit would be a slip in the table of units
+        measured = units.unit(code) or units.NONE
         lines.setdefault(measured.measures, []).append(_code([code, *words]).replace(", ", " = "))
     return _rows("measures | units", ((what, "; ".join(shown)) for what, shown in lines.items()))
 
@@ -185,17 +185,18 @@ def _verbs() -> str:
     rows = []
     for verb in commands.VERBS:
         kind, meaning = _VERB[verb].split(" | ")
-        act = (
-            commands.Settle if verb in commands._OUTCOME_OF_VERB else acts.get(verb, commands.Sign)
-        )
-        named = next((key for key in commands._NAMED if key in act.__struct_fields__), "")
+        settles = verb in commands._OUTCOME_OF_VERB
+        keys = _keys_of(commands.Settle if settles else acts.get(verb, commands.Sign))
+        named = next((key for key in commands._NAMED if key in keys), "")
         details = [
-            _DETAIL.get(key, key)
-            for key in act.__struct_fields__
-            if key != named and key not in _NOT_WRITTEN
+            _DETAIL.get(key, key) for key in keys if key != named and key not in _NOT_WRITTEN
         ]
-        rows.append((f"`{verb}`", kind, _code(details) or "–", meaning))
+        rows.append((f"`{verb}`", kind, _code(details) or "nothing", meaning))
     return _rows("verb | kind | `with:` may hold | meaning", rows)
+
+
+def _keys_of(act: type) -> list[str]:
+    return [field.name for field in msgspec.structs.fields(act)]
 
 
 # Scenarios
@@ -205,13 +206,13 @@ _TOP: Mapping[str, str] = {
     "about": "A remark for the reader.",
     "program": "The id of the program. Without it: the name of the folder around `scenarios/`.",
     "starts": "**Required.** Date and clock time of the first step: `2026-03-02 09:00`.",
-    "site": "Where it plays: `{name: main, zone: America/Los_Angeles}`. Without it the zone is UTC.",
-    "people": "Who takes part: name, and a list of roles. Without it a role's name does as a person.",
+    "site": "Where it plays: `{name: main, zone: America/Los_Angeles}`. Else the zone is UTC.",
+    "people": "Who takes part: name, and a list of roles. Else a role's name does as a person.",
     "steps": "**Required.** What happens, one thing after the other.",
 }
 _STEP: Mapping[str, str] = {
     "enroll": "Enrolls the patient; the value is the patient's number.",
-    "do": "A phrase, verb and name: `record vitals`, `start nad_infusion`. See [the verbs](#verbs).",
+    "do": "A phrase, verb and name: `record vitals`, `start nad_infusion`. See [verbs](#verbs).",
     "pass": "Only time passes: `pass: 4 h` or `pass: until day 2 08:00`.",
     "at": "When it happens: `day 2 08:00` or `2026-03-03 08:00`. Day 1 is the date of `starts`.",
     "after": "How long after the step before: `after: 30 min`.",
@@ -230,9 +231,9 @@ _EXPECT: Mapping[str, str] = {
     "late": "Exactly these steps are late. `[]`: none is.",
     "settled": "How steps ended: `{craving_score: declined}`.",
     "missed": "These steps were missed since the last `expect:`.",
-    "alerts": "These calls were made since the last `expect:`: `late.vitals`, or a part of the name.",
+    "alerts": "These calls were made since the last `expect:`: `late.vitals`, or part of a name.",
     "deviations": "These deviations were noted since the last `expect:`.",
-    "sessions": "How many sessions: `{nad_infusion: {started: 1, held: 1, counted: 1, aborted: 0}}`.",
+    "sessions": "How many sessions: `{nad_infusion: {started: 1, held: 1, aborted: 0}}`.",
     "holds": "How many holds stand.",
     "day": "The program day.",
     "standing": "`applied`, `active`, `discharged` or `closed`.",

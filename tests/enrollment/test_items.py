@@ -575,7 +575,7 @@ def test_a_dangerous_reading_calls_somebody_by_an_instant() -> None:
     p.do("record check", systolic=190)
     call = p.item("check.alert.1")
     assert (call.kind, call.roles, call.due) == ("alert", ("doctor",), MONDAY + timedelta(minutes=15))
-    assert p.codes("done check.alert.1") == ["unknown-step"]
+    assert p.codes("done check.alert.1") == ["wrong-role"]
     assert p.codes(f"done {call.id}") == ["wrong-role"]
     p.do(f"done {call.id}", by="doctor")
     assert not p.is_open("check.alert.1")

@@ -147,7 +147,7 @@ def test_always_is_true_and_not_always_never() -> None:
 )
 def test_a_field_is_compared_exactly_from_both_sides(
     field: str,
-    values: tuple[Raw, Raw, Raw],
+    values: tuple[Any, Any, Any],
     bound: str,
     sign: str,
     expected: tuple[bool, bool, bool],
@@ -156,7 +156,7 @@ def test_a_field_is_compared_exactly_from_both_sides(
     turned = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(sign, sign)
 
     for raw, holds in zip(values, expected, strict=True):
-        recorded = reading(form, **{name: raw})
+        recorded = reading(form, **dict[str, Any]({name: raw}))
         assert truth(f"{field} {sign} {bound}", recorded) is holds
         assert truth(f"{bound} {turned} {field}", recorded) is holds
 
@@ -260,7 +260,7 @@ def test_a_result_is_good_until_it_expires_and_not_at_that_instant() -> None:
 
 
 @pytest.mark.parametrize("newest", [{"signed": False, "systolic": 200}, {"systolic": None}, {}])
-def test_an_older_reading_never_stands_in_for_a_doubtful_new_one(newest: dict[str, Raw]) -> None:
+def test_an_older_reading_never_stands_in_for_a_doubtful_new_one(newest: dict[str, Any]) -> None:
     older = reading("vitals", 3, systolic=120)
 
     assert truth("vitals.systolic < 180 mmHg", older) is True
@@ -365,7 +365,7 @@ def test_a_contained_program_reads_its_own_recordings() -> None:
 # Several readings.
 
 
-def ciwa(*totals: Raw, every: float = 4, newest: float = 1, **more: bool) -> list[Observation]:
+def ciwa(*totals: Raw, every: float = 4, newest: float = 1, **more: Any) -> list[Observation]:
     """Readings every few hours, the newest last."""
     times = [newest + every * n for n in range(len(totals))]
     return [

@@ -226,20 +226,19 @@ class _Judge:
     # names
 
     def item(self, name: str) -> Item | None:
-        """The open item of that id, or the only open one of that step; None where none is open."""
+        """The open item of that id, or the only open one of that step or about that matter (a
+        call, a review); None where none is open."""
         item = self.s.items.get(name)
         if item is not None:
             return item
-        full = name
-        if name not in self.program.steps:
-            found = self.program.find("steps", name)
-            if found is None:
-                return None
-            full = found
-        open_ = [each for each in self.s.items.values() if each.step == full]
+        full = self.program.find("steps", name)
+        if full is not None:
+            open_ = [each for each in self.s.items.values() if each.step == full]
+        else:
+            open_ = [each for each in self.s.items.values() if each.about == name]
         if len(open_) > 1:
             raise self.stop(
-                "which-item", f"several items of {full} are open: {names(open_)}", "name the item"
+                "which-item", f"several items of {name} are open: {names(open_)}", "name the item"
             )
         return open_[0] if open_ else None
 

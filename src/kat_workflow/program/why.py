@@ -20,13 +20,13 @@ from kat_workflow.errors import Clause
 from kat_workflow.program.clock import Duration, at_clock, local_date, plus
 from kat_workflow.program.forms import Raw
 from kat_workflow.program.truth import (
+    TURNED,
     All,
     Always,
     Atom,
     Compare,
     Count,
     Elapsed,
-    Entering,
     Fact,
     Facts,
     Given,
@@ -390,13 +390,12 @@ def _when(instant: datetime) -> str:
 def _way_out(node: Node, seen: Seen, facts: Facts, side: Side) -> str:
     """What would make a comparison true; "" where nothing that anybody does would."""
     if seen.state == "unsigned" and judge(node, "stop")(facts):
-        return f"sign {seen.step}"
+        return f"sign {seen.step or (seen.reading.form if seen.reading else '')}".strip()
     match node:
         case Compare():
             return _way_to(node, seen, facts, side)
         case Is(fact, word, negated):
-            shown = {True: "yes", False: "no"}.get(word, word) if isinstance(word, bool) else word
-            return f"record {fact.name} {'other than' if negated else 'as'} {shown}"
+            return f"record {fact.name} {'other than' if negated else 'as'} {_word(word)}"
         case Has(fact, option, negated):
             return f"record {fact.name} {'without' if negated else 'with'} {option}"
         case Recorded(fact, negated):
@@ -419,18 +418,12 @@ def _way_to(node: Compare, seen: Seen, facts: Facts, side: Side) -> str:
     if until := _wait(node, facts, side):
         return f"wait until {_when(until)}"
     readable = [atom for atom in _atoms(node) if not isinstance(atom, Number)]
-    atom = readable[0]
     if len(readable) > 1:
         return f"bring about that {written(node)}"
-    sign = node.sign
-    side_of, other = (
-        (node.left, node.right)
-        if node.left and any(a is atom for _, a in node.left)
-        else (node.right, node.left)
-    )
-    if side_of is node.right:
-        sign = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(sign, sign)  # type: ignore[assignment]
-    plain = len(side_of) == len(other) == 1 and side_of[0][0] == 1
+    atom, alone, sign, other = readable[0], node.left, node.sign, node.right
+    if all(one is not atom for _, one in alone):
+        alone, sign, other = node.right, TURNED[sign], node.left
+    plain = len(alone) == len(other) == 1 and alone[0][0] == 1
     bound = f"{_IN_WORDS[sign]} {_bounds(other)}" if plain else f"so that {written(node)}"
     match atom:
         case Fact():
@@ -455,8 +448,8 @@ def _way_begin(moment: Moment, seen: Seen) -> str:
             return _settle(step, outcome) + again
         case SessionMoment(session, event):
             return f"{_STARTS[event]} {session}{again}"
-        case Entering(phase):
-            return f"enter {phase}{again}"
+        case _:
+            return f"enter {moment.phase}{again}"
 
 
 def _settle(step: str, outcome: str) -> str:
@@ -466,15 +459,11 @@ def _settle(step: str, outcome: str) -> str:
 
 def _way_over(leaf: Over, wanted: bool, facts: Facts, side: Side) -> str:
     fact, test = leaf.fact, leaf.test if wanted else turned(leaf.test)
-    match test:
-        case Compare(_, sign, right):
-            bound = f"{_IN_WORDS[sign]} {_bounds(right)}"
-        case Is() | Has():
-            bound = _way_out(test, Seen(), facts, side).removeprefix(f"record {fact.name} ")
-        case _:  # pragma: no cover - a quantified comparison is one of the three
-            raise AssertionError(test)
-    single = wanted is (leaf.which in ("any", "ever"))
-    if single:
+    if isinstance(test, Compare):
+        bound = f"{_IN_WORDS[test.sign]} {_bounds(test.right)}"
+    else:
+        bound = _way_out(test, Seen(), facts, side).removeprefix(f"record {fact.name} ")
+    if wanted is (leaf.which in ("any", "ever")):  # a single reading is enough
         return f"record {fact.name} {bound}"
     if leaf.which == "last":
         return f"record {fact.name} {bound} {leaf.count} times in a row"
@@ -490,10 +479,17 @@ def _way_over(leaf: Over, wanted: bool, facts: Facts, side: Side) -> str:
     return f"wait until {_when(until)} with each {fact.name} {bound}"
 
 
+def _word(word: str | bool) -> str:
+    return word if isinstance(word, str) else "yes" if word else "no"
+
+
 def _bounds(side: Sum) -> str:
-    only = side[0][1]
-    shown = written_sum(side)
-    return str(only) if len(side) == 1 and isinstance(only, Number) and side[0][0] == 1 else shown
+    """A bound for people: the number itself, not the name of its limit."""
+    match side:
+        case ((Fraction(numerator=1, denominator=1), Number() as only),):
+            return str(only)
+        case _:
+            return written_sum(side)
 
 
 def _wait(node: Compare, facts: Facts, side: Side) -> datetime | None:
@@ -634,16 +630,15 @@ def written(node: Node) -> str:
                 case _:
                     return f"{which} {fact.name} of last {window}{name}"
         case Is(fact, word, negated):
-            shown = {True: "yes", False: "no"}[word] if isinstance(word, bool) else word
-            return f"{fact.name} is{' not' if negated else ''} {shown}"
+            return f"{fact.name} is{' not' if negated else ''} {_word(word)}"
         case Has(fact, option, negated):
             return f"{fact.name} has{' not' if negated else ''} {option}"
         case Recorded(fact, negated):
             return f"{fact.name} is{' not' if negated else ''} recorded"
         case InForce(consent):
             return f"consent {consent} in force"
-        case Settled(step, outcome, _, negated):
-            return f"{step} is{' not' if negated else ''} {outcome}"
+        case _:
+            return f"{node.step} is{' not' if node.negated else ''} {node.outcome}"
 
 
 def _bracketed(node: Node) -> str:
@@ -679,7 +674,7 @@ def written_atom(atom: Atom) -> str:
             return "program day"
         case Round():
             return "round"
-        case Given():
+        case _:
             return "given"
 
 
@@ -691,8 +686,8 @@ def _moment(moment: Moment) -> str:
             return f"{step} {outcome}"
         case SessionMoment(session, event):
             return f"{session} {event}"
-        case Entering(phase):
-            return f"entering {phase}"
+        case _:
+            return f"entering {moment.phase}"
 
 
 def prose(node: Node) -> str:
@@ -725,11 +720,10 @@ def prose(node: Node) -> str:
                     return f"at least one {_fact_prose(fact)} of the last {back}{rest}"
                 case "last":
                     return f"each of the last {count} readings of {_fact_prose(fact)}{rest}"
-                case "ever":
+                case _:
                     return f"at least one {_fact_prose(fact)} ever recorded{rest}"
         case Is(fact, word, negated):
-            shown = {True: "yes", False: "no"}[word] if isinstance(word, bool) else word
-            named = dict(fact.options).get(shown) or shown
+            named = dict(fact.options).get(_word(word)) or _word(word)
             return f"{_fact_prose(fact)} is{' not' if negated else ''} {named}"
         case Has(fact, option, negated):
             named = dict(fact.options).get(option) or option
@@ -739,8 +733,8 @@ def prose(node: Node) -> str:
             return f"{_fact_prose(fact)} has {'not ' if negated else ''}been recorded"
         case InForce(consent):
             return f"consent {consent} is in force"
-        case Settled(step, outcome, _, negated):
-            return f"{step} is{' not' if negated else ''} settled as {outcome}"
+        case _:
+            return f"{node.step} is{' not' if node.negated else ''} settled as {node.outcome}"
 
 
 def _grouped(node: Node) -> str:

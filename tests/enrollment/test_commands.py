@@ -1,0 +1,401 @@
+"""What may be asked and told: phrases, and every refusal with its code, its words and a way out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bedside import Patient, program
+from hypothesis import given
+from hypothesis import strategies as st
+from test_holds import held, stay
+from test_items import phase
+from test_rules import _GATED, circle
+from test_sessions import _RULES, clinic, under_way
+
+import kat_workflow
+from kat_workflow import Engine, Refused, Site
+from kat_workflow.enrollment import commands as c
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.commands import SYSTEM, Actor, BadPhrase, Command, parse, words
+from kat_workflow.enrollment.refusals import DEVIATIONS, REFUSALS
+from kat_workflow.errors import Refusal
+
+HOUR = timedelta(hours=1)
+
+# Phrases
+
+_PHRASES = {
+    "record baseline": c.Record("baseline", {}),
+    "sign plan": c.Sign("plan"),
+    "cosign plan": c.Sign("plan", cosign=True),
+    "done task": c.Settle("task", "done"),
+    "decline task": c.Settle("task", "declined"),
+    "skip task": c.Settle("task", "skipped"),
+    "miss task": c.Settle("task", "missed"),
+    "waive task": c.Settle("task", "waived"),
+    "withhold task": c.Settle("task", "withheld"),
+    "unable task": c.Settle("task", "unable"),
+    "revoke care": c.Revoke("care"),
+    "book drip": c.Book("drip"),
+    "cancel drip": c.Cancel("drip"),
+    "arrive drip": c.Arrive("drip"),
+    "start drip": c.Start("drip"),
+    "dose drip": c.Dose("drip"),
+    "pause drip": c.Pause("drip"),
+    "resume drip": c.Resume("drip"),
+    "end dosing drip": c.EndDosing("drip"),
+    "abort drip": c.Abort("drip"),
+    "release drip": c.Release("drip"),
+    "go home": c.Go("home"),
+    "move ward": c.Move("ward"),
+    "override calm": c.Override("calm"),
+    "hold": c.Hold(),
+    "lift": c.Lift(),
+    "lift hold.2": c.Lift("hold.2"),
+    "leave died": c.Leave("died"),
+    "enroll e-1": c.Enroll("e-1", "P"),
+}
+
+
+@pytest.mark.parametrize("phrase", _PHRASES)
+def test_a_phrase_is_an_act_and_an_act_is_that_phrase(phrase: str) -> None:
+    act = _PHRASES[phrase]
+    assert parse(phrase, {"patient": "P"} if phrase.startswith("enroll") else None) == act
+    assert words(act) == phrase
+
+
+def test_every_verb_is_spoken_for() -> None:
+    verbs = {phrase.rpartition(" ")[0] or phrase for phrase in _PHRASES}
+    assert verbs == set(c.VERBS)
+
+
+def test_a_phrase_is_filled_in_with_values_and_details() -> None:
+    assert parse("record baseline", {"systolic": 120}, signed=True) == c.Record("baseline", {"systolic": 120}, signed=True)
+    assert parse("start drip", {"present": ["nurse"]}) == c.Start("drip", ("nurse",))
+    when = datetime(2026, 3, 2, 9).astimezone()
+    assert parse("book drip", {"for": when}) == c.Book("drip", when)
+    assert parse("hold fire alarm") == c.Hold("fire alarm")
+    assert parse("  done  task ".strip()) == c.Settle(" task".strip(), "done")
+
+
+@pytest.mark.parametrize(
+    ("phrase", "given_", "says"),
+    [
+        ("dance baseline", {}, "verbs are"),
+        ("record", {}, "record what"),
+        ("start", {}, "needs a name"),
+        ("start drip", {"speed": 3}, "takes no speed"),
+        ("elapsed timer", {}, "verbs are"),
+        ("", {}, "verbs are"),
+    ],
+)
+def test_what_is_no_phrase_says_what_one_is(phrase: str, given_: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadPhrase, match=says):
+        parse(phrase, given_)
+
+
+def test_the_words_of_a_command_name_no_value() -> None:
+    command = Command("c", c.Record("baseline", {"systolic": 123}), Actor("ann"), datetime(2026, 3, 2).astimezone())
+    assert command.words == "record baseline"
+    assert words(c.Elapsed("timer:x")) == "elapsed timer:x"
+    assert words(c.Settle("x", "eaten")) == "eaten x"
+
+
+def test_an_actors_roles_are_a_set_however_they_are_given() -> None:
+    assert Actor("ann", ["nurse", "nurse"]) == Actor("ann", {"nurse"})  # type: ignore[arg-type]
+    assert SYSTEM.roles == frozenset()
+
+
+# Every refusal
+
+_SIGNED = phase("plan: {by: [nurse], record: note, signed: true}\ntask: {by: [nurse]}\nbody: {by: [nurse], record: amount}")
+
+
+def _refused(text: str, phrase: str, *before: str, **how: Any) -> Callable[[], Refusal]:
+    def ask() -> Refusal:
+        p = Patient(program(text))
+        for each in before:
+            p.do(each, **({"text": "x"} if each.startswith("record") else {}))
+        return p.refused(phrase, **how)
+
+    return ask
+
+
+def _on(patient: Callable[[], Patient], phrase: str, **how: Any) -> Callable[[], Refusal]:
+    return lambda: patient().refused(phrase, **how)
+
+
+def _held() -> Patient:
+    p = Patient(program(clinic()))
+    held(p)
+    return p
+
+
+def _gated() -> Patient:
+    p = Patient(program(_GATED))
+    p.do("record baseline", systolic=190)
+    return p
+
+
+def _paused() -> Patient:
+    p = under_way(clinic(_RULES))
+    p.do("record drip.watch", systolic=120, pulse=140)
+    return p
+
+
+def _ended() -> Patient:
+    p = Patient(program(clinic()))
+    p.do("leave died", by="doctor")
+    return p
+
+
+def _away() -> Patient:
+    p = Patient(program(stay("")))
+    p.do("go ward")
+    return p
+
+
+def _two() -> Patient:
+    p = Patient(program(phase("one: {by: [nurse], record: score}\ntwo: {by: [nurse], record: note}")))
+    return p
+
+
+def _capped() -> Patient:
+    p = under_way(clinic("at_most: {times: 1, per: enrollment}\ncounts_when: given > 400 mg\napart: 7 d"))
+    p.do("end dosing drip", amount="10 mg")
+    p.wait("30 min")
+    p.do("release drip")
+    return p
+
+
+def _chooses() -> Patient:
+    p = Patient(program(stay("", next_="{to: well, when: farewell.word is one}")))
+    p.do("record farewell", word="two")
+    return p
+
+
+def _circle() -> Patient:
+    from test_rules import _LOOP
+
+    p = Patient(circle(_LOOP.replace("count of go_on done = 0", "count of go_on waived = 0")))
+    p.do("record ask", word="one")
+    return p
+
+
+def _act(patient: Callable[[], Patient], act: c.Act, **how: Any) -> Callable[[], Refusal]:
+    def ask() -> Refusal:
+        answer = patient().ask(act, **how)
+        assert isinstance(answer, Refusal)
+        return answer
+
+    return ask
+
+
+def _several() -> Patient:
+    """Two items of one step are open only where a program's past says so: after work done twice."""
+    p = Patient(program(phase("task: {by: [nurse]}")))
+    from kat_workflow.enrollment.state import evolve
+
+    p.s = evolve(p.s, e.ItemOpened("stay.1/task.2", "task", "step", ("nurse",), p.now, p.now))
+    return p
+
+
+def _engine(refuse: Callable[[Engine], object]) -> Callable[[], Refusal]:
+    def ask() -> Refusal:
+        with Engine.open(sites=[Site()]) as engine, pytest.raises(Refused) as refused:
+            refuse(engine)
+        return refused.value.refusal
+
+    return ask
+
+
+_NURSE = Actor("ann", frozenset({"nurse"}))
+_BRANCH = phase("ask: {by: [nurse], record: branch}").replace(
+    "start: stay",
+    """forms:
+  note: {title: Note, fields: {text: {type: text}}}
+  branch:
+    title: Branch
+    fields:
+      drinks: {type: yes_no}
+      how_much: {type: integer, unit: g, from: 0, to: 900, asked_if: {field: drinks, is: ["yes"]}}
+      when: {type: instant, optional: true}
+start: stay""",
+    1,
+)
+
+WAYS: dict[str, Callable[[], Refusal]] = {
+    "absolute-gate": _on(
+        lambda: Patient(program(clinic("ready: [plain]").replace("gates:", "gates:\n  plain: {says: Plain, when: baseline.systolic > 90 mmHg}"))),
+        "override plain",
+        reason="x",
+        by="doctor",
+    ),
+    "already-enrolled": _act(_two, c.Enroll("e-1", "P")),
+    "already-recorded": _refused(_SIGNED, "record plan", "record plan", text="again"),
+    "already-settled": _refused(_SIGNED, "done task", "done task"),
+    "away": _on(_away, "go ward"),
+    "bad-phrase": _engine(lambda engine: engine.do("e", "dance", by=_NURSE)),
+    "bad-value": _on(under_way, "dose drip", amount="a little"),
+    "cap": _on(_capped, "start drip"),
+    "choose-the-way": _on(_chooses, "done stay.1/way-on", by="doctor"),
+    "future": _on(_two, "record one", points=3, occurred=datetime(2027, 1, 1).astimezone()),
+    "gate-closed": _on(_gated, "start drip"),
+    "implausible": _on(_two, "record one", points=99),
+    "missing-value": _on(_two, "record one"),
+    "naive-instant": _on(_two, "record one", points=3, occurred=datetime(2026, 1, 1)),  # noqa: DTZ001
+    "no-dose": _on(lambda: Patient(program(clinic("dose: ~\nwatch: ~"))), "dose drip", amount="5 mg"),
+    "no-patient": _act(lambda: _fresh(), c.Enroll("e-2", "")),
+    "no-session": _on(_two_sessions := lambda: Patient(program(clinic())), "release drip"),
+    "no-way": _on(_two, "go well", by="doctor"),
+    "not-an-option": _on(lambda: Patient(program(stay(""))), "record farewell", word="four"),
+    "not-asked": _refused(_BRANCH, "record ask", drinks=False, how_much=3),
+    "not-done-so": _on(_two, "done one"),
+    "not-given": _on(lambda: Patient(program(clinic(steps="agree: {by: [nurse], obtain: care}"))), "revoke care"),
+    "not-in-treatment": _on(_ended, "leave died", by="doctor"),
+    "not-open": _refused(phase("a: {by: [nurse], record: note}\nb: {by: [nurse], record: note, after: [a]}"), "record b", text="x"),
+    "not-paused": _on(under_way, "resume drip"),
+    "not-ready-to-leave": _on(
+        lambda: under_way(clinic("release: {earliest: 0 min, when: watch.systolic < 140 mmHg, signed_by: [nurse]}")),
+        "release drip",
+    ),
+    "not-running": _on(_paused, "pause drip"),
+    "nothing-to-record": _refused(_SIGNED, "record task"),
+    "nothing-to-sign": _refused(_SIGNED, "sign plan"),
+    "on-hold": _on(_held, "start drip"),
+    "other-form": _act(_two, c.Record("one", {"points": 3}, also=("two",))),
+    "outcome-not-allowed": _on(_two, "decline one", reason="x"),
+    "past": _on(_two_sessions, "book drip", given={"for": datetime(2026, 1, 1).astimezone()}),
+    "pause-rule": _on(_paused, "resume drip"),
+    "program-loops": _on(_circle, "waive go_on", reason="x"),
+    "reason-missing": _on(under_way, "abort drip"),
+    "role-missing": _on(lambda: Patient(program(clinic("present: [doctor]"))), "start drip"),
+    "rule": _on(
+        lambda: Patient(program(clinic(more="rules:\n  never: [{start: drip, unless: pressure_ok}]\n"))), "start drip"
+    ),
+    "same-person": _on(
+        lambda: _did(phase("a: {by: [nurse]}\nb: {by: [nurse], different_person_from: [a]}"), "done a"), "done b"
+    ),
+    "session-open": _on(under_way, "book drip"),
+    "session-state": _on(under_way, "arrive drip"),
+    "session-under-way": _on(under_way, "decline drips", reason="x"),
+    "steps-open": _on(lambda: Patient(program(clinic("before: {bag: {by: [nurse], record: note}}"))), "start drip"),
+    "there-already": _on(lambda: Patient(program(clinic())), "move stay", by="doctor", reason="x"),
+    "too-early": _on(under_way, "release drip"),
+    "too-soon": _on(_capped, "start drip"),
+    "unknown-consent": _on(_two, "revoke moon"),
+    "unknown-end": _on(_two, "leave moon"),
+    "unknown-enrollment": _engine(lambda engine: engine.do("e-0", "hold", by=_NURSE)),
+    "unknown-field": _on(_two, "record one", points=3, moon=1),
+    "unknown-gate": _on(_two, "override moon", reason="x"),
+    "unknown-phase": _on(_two, "move moon", reason="x"),
+    "unknown-session": _on(_two, "start moon"),
+    "unknown-site": _engine(lambda engine: engine.enroll("detox-4-day", patient="P", by=_NURSE, site="moon")),
+    "unknown-step": _on(_two, "record moon"),
+    "which-hold": _on(_two, "lift"),
+    "which-item": _on(_several, "done task"),
+    "wrong-role": _on(_two, "record one", points=3, by="doctor"),
+    "wrong-type": _on(_two, "record one", points="many"),
+    "wrong-unit": _refused(_SIGNED, "record body", weight="80 cm"),
+}
+_ELSEWHERE = {"id-reused", "version-changed"}
+"""Refusals that `test_engine` produces."""
+
+
+def _fresh() -> Patient:
+    from kat_workflow.enrollment.state import NOBODY
+
+    p = Patient(program(phase("a: {by: [nurse]}")))
+    p.s = NOBODY
+    return p
+
+
+def _did(text: str, *phrases: str) -> Patient:
+    p = Patient(program(text))
+    for phrase in phrases:
+        p.do(phrase)
+    return p
+
+
+@pytest.mark.parametrize("code", sorted(WAYS))
+def test_every_refusal_happens_is_explained_and_names_a_way_out(code: str) -> None:
+    refusal = WAYS[code]()
+    reason = next(r for r in refusal.reasons if r.code == code)
+    assert reason.says
+    ways = [*reason.unblock, *(clause.unblock for clause in reason.clauses)]
+    assert any(ways) or len(REFUSALS[code]) > 40, f"{code} leaves its reader alone"
+    assert all(reason.unblock)
+    assert code in refusal.explanation
+
+
+def test_no_refusal_is_left_out_here() -> None:
+    assert set(REFUSALS) == set(WAYS) | _ELSEWHERE
+
+
+def _sources() -> str:
+    root = Path(kat_workflow.__file__).parent
+    files = [*root.glob("*.py"), *root.glob("enrollment/*.py"), *root.glob("journal/*.py"), root / "program/forms.py"]
+    return "\n".join(f.read_text() for f in files if f.name != "refusals.py")
+
+
+def test_every_code_that_is_explained_is_used_and_every_one_used_is_explained() -> None:
+    text = _sources()
+    for code in REFUSALS:
+        assert f'"{code}"' in text, f"{code} is explained and never used"
+    used = set(re.findall(r'(?:against|stop|Reason|_Unfit|Slip|_refused)\(\s*"([a-z]+(?:-[a-z]+)*)"', text))
+    used |= set(re.findall(r'(?:_refused)\(\s*[^,]+,\s*"([a-z]+(?:-[a-z]+)+)"', text))
+    used |= set(re.findall(r'j\.gate\([^"]*"([a-z-]+)"', text))
+    assert used - set(REFUSALS) == set()
+
+
+def test_every_deviation_is_explained_and_every_one_explained_is_noted() -> None:
+    text = _sources()
+    noted = set(re.findall(r'(?:deviation|review)\(\s*"([a-z-]+)"', text))
+    assert 'f"dose-while-{session.dosing}"' in text
+    noted |= {"dose-while-paused", "dose-while-ended"}
+    assert noted == set(DEVIATIONS)
+
+
+# No patient value in what is logged
+
+_MARK = "Zebra7731"
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["points", "word", "weight", "text", "systolic", "result", "last_use", "moon"]),
+        st.sampled_from([_MARK, -77310077, 77310077.5, [_MARK], {"x": _MARK}, _MARK + " mmHg", None, True]),
+        min_size=1,
+    )
+)
+def test_what_a_refusal_is_called_holds_no_value(values: dict[str, Any]) -> None:
+    text = phase(
+        "\n".join(
+            f"{form}_step: {{by: [nurse], record: {form}}}"
+            for form in ("score", "answer", "amount", "note", "vitals", "test", "history")
+        )
+    )
+    p = Patient(program(text))
+    for form in ("score", "answer", "amount", "note", "vitals", "test", "history"):
+        answer = p.ask(c.Record(f"{form}_step", values))
+        if isinstance(answer, Refusal):
+            shown = str(Refused(answer))
+            assert _MARK not in shown
+            assert "7731" not in shown
+            for reason in answer.reasons:
+                assert "7731" not in reason.says
+                assert "7731" not in "".join(reason.unblock)
+
+
+def test_what_a_gate_read_is_told_on_purpose_only() -> None:
+    refusal = _gated().refused("start drip")
+    assert "190" not in str(Refused(refusal))
+    assert "190 mmHg" in refusal.explanation
+    assert str(Refused(refusal)) == "start drip: gate-closed (gates: pressure_ok)"
+    assert Refused(refusal).code == "gate-closed"
+    assert Refused(refusal).explanation == refusal.explanation
