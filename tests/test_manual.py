@@ -12,6 +12,7 @@ from doc_blocks import ROOT, Block, blocks, broken_links
 from kat_workflow import manual
 from kat_workflow.language import Folder, check, schema, shipped
 from kat_workflow.language.findings import render
+from kat_workflow.language.fmt import formatted
 from kat_workflow.language.grammar import Program, keys_of
 from kat_workflow.language.reader import read
 from kat_workflow.language.structure import structure
@@ -113,6 +114,7 @@ def test_every_program_of_the_manual_checks_clean(block: Block, tmp_path: Path) 
     said = "\n".join(render(finding) for finding in checked.findings)
     assert not checked.findings, f"{block.where} {said}"
     assert checked.program is not None
+    assert formatted(block.text) == block.text, f"{block.where}: kat fmt sets it out otherwise"
 
 
 @pytest.mark.parametrize("block", SHARED_FILES, ids=named)

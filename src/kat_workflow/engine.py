@@ -621,7 +621,7 @@ class Engine:
         try:
             return c.parse(phrase, given, signed)
         except c.BadPhrase as error:
-            raise _refused(phrase.partition(" ")[0], "bad-phrase", str(error)) from error
+            raise _refused(phrase.partition(" ")[0], "bad-phrase", str(error), "write as in: start SESSION") from error
 
     def _instant(self) -> datetime:
         now = self._clock()

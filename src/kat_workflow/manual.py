@@ -21,7 +21,7 @@ from kat_workflow.enrollment.refusals import DEVIATIONS, REFUSALS
 from kat_workflow.language import schema
 from kat_workflow.language.compiler import STANDARD_ENDS, WITHOUT_WORK
 from kat_workflow.language.findings import EXPLAINED
-from kat_workflow.language.grammar import NAME, PATTERNS
+from kat_workflow.language.grammar import PATTERNS
 from kat_workflow.program import gates, units
 
 __all__ = ["TABLES", "refreshed", "table"]
@@ -36,7 +36,8 @@ def refreshed(text: str) -> str:
 
 def table(name: str) -> str:
     """One table as Markdown, with an empty line on either side."""
-    return f"\n{TABLES[name]().strip()}\n\n"
+    made = re.sub(r"\n{3,}", "\n\n", TABLES[name]().strip())
+    return f"\n{made}\n\n"
 
 
 def _rows(head: str, rows: Iterable[Iterable[str]]) -> str:
@@ -82,8 +83,7 @@ def _kinds() -> str:
         "name": ("`day_review`, `phq9`", "A name that you give: small letters, digits, `_`."),
         "id": ("`detox-4-day`", "The id of a program: a name that may hold hyphens."),
     }
-    rows = [(f"`{kind}`", *said[kind], f"`{PATTERNS[kind]}`") for kind in PATTERNS]
-    return _rows("kind | example | meaning | exactly", rows)
+    return _rows("kind | example | meaning", ((kind, *said[kind]) for kind in PATTERNS))
 
 
 def _units() -> str:
@@ -111,7 +111,10 @@ def _grammar() -> str:
 
 def _reserved() -> str:
     own = _code(sorted(gates.RESERVED))
-    return f"Names look like `{NAME}`. These words cannot be names: {own}."
+    return (
+        "A name is made of small letters, digits and `_`, and begins with a letter. "
+        f"These words cannot be names: {own}."
+    )
 
 
 def _session_words() -> str:

@@ -392,9 +392,14 @@ class _Runner:
             self._differ(f"{wanted} holds", list(status.holds))
 
     def _expect_settled(self, wanted: Mapping[str, str], _: Status, __: object) -> None:
-        state = self.engine.enrollment(self.enrollment)
+        """How each step was last settled, in whichever visit."""
+        settled = {
+            each.event.step: each.event.outcome
+            for each in self.engine.history(self.enrollment)
+            if isinstance(each.event, e.ItemSettled)
+        }
         for name, outcome in wanted.items():
-            found = [s.outcome for n, s in state.settled.items() if n == name or n.endswith("." + name)]
+            found = [its for n, its in settled.items() if n == name or n.endswith("." + name)]
             if outcome not in found:
                 self._differ(f"{name} {outcome}", found or "not settled")
 
@@ -433,11 +438,16 @@ class _Runner:
                     self._differ(f"{number} sessions {name} {what}", found)
 
     def _expect_facts(self, wanted: Mapping[str, Any], _: Status, __: object) -> None:
-        state = self.engine.enrollment(self.enrollment)
+        """What was last recorded: `form.field` or `step.field`."""
+        recorded = [
+            each.event
+            for each in self.engine.history(self.enrollment)
+            if isinstance(each.event, e.ObservationRecorded)
+        ]
         for fact, value in wanted.items():
-            form, _dot, name = fact.rpartition(".")
-            kept = state.readings.get(form, ())
-            found = kept[-1].values.get(name) if kept else None
+            name, _dot, key = fact.rpartition(".")
+            kept = [x.values.get(key) for x in recorded if name in (x.form, x.step)]
+            found = kept[-1] if kept else None
             if found != value:
                 self._differ(f"{fact} {value}", found)
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_holds import held, stay
 from test_items import phase
-from test_rules import _GATED, circle
+from test_rules import _GATED, _LOOP, circle
 from test_sessions import _RULES, clinic, under_way
 
 import kat_workflow
@@ -23,6 +23,7 @@ from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.commands import SYSTEM, Actor, BadPhrase, Command, parse, words
 from kat_workflow.enrollment.refusals import DEVIATIONS, REFUSALS
+from kat_workflow.enrollment.state import NOBODY, evolve
 from kat_workflow.errors import Refusal
 
 HOUR = timedelta(hours=1)
@@ -80,7 +81,7 @@ def test_a_phrase_is_filled_in_with_values_and_details() -> None:
     when = datetime(2026, 3, 2, 9).astimezone()
     assert parse("book drip", {"for": when}) == c.Book("drip", when)
     assert parse("hold fire alarm") == c.Hold("fire alarm")
-    assert parse("  done  task ".strip()) == c.Settle(" task".strip(), "done")
+    assert parse(" done task ") == c.Settle("task", "done")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_what_is_no_phrase_says_what_one_is(phrase: str, given_: dict[str, Any],
 def test_the_words_of_a_command_name_no_value() -> None:
     command = Command("c", c.Record("baseline", {"systolic": 123}), Actor("ann"), datetime(2026, 3, 2).astimezone())
     assert command.words == "record baseline"
-    assert words(c.Elapsed("timer:x")) == "elapsed timer:x"
+    assert words(c.Elapsed("timer:x", "next", "x")) == "elapsed timer:x"
     assert words(c.Settle("x", "eaten")) == "eaten x"
 
 
@@ -116,9 +117,9 @@ def test_an_actors_roles_are_a_set_however_they_are_given() -> None:
 _SIGNED = phase("plan: {by: [nurse], record: note, signed: true}\ntask: {by: [nurse]}\nbody: {by: [nurse], record: amount}")
 
 
-def _refused(text: str, phrase: str, *before: str, **how: Any) -> Callable[[], Refusal]:
+def _refused(source: str, phrase: str, *before: str, **how: Any) -> Callable[[], Refusal]:
     def ask() -> Refusal:
-        p = Patient(program(text))
+        p = Patient(program(source))
         for each in before:
             p.do(each, **({"text": "x"} if each.startswith("record") else {}))
         return p.refused(phrase, **how)
@@ -179,9 +180,24 @@ def _chooses() -> Patient:
     return p
 
 
-def _circle() -> Patient:
-    from test_rules import _LOOP
+def _plain() -> Patient:
+    return Patient(program(clinic()))
 
+
+def _nobody() -> Patient:
+    p = Patient(program(phase("a: {by: [nurse]}")))
+    p.s = NOBODY
+    return p
+
+
+def _did(source: str, *phrases: str) -> Patient:
+    p = Patient(program(source))
+    for phrase in phrases:
+        p.do(phrase)
+    return p
+
+
+def _circle() -> Patient:
     p = Patient(circle(_LOOP.replace("count of go_on done = 0", "count of go_on waived = 0")))
     p.do("record ask", word="one")
     return p
@@ -199,8 +215,6 @@ def _act(patient: Callable[[], Patient], act: c.Act, **how: Any) -> Callable[[],
 def _several() -> Patient:
     """Two items of one step are open only where a program's past says so: after work done twice."""
     p = Patient(program(phase("task: {by: [nurse]}")))
-    from kat_workflow.enrollment.state import evolve
-
     p.s = evolve(p.s, e.ItemOpened("stay.1/task.2", "task", "step", ("nurse",), p.now, p.now))
     return p
 
@@ -250,8 +264,8 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "missing-value": _on(_two, "record one"),
     "naive-instant": _on(_two, "record one", points=3, occurred=datetime(2026, 1, 1)),  # noqa: DTZ001
     "no-dose": _on(lambda: Patient(program(clinic("dose: ~\nwatch: ~"))), "dose drip", amount="5 mg"),
-    "no-patient": _act(lambda: _fresh(), c.Enroll("e-2", "")),
-    "no-session": _on(_two_sessions := lambda: Patient(program(clinic())), "release drip"),
+    "no-patient": _act(_nobody, c.Enroll("e-2", "")),
+    "no-session": _on(_plain, "release drip"),
     "no-way": _on(_two, "go well", by="doctor"),
     "not-an-option": _on(lambda: Patient(program(stay(""))), "record farewell", word="four"),
     "not-asked": _refused(_BRANCH, "record ask", drinks=False, how_much=3),
@@ -270,7 +284,7 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "on-hold": _on(_held, "start drip"),
     "other-form": _act(_two, c.Record("one", {"points": 3}, also=("two",))),
     "outcome-not-allowed": _on(_two, "decline one", reason="x"),
-    "past": _on(_two_sessions, "book drip", given={"for": datetime(2026, 1, 1).astimezone()}),
+    "past": _on(_plain, "book drip", given={"for": datetime(2026, 1, 1).astimezone()}),
     "pause-rule": _on(_paused, "resume drip"),
     "program-loops": _on(_circle, "waive go_on", reason="x"),
     "reason-missing": _on(under_way, "abort drip"),
@@ -307,28 +321,13 @@ _ELSEWHERE = {"id-reused", "version-changed"}
 """Refusals that `test_engine` produces."""
 
 
-def _fresh() -> Patient:
-    from kat_workflow.enrollment.state import NOBODY
-
-    p = Patient(program(phase("a: {by: [nurse]}")))
-    p.s = NOBODY
-    return p
-
-
-def _did(text: str, *phrases: str) -> Patient:
-    p = Patient(program(text))
-    for phrase in phrases:
-        p.do(phrase)
-    return p
-
-
 @pytest.mark.parametrize("code", sorted(WAYS))
 def test_every_refusal_happens_is_explained_and_names_a_way_out(code: str) -> None:
     refusal = WAYS[code]()
     reason = next(r for r in refusal.reasons if r.code == code)
     assert reason.says
     ways = [*reason.unblock, *(clause.unblock for clause in reason.clauses)]
-    assert any(ways) or len(REFUSALS[code]) > 40, f"{code} leaves its reader alone"
+    assert any(ways), f"{code} leaves its reader alone"
     assert all(reason.unblock)
     assert code in refusal.explanation
 
@@ -347,7 +346,7 @@ def test_every_code_that_is_explained_is_used_and_every_one_used_is_explained() 
     text = _sources()
     for code in REFUSALS:
         assert f'"{code}"' in text, f"{code} is explained and never used"
-    used = set(re.findall(r'(?:against|stop|Reason|_Unfit|Slip|_refused)\(\s*"([a-z]+(?:-[a-z]+)*)"', text))
+    used = set(re.findall(r'(?:against|stop|Reason|_Unfit|Slip)\(\s*"([a-z]+(?:-[a-z]+)*)"', text))
     used |= set(re.findall(r'(?:_refused)\(\s*[^,]+,\s*"([a-z]+(?:-[a-z]+)+)"', text))
     used |= set(re.findall(r'j\.gate\([^"]*"([a-z-]+)"', text))
     assert used - set(REFUSALS) == set()

@@ -107,7 +107,7 @@ STEPS = {
             "pregnancy_check",
             "event",
             ("screening",),
-            outcomes=MAY_BE,
+            outcomes=MAY_BE | {"unable"},
             if_skipped={"grave": "no"},
         ),
         StepInfo("alcohol_check", "ciwa_ar", STAY, outcomes=frozenset({"missed"})),

@@ -256,6 +256,7 @@ class _Judge:
             return self.stop(
                 "already-settled",
                 f"{full} was settled as {last.outcome} on {last.at:%Y-%m-%d %H:%M} UTC",
+                "record what was found besides with a form that may be recorded at any time",
             )
         if self.s.holds and step.on_hold != "runs":
             self.not_held()
@@ -300,13 +301,15 @@ class _Judge:
         if found is None:
             raise self.stop("no-session", f"no session {kind.name} is open", f"start {kind.name}")
         if SESSION.next(found.state, event) is None:
-            able = ", ".join(SESSION.events_from(found.state))
-            raise self.stop(
-                "session-state",
-                f"{found.id} is {found.state.replace('_', ' ')}",
-                f"possible now: {able}",
-            )
+            self.not_now(found)
+            raise _Refused(self.reasons)
         return kind, found
+
+    def not_now(self, session: Session, code: str = "session-state") -> None:
+        """A session is not in a state in which this can happen; what can is told."""
+        able = ", ".join(each.replace("_", " ") for each in SESSION.events_from(session.state))
+        says = f"{session.id} is {session.state.replace('_', ' ')}"
+        self.against(code, says, f"possible now: {able}")
 
     def none_under_way(self, way: str, but: Session | None = None, around: str = "") -> None:
         """No session (inside a place) may be under way, except one."""
@@ -535,7 +538,7 @@ def _revoke(j: _Judge, act: c.Revoke) -> None:
         raise j.stop("unknown-consent", f'there is no consent "{act.consent}"', f"consents: {known}")
     state = j.s.consents.get(full)
     if state is None or state.state != "given":
-        raise j.stop("not-given", f"the consent {full} is not in force")
+        raise j.stop("not-given", f"the consent {full} is not in force", "there is nothing to revoke")
     j.actor_in((), "recording a revocation")
     j.end()
     j.run.emit(e.ConsentChanged(full, "revoked", state.version, j.at, j.actor.person))
@@ -555,7 +558,7 @@ def _book(j: _Judge, act: c.Book) -> None:
     j.actor_in(kind.by, f"booking {kind.name}")
     open_ = j.run.session_of(kind.name)
     if open_ is not None and open_.state != "booked":
-        j.against("session-open", f"{open_.id} is {open_.state.replace('_', ' ')}")
+        j.not_now(open_, "session-open")
     when = j.instant(act.booked_for, "it is booked for")
     if when is not None and when < j.at:
         j.against("past", "the booked time is in the past", "choose a later time")
@@ -609,7 +612,7 @@ def _arrive(j: _Judge, act: c.Arrive) -> None:
     j.actor_in((), "recording an arrival")
     session = j.run.session_of(kind.name)
     if session is not None and session.state != "booked":
-        j.against("session-state", f"{session.id} is {session.state.replace('_', ' ')}")
+        j.not_now(session)
     item = j.session_item(kind)
     j.end()
     if session is None:
@@ -631,7 +634,7 @@ def _start(j: _Judge, act: c.Start) -> None:
             title = j.program.roles.get(role, role)
             j.against("role-missing", f"{title} must be present", f"call: {title}")
     if session is not None and SESSION.next(session.state, "start") is None:
-        j.against("session-state", f"{session.id} is {session.state.replace('_', ' ')}")
+        j.not_now(session)
     j.none_under_way("release", session)
     _before_steps(j, kind, session)
     _spacing(j, kind)
@@ -675,7 +678,8 @@ def _spacing(j: _Judge, kind: SessionKind) -> None:
     if cap.per == "enrollment":
         held = j.run.tally(kind.name + ":dosed")
         if held >= cap.times:
-            j.against("cap", f"at most {cap.times} sessions {kind.name} in an enrollment")
+            says = f"at most {cap.times} sessions {kind.name} in an enrollment"
+            j.against("cap", says, "go on without a further one")
     elif cap.times <= j.run.started_today(kind.name):
         j.against(
             "cap",
@@ -691,7 +695,7 @@ def _dose(j: _Judge, act: c.Dose) -> None:
     j.none_under_way("release", session)
     rule = kind.dose
     if rule is None:
-        raise j.stop("no-dose", f"nothing is given in {kind.name}")
+        raise j.stop("no-dose", f"nothing is given in {kind.name}", "record it with another form")
     j.actor_in(kind.by, f"giving {rule.drug}")
     amount = _amount(j, act.amount, rule.unit, "amount")
     rate = _amount(j, act.rate, rule.rate_unit, "rate") if act.rate else None
@@ -768,7 +772,7 @@ def _resume(j: _Judge, act: c.Resume) -> None:
     kind, session = j.session(act.session, "resume")
     j.actor_in(kind.by, f"resuming {kind.name}")
     if session.dosing != "paused":
-        j.against("not-paused", "nothing is paused")
+        j.against("not-paused", "nothing is paused", "the dose goes on, or has not begun")
     rate = None
     if kind.dose is not None and act.rate:
         rate = _amount(j, act.rate, kind.dose.rate_unit, "rate")
@@ -906,7 +910,7 @@ def _move(j: _Judge, act: c.Move) -> None:
         phases = ", ".join(n for n, p in j.program.phases.items() if not p.excursion)
         raise j.stop("unknown-phase", f'there is no phase "{act.to}" to be in', f"phases: {phases}")
     if full in j.s.visits:
-        raise j.stop("there-already", f"the patient is in {full}")
+        raise j.stop("there-already", f"the patient is in {full}", "name another phase")
     j.actor_in(j.program.decided_by, "reporting where a patient is")
     if not act.reason:
         j.against("reason-missing", "a move past the gates needs a reason", "say why")
@@ -923,7 +927,7 @@ def _override(j: _Judge, act: c.Override) -> None:
         raise j.stop("unknown-gate", f'there is no gate "{act.gate}"', f"gates: {', '.join(j.program.gates)}")
     rule = j.program.gates[full].override
     if rule is None:
-        raise j.stop("absolute-gate", f"nobody may override {full}")
+        raise j.stop("absolute-gate", f"nobody may override {full}", "record what the gate asks for")
     j.actor_in(rule.by, f"overriding {full}")
     if not act.reason:
         j.against("reason-missing", "an override needs a reason", "say why")

@@ -687,7 +687,7 @@ def began(elapsed: Elapsed, facts: Facts, side: Side) -> Seen:
                 return evolve(seen, instant=at_clock(day, time(), facts.site))
             return evolve(seen, instant=_instant(str(seen.raw)))
         case StepMoment(step, outcome, scope):
-            last = _settlement(step, scope, facts)
+            last = settlement(step, scope, facts)
             if last is None or last[0] != outcome:
                 return Seen(step=step, remark=last[0] if last else "")
             return Seen(instant=last[1], state="known", step=step)
@@ -704,7 +704,8 @@ def _counts(reading: Observation, fact: Fact, place: str, facts: Facts) -> bool:
     return not place or _inside(reading, place, fact, facts)
 
 
-def _settlement(step: str, scope: Scope, facts: Facts) -> tuple[str, datetime, str] | None:
+def settlement(step: str, scope: Scope, facts: Facts) -> tuple[str, datetime, str] | None:
+    """The last settlement of a step, if it belongs to the current place of the scope."""
     place = facts.where(scope.name) if scope.name else ""
     last = facts.settled(step)
     return None if place is None or last is None or not _here(last[2], place) else last
@@ -716,7 +717,7 @@ def _here(visit: str, place: str) -> bool:
 
 
 def _settled(node: Settled, facts: Facts) -> Truth:
-    last = _settlement(node.step, node.scope, facts)
+    last = settlement(node.step, node.scope, facts)
     return None if last is None else (last[0] == node.outcome) is not node.negated
 
 

@@ -59,6 +59,7 @@ from kat_workflow.program.truth import (
     judge,
     look,
     over,
+    settlement,
 )
 from kat_workflow.program.units import Unit
 
@@ -285,8 +286,8 @@ def _seen(leaf: Leaf, facts: Facts, side: Side) -> tuple[str, Seen, str]:
         case Is(fact) | Has(fact) | Recorded(fact):
             seen = look(fact, facts, side)
             return fact.name, seen, _value(fact, seen)
-        case Settled(step):
-            last = facts.settled(step)
+        case Settled(step, _, scope):
+            last = settlement(step, scope, facts)
             outcome = last[0] if last else ""
             return step, Seen(state="known", step=step, instant=last[1] if last else None), outcome
         case InForce(consent):
@@ -298,8 +299,12 @@ def _seen(leaf: Leaf, facts: Facts, side: Side) -> tuple[str, Seen, str]:
             return _seen_over(leaf, facts, side)
         case Always():
             return "", Seen(state="known"), ""
-        case Compare():
-            pass
+        case _:
+            return _seen_sums(leaf, facts, side)
+
+
+def _seen_sums(leaf: Compare, facts: Facts, side: Side) -> tuple[str, Seen, str]:
+    """What both sides of a comparison read; the first that is in doubt stands for all."""
     found: list[tuple[str, Seen, str]] = []
     for atom in _atoms(leaf):
         match atom:
