@@ -26,7 +26,14 @@ from kat_workflow.enrollment.around import Around
 from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide, elapse
 from kat_workflow.enrollment.run import Run
-from kat_workflow.enrollment.state import NOBODY, Enrollment, Session, decode_row, encode_row, replay
+from kat_workflow.enrollment.state import (
+    NOBODY,
+    Enrollment,
+    Session,
+    decode_row,
+    encode_row,
+    replay,
+)
 from kat_workflow.enrollment.timers import Timer
 from kat_workflow.enrollment.worklist import (
     Timeliness,

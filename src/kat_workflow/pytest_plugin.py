@@ -27,7 +27,7 @@ class ScenarioFile(pytest.File):
         yield ScenarioItem.from_parent(self, name=self.path.stem)
 
 
-class ScenarioFailed(Exception):  # noqa: N818  # what a test report calls it
+class ScenarioFailed(Exception):  # what a test report calls it
     """A scenario went otherwise than it says."""
 
 

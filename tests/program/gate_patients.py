@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from gate_cases import NOW, PLACES, Patient, ago, reading
+from gate_cases import FORMS, NOW, PLACES, Patient, ago, reading
 from hypothesis import strategies as st
 
 from kat_workflow.program.clock import Site
@@ -122,7 +122,7 @@ def recordings(draw: st.DrawFn) -> Observation:
         step=draw(st.sampled_from(_steps[form])),
         place=elsewhere,
         signed=draw(st.sampled_from([True, True, True, False])),
-        valid_hours=draw(st.sampled_from([None, None, 3, 24, 50])),
+        valid_hours=draw(st.sampled_from([3, 24, 50])) if FORMS[form].valid_for else None,
         **values,
     )
 

@@ -52,7 +52,7 @@ class Behind(Struct, frozen=True):
     timer: Timer
 
 
-class _Refused(Exception):  # noqa: N818  # never leaves this module
+class _Refused(Exception):  # never leaves this module
     def __init__(self, reasons: Iterable[Reason]) -> None:
         self.reasons = tuple(reasons)
 
@@ -65,11 +65,11 @@ def decide(
     now = command.at
     if enrollment.last is not None and enrollment.last > now:
         now = enrollment.last
-    if type(act) is not c.Elapsed:
-        if enrollment.wake is not None and enrollment.wake <= now:
-            timer = next_timer(enrollment)
-            assert timer is not None  # it is due at `wake`
-            return Behind(timer)
+    is_timer = type(act) is c.Elapsed
+    if not is_timer and enrollment.wake is not None and enrollment.wake <= now:
+        timer = next_timer(enrollment)
+        assert timer is not None  # it is due at `wake`
+        return Behind(timer)
     run = Run(program, enrollment, around, now)
     run.command, run.person = command.id, command.by.person
     try:
@@ -331,29 +331,19 @@ class _Judge:
 
     def gate(self, test: Test, code: str, says: str) -> None:
         """A go-side gate: unknown opens nothing."""
-        if test.truth(self.run) is not True:
-            gate = test.text if test.text in self.program.gates else ""
-            found = next((g for g in test.gates if g in self.program.gates), "") if not gate else gate
-            sentence = self.program.gates[found].says if found else says
-            rule = self.program.gates[found].override if found else None
-            ways = (
-                ()
-                if rule is None
-                else (
-                    "an override by "
-                    + ", ".join(self.program.roles.get(r, r) for r in rule.by)
-                    + f" for at most {rule.lasts}",
-                )
-            )
-            self.reasons.append(
-                Reason(
-                    code,
-                    f"it does not hold that: {sentence}",
-                    found,
-                    test.explain(self.run),
-                    ways,
-                )
-            )
+        if test.truth(self.run) is True:
+            return
+        gates = self.program.gates
+        name = test.text if test.text in gates else next((g for g in test.gates if g in gates), "")
+        ways: tuple[str, ...] = ()
+        if name:
+            says, rule = gates[name].says, gates[name].override
+            if rule is not None:
+                roles = ", ".join(self.program.roles.get(role, role) for role in rule.by)
+                ways = (f"an override by {roles} for at most {rule.lasts}",)
+        clauses = test.explain(self.run)
+        self.reasons.append(Reason(code, f"it does not hold that: {says}", name, clauses, ways))
+
 
 
 # ---- enrolling -----------------------------------------------------------------------------------
@@ -623,7 +613,7 @@ def _arrive(j: _Judge, act: c.Arrive) -> None:
 def _start(j: _Judge, act: c.Start) -> None:
     j.treated()
     j.not_held()
-    run, s = j.run, j.s
+    run = j.run
     kind = j.kind_of(act.session)
     item = j.session_item(kind)
     j.actor_in(kind.by, f"starting {kind.name}")
@@ -711,6 +701,8 @@ def _dose(j: _Judge, act: c.Dose) -> None:
         run.deviation("dose-without-start", f"{rule.drug} was given before the session was started")
     elif session.dosing in ("paused", "ended"):
         run.deviation(f"dose-while-{session.dosing}", f"{rule.drug} was given although dosing was {session.dosing}")
+    elif session.dosed is None and run.s.holds:
+        run.deviation("dose-while-held", f"{rule.drug} was given for the first time under a hold")
     total = Decimal(session.given or 0) + (amount or 0)
     run.emit(
         e.DoseGiven(
@@ -798,6 +790,8 @@ def _end_dosing(j: _Judge, act: c.EndDosing) -> None:
     j.actor_in(kind.by, f"ending the dose of {kind.name}")
     unit = kind.dose.unit if kind.dose is not None else ""
     total = _amount(j, act.amount, unit, "amount")
+    if total is not None and total < Decimal(session.given or 0):
+        j.against("bad-value", "the total is less than was given already", "leave it out")
     if session.dosed is None and not total:
         j.against("session-state", f"nothing was given in {session.id}", f"cancel {session.id}")
     j.end()
@@ -922,6 +916,7 @@ def _move(j: _Judge, act: c.Move) -> None:
 
 def _override(j: _Judge, act: c.Override) -> None:
     j.treated()
+    j.not_held()
     full = j.program.find("gates", act.gate)
     if full is None:
         raise j.stop("unknown-gate", f'there is no gate "{act.gate}"', f"gates: {', '.join(j.program.gates)}")

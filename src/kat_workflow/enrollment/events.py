@@ -84,7 +84,7 @@ class ItemOpened(_Event, frozen=True, tag="item-opened"):
 
 class ItemReplanned(_Event, frozen=True, tag="item-replanned"):
     """The times of an open item have changed; `because` says why. `anew` is since when they
-    count, where they begin anew."""
+    count, where they begin anew; `calls` says that its lateness will (again) call somebody."""
 
     item: str
     opens: datetime
@@ -93,6 +93,7 @@ class ItemReplanned(_Event, frozen=True, tag="item-replanned"):
     next: datetime | None
     because: str
     anew: datetime | None = None
+    calls: bool = False
 
 
 class ItemSettled(_Event, frozen=True, tag="item-settled"):

@@ -1,4 +1,4 @@
-"""One run to completion: a draft of the enrollment, the events so far, and the rules R4–R8.
+"""One run to completion: a draft of the enrollment, the events so far, and the rules R4 to R8.
 
 A `Run` is the private workbench of `decide`: it folds each event at once (R4), answers the gates'
 questions (`Facts`), and settles (R5): alerts and stop rules on each new reading first, then items,
@@ -107,12 +107,15 @@ class Run:
 
     @property
     def admitted(self) -> date | None:
+        """See `Facts`."""
         return self.s.admitted
 
     def readings(self, form: str) -> Sequence[Observation]:
+        """See `Facts`."""
         return self.s.readings.get(form, ())
 
     def where(self, scope: str) -> str | None:
+        """See `Facts`."""
         visit = self.s.visits.get(scope)
         if visit is not None:
             return visit.place
@@ -120,35 +123,43 @@ class Run:
         return None if session is None else session.place
 
     def settled(self, step: str) -> tuple[str, datetime, str] | None:
+        """See `Facts`."""
         last = self.s.settled.get(step)
         return None if last is None else (last.outcome, last.at, last.place)
 
     def tally(self, what: str) -> int:
+        """See `Facts`."""
         name, _, event = what.rpartition(":")
         tally = self.s.tallies.get(name)
         return self.s.counts.get(what, 0) if tally is None else getattr(tally, event, 0)
 
     def session_instant(self, kind: str, event: str) -> datetime | None:
+        """See `Facts`."""
         tally = self.s.tallies.get(kind)
         return None if tally is None else getattr(tally, event + "_at")
 
     def given(self, kind: str, scope: str | None) -> str | None:
+        """See `Facts`."""
         session = self.session_of(kind)
         return None if session is None else session.given or None
 
     def consent(self, name: str) -> tuple[str, datetime | None] | None:
+        """See `Facts`."""
         state = self.s.consents.get(name)
         return None if state is None else (state.state, state.until)
 
     def entered(self, phase: str) -> datetime | None:
+        """See `Facts`."""
         visit = self.s.visits.get(phase)
         return None if visit is None else visit.entered
 
     def round(self, phase: str) -> int | None:
+        """See `Facts`."""
         visit = self.s.visits.get(phase)
         return None if visit is None else visit.round
 
     def overridden(self, gate: str) -> bool:
+        """See `Facts`."""
         until = self.s.overrides.get(gate)
         return until is not None and self.now < until and self.ignored not in (gate, EVERY_GATE)
 
@@ -385,7 +396,10 @@ class Run:
                 opens = self._clock_after(clocks, base, strict=last is not None)
             following = self._clock_after(clocks, opens, strict=True)
         due = None if step.due is None else plus(opens, step.due, self.site)
-        return opens, due, None, following if number < step.at_most else None
+        if number >= step.at_most:
+            return opens, due, None, None
+        # One that is missed before it would be late is late: somebody is called (R9).
+        return opens, None if due is None else min(due, following), None, following
 
     def masked(self, away: bool = False) -> bool:
         """Whether a hold stands. What is done on an excursion (`away`) is not masked by the hold
@@ -480,7 +494,8 @@ class Run:
             at = watch.at[min(n, len(watch.at)) - 1].elapsed
             return session.dosed + at + max(0, n - len(watch.at)) * watch.then_every.elapsed
 
-        opens = planned(number)
+        # One that is missed before it would be late is late: somebody is called (R9).
+        opens, following = planned(number), planned(number + 1)
         self.emit(
             e.ItemOpened(
                 f"{session.place}/{watch.step}.{number}",
@@ -489,9 +504,9 @@ class Run:
                 step.by,
                 self.now,
                 opens,
-                opens + watch.late_after.elapsed,
+                min(opens + watch.late_after.elapsed, following),
                 None,
-                planned(number + 1),
+                following,
                 "runs",
                 step.when_late is not None,
             )
@@ -818,7 +833,7 @@ class Run:
         for name in self.chart.innermost_first(tuple(s.visits)):
             self.emit(e.PhaseLeft(name, s.visits[name].place, self.now, end.name))
         self.emit(e.Discharged(end.name, end.kind, self.now, reason, evidence))
-        if left_early:
+        if left_early and end.kind not in ("died", "entered_in_error"):  # these close at once
             roles = self.program.decided_by or tuple(self.program.roles)
             self.alert(
                 "left-before-release",
@@ -884,10 +899,7 @@ class Run:
 
     def _replan(self, item: Item, held: datetime) -> None:
         """Give a paused item its remaining time back, or let a restarted one begin anew."""
-        if item.opened is not None:
-            shift = self.now - item.opened
-        else:
-            shift = self.now - held
+        shift = self.now - (held if item.opened is None else item.opened)
 
         def later(at: datetime | None) -> datetime | None:
             passed = at is not None and item.on_hold == "pauses" and at <= held
@@ -906,7 +918,10 @@ class Run:
                 coming = self._clock_after(clocks, opens, strict=True)
             following = None if item.next is None else coming
         closes, anew = later(item.closes), None if item.opened is None else self.now
-        self.emit(e.ItemReplanned(item.id, opens, due, closes, following, "hold lifted", anew))
+        calls = item.calls or (anew is not None and step.when_late is not None and due is not None)
+        self.emit(
+            e.ItemReplanned(item.id, opens, due, closes, following, "hold lifted", anew, calls)
+        )
 
     # ---- R8: the next instant at which a waiting gate could turn -------------------------------
 
@@ -947,10 +962,7 @@ class Run:
             until = plus(occurred, lasts, self.site)
         retention = self.program.retention.get(form)
         by = self.program.steps.get(step)
-        if by is not None:
-            fields = by.keeps
-        else:
-            fields = () if retention is None else retention.fields
+        fields = by.keeps if by is not None else retention.fields if retention is not None else ()
         kept = tuple(name for name in fields if name in values)
         kept_in = "" if by is None or not by.kept_in else self.where(by.kept_in) or ""
         drops = self._drops(form, step, occurred, retention)

@@ -23,7 +23,6 @@ from kat_workflow.errors import JournalError
 from kat_workflow.program import OnHold, Outcome
 from kat_workflow.program.forms import Observation
 
-
 ItemKind = Literal["step", "watch", "decide", "alert", "review"]
 SessionState = Literal[
     "booked", "arrived", "under_way", "recovering", "stopping", "released", "cancelled", "aborted"
@@ -436,7 +435,13 @@ def _item_opened(s: Enrollment, x: e.ItemOpened) -> None:
 
 def _item_replanned(s: Enrollment, x: e.ItemReplanned) -> None:
     s.items[x.item] = replace(
-        s.items[x.item], opens=x.opens, due=x.due, closes=x.closes, next=x.next, opened=x.anew
+        s.items[x.item],
+        opens=x.opens,
+        due=x.due,
+        closes=x.closes,
+        next=x.next,
+        opened=x.anew,
+        calls=x.calls,
     )
 
 
@@ -564,9 +569,10 @@ def _dosing_ended(s: Enrollment, x: e.DosingEnded) -> None:
 
 
 def _session_aborted(s: Enrollment, x: e.SessionAborted) -> None:
-    _session(
-        s, x.session, x.at, dosing="ended", state="stopping", aborted=x.rule or x.reason or "aborted"
-    )
+    changes: dict[str, Any] = {"dosing": "ended", "state": "stopping"}
+    changes["aborted"] = x.rule or x.reason or "aborted"
+    changes["ended"] = s.sessions[x.session].ended or x.at
+    _session(s, x.session, x.at, **changes)
     _count(s, x.session, "aborted")
 
 

@@ -26,7 +26,7 @@ class Explanation:
     text: str
 
 
-def finding(  # noqa: PLR0917
+def finding(
     code: str,
     place: Place,
     message: str,

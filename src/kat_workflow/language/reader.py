@@ -106,7 +106,7 @@ class Document:
             return self._at(value.start_mark, whole)
         return self._at(value.start_mark, max(width or 1, 1), shift)
 
-    def finding(  # noqa: PLR0917
+    def finding(
         self,
         code: str,
         path: Path,
@@ -202,7 +202,7 @@ _BAD = re.compile(
 )
 
 
-def _refused(  # noqa: PLR0917
+def _refused(
     file: str, text: str, code: str, message: str, hint: str, line: int = 0, column: int = 0
 ) -> Document:
     """A file that is not read at all."""
@@ -232,7 +232,7 @@ def _unprintable(file: str, text: str) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-class _Stop(Exception):  # noqa: N818  # not an error: the reading ends here
+class _Stop(Exception):  # not an error: the reading ends here
     """The rest of the file is not read."""
 
 

@@ -89,7 +89,7 @@ def structure(document: Document, cls: type[_T]) -> tuple[_T | None, tuple[Findi
 # Hooks: a value of the tree → a value of the grammar
 
 
-class _Wrong(ValueError):  # noqa: N818  # the cause of a finding, never seen outside
+class _Wrong(ValueError):  # the cause of a finding, never seen outside
     """One value that does not fit; `says` goes on after the name of its key."""
 
     def __init__(self, code: str, says: str, hint: str = "") -> None:

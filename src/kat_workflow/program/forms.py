@@ -308,7 +308,7 @@ class _Rules(NamedTuple):
     scores: tuple[_Scored, ...]
 
 
-class _Unfit(Exception):  # noqa: N818  # not an error: it carries a slip out of a field's rule
+class _Unfit(Exception):  # not an error: it carries a slip out of a field's rule
     def __init__(self, code: str, field: Field, says: str, unblock: str) -> None:
         self.slip = Slip(code, field.name, f'"{field.name}" {says}', unblock)
 

@@ -16,7 +16,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from kat_workflow.errors import Place
-from kat_workflow.program import OnHold, Outcome
+from kat_workflow.program import OnHold
 from kat_workflow.program.clock import Duration
 from kat_workflow.program.forms import Form
 from kat_workflow.program.gates import Test

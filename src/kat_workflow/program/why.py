@@ -356,7 +356,7 @@ def _raw(fact: Fact, raw: Raw) -> str:
         case _ if fact.kind == "number":
             if fact.unit.code == "s":
                 return _elapsed(timedelta(seconds=float(raw)))
-            return _figure(Fraction(raw), fact.unit)
+            return f"{raw} {fact.unit.written}".rstrip()  # as precisely as it was recorded
         case _ if fact.kind == "instant":
             return _when(datetime.fromisoformat(str(raw)))
         case _:
