@@ -69,7 +69,8 @@ class Mismatch:
 
 @define
 class Coverage:
-    """What scenarios have seen of a program: names that were entered, opened, settled, refused."""
+    """What scenarios have seen of a program: phases entered, rows gone, steps opened and settled,
+    sessions, ends, gates that refused, timers that ran."""
 
     phases: set[str] = field(factory=set)
     rows: set[str] = field(factory=set)
@@ -88,6 +89,8 @@ class Coverage:
                 self.phases.add(event.phase)
                 if event.row:
                     self.rows.add(event.row)
+            elif isinstance(event, e.PhaseLeft):
+                self.rows.add(event.row)
             elif isinstance(event, e.ItemOpened) and event.step:
                 self.steps.add(event.step)
             elif isinstance(event, e.ItemSettled) and event.step:
@@ -96,7 +99,7 @@ class Coverage:
                 self.sessions.add((event.session.rpartition(".")[0], event.final))
             elif isinstance(event, e.Discharged):
                 self.ends.add(event.end)
-                self.rows.add(event.reason)
+                self.rows.add(event.row)
             elif isinstance(event, e.TimerElapsed):
                 self.timers.add(event.timer.partition("/")[2].partition("@")[0].rpartition("/")[2])
 
@@ -106,10 +109,17 @@ class Coverage:
             getattr(self, name).update(getattr(other, name))
 
     def missing(self, program: Program) -> dict[str, list[str]]:
-        """What no scenario has seen: phases, steps, sessions, ends and gates never closed."""
+        """What no scenario has seen: phases, ways (rows of `next`), steps, sessions, ends, and
+        gates of sessions that never refused a start."""
         ready = {g for kind in program.sessions.values() for test in kind.ready for g in test.gates}
         return {
             "phases": [x for x in program.phases if x not in self.phases],
+            "ways": [
+                row.name
+                for phase in program.phases.values()
+                for row in phase.next
+                if row.name not in self.rows
+            ],
             "steps": [x for x in program.steps if x not in self.steps],
             "sessions": [x for x in program.sessions if (x, "released") not in self.sessions],
             "ends": [x for x, end in program.ends.items() if end.declared and x not in self.ends],

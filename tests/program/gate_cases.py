@@ -87,11 +87,15 @@ CIWA = Form(
 LABORATORY = Form(
     "laboratory",
     "Laboratory",
-    {"potassium": Field("potassium", "Potassium", "decimal", unit="mmol/L")},
+    {
+        "potassium": Field("potassium", "Potassium", "decimal", unit="mmol/L"),
+        "clean": Field("clean", "Urine without drugs", "yes_no"),
+    },
     valid_for="24 h",
 )
 DRINKS = Form("drinks", "Drinks", {"taken": Field("taken", "Taken", "decimal", unit="mL")})
 UNUSED = Form("unused", "Unused", {"x": Field("x", "X", "integer")})
+SIGNS = Field("signs", "Signs", "choices", options={"rash": "Rash", "fever": "Fever"})
 EVENT = Form("event", "Event", {"grave": Field("grave", "Grave", "yes_no")}, any_time=True)
 FORMS = {form.name: form for form in (INTAKE, VITALS, CIWA, LABORATORY, DRINKS, UNUSED, EVENT)}
 
@@ -108,7 +112,7 @@ STEPS = {
             "event",
             ("screening",),
             outcomes=MAY_BE | {"unable"},
-            if_skipped={"grave": "no"},
+            if_skipped={"grave": "no", "signs": "rash"},
         ),
         StepInfo("alcohol_check", "ciwa_ar", STAY, outcomes=frozenset({"missed"})),
         StepInfo("baseline", "vitals", DAY),

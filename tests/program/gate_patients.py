@@ -29,6 +29,7 @@ CONDITIONS = [
     "intake.last_use < intake.first_use",
     "intake.note is recorded",
     "laboratory.potassium > 3.5 mmol/L",
+    "laboratory.clean is yes",
     "age of laboratory.potassium < 20 h",
     "age of vitals.systolic <= 2 h",
     "ciwa_ar.total_band is severe",
@@ -99,7 +100,10 @@ _answers: dict[str, dict[str, st.SearchStrategy[Raw]]] = {
         "born": st.sampled_from([None, "1990-01-01", "2026-03-01"]),
         "note": st.sampled_from([None, "as told"]),
     },
-    "laboratory": {"potassium": st.sampled_from([None, "3.1", "4.0"])},
+    "laboratory": {
+        "potassium": st.sampled_from([None, "3.1", "4.0"]),
+        "clean": st.sampled_from([None, True, False]),
+    },
     "drinks": {"taken": st.sampled_from([None, "0", "0.5", "500"])},
 }
 _steps = {

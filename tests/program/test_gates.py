@@ -248,6 +248,24 @@ def test_a_test_tells_what_it_needs_to_know() -> None:
     )
 
 
+def test_a_test_tells_which_fields_it_reads_and_in_which_place() -> None:
+    test = compiled(
+        "watch.pulse < 130 /min and last 2 of watch.pulse < 130 /min and baseline.pulse < 99 /min "
+        "and last 2 of baseline.pulse < 99 /min and age of intake.note < 4 h "
+        "and total of drinks.taken within 4 h < 1 L and consent nad in force",
+        IN_SESSION,
+    )
+
+    assert test.facts == (
+        ("vitals", "pulse", "nad_infusion.watch", "nad_infusion"),
+        ("vitals", "pulse", "baseline", "day"),
+        ("vitals", "pulse", "baseline", ""),
+        ("intake", "note", "", ""),
+        ("drinks", "taken", "", ""),
+    )
+    assert test.consents == ("nad",)
+
+
 @pytest.mark.parametrize(
     ("text", "temporal"),
     [
@@ -273,7 +291,10 @@ def test_a_test_tells_what_it_needs_to_know() -> None:
     ],
 )
 def test_a_test_knows_whether_time_alone_can_turn_it(text: str, temporal: bool) -> None:
-    assert compiled(text).temporal is temporal
+    test = compiled(text)
+
+    assert test.temporal is temporal
+    assert test.timed or not temporal
 
 
 def test_on_the_stop_side_no_result_expires() -> None:

@@ -509,6 +509,8 @@ def test_a_skipped_item_reads_as_declared_and_a_declined_one_as_nothing() -> Non
     text = "pregnancy_check.grave is no"
 
     assert truth(text, settlements=skipped, context=SCREENING) is True
+    assert truth("event.signs has rash", settlements=skipped, context=SCREENING) is True
+    assert truth("event.signs has fever", settlements=skipped, context=SCREENING) is False
     assert truth(text, settlements=declined, context=SCREENING) is None
     assert truth(text, settlements=elsewhere, context=SCREENING) is None
     assert truth(text, context=SCREENING) is None

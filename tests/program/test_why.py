@@ -376,6 +376,7 @@ OUTDATED = [reading("laboratory", 30, valid_hours=24, potassium="4")]
          "2026-03-06T09:00Z"),
         ("laboratory.potassium > 3 mmol/L", OUTDATED,
          None),
+        ("laboratory.clean is yes", GOOD, "2026-03-06T09:00Z"),
         ("time since intake.last_use >= 96 h", LAST_USE,
          "2026-03-07T12:00Z"),
         ("time since intake.last_use >= 96 h", [], None),

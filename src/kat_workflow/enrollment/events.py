@@ -56,13 +56,15 @@ class PhaseEntered(_Event, frozen=True, tag="phase-entered"):
 
 
 class PhaseLeft(_Event, frozen=True, tag="phase-left"):
-    """A visit (or a round of it) is over. `finishes` names the parent whose part it completed."""
+    """A visit (or a round of it) is over. `finishes` names the parent whose part it completed;
+    `row` is the row of the program that led out, if one did."""
 
     phase: str
     place: str
     at: datetime
     reason: str
     finishes: str = ""
+    row: str = ""
 
 
 class ItemOpened(_Event, frozen=True, tag="item-opened"):
@@ -332,12 +334,14 @@ class TimerElapsed(_Event, frozen=True, tag="timer-elapsed"):
 
 
 class Discharged(_Event, frozen=True, tag="discharged"):
-    """Treatment is over: every treatment item is settled, after-work may be open."""
+    """Treatment is over: every treatment item is settled, after-work may be open. `row` is the
+    row of the program that led here, "" if the end was reported."""
 
     end: str
     kind: str
     at: datetime
     reason: str = ""
+    row: str = ""
     evidence: tuple[str, ...] = ()
 
 

@@ -667,12 +667,13 @@ class Run:
             self.use_overrides((row.when,))
         if row.to_kind == "end":
             evidence = () if row.when is None else self.evidence((row.when,))
-            self.discharge(self.program.ends[row.to], row.says or row.name, evidence)
+            self.discharge(self.program.ends[row.to], row.says, row.name, evidence)
         elif row.to_kind == "finish":
             left = self._left_by(phase, row)
-            self._leave_tree(left, "finished", finishes=self.program.phases[left].parent)
+            outer = self.program.phases[left].parent
+            self._leave_tree(left, "finished", finishes=outer, row=row.name)
         elif row.to_kind == "back":
-            self._leave_tree(phase.name, "back")
+            self._leave_tree(phase.name, "back", row=row.name)
             for id_ in [id_ for id_ in self.s.holds if id_.startswith(EXCURSION)]:
                 self.lift(id_)
         else:
@@ -720,13 +721,13 @@ class Run:
             self.review("program-loops")
         return False
 
-    def _leave_tree(self, name: str, reason: str, finishes: str = "") -> None:
+    def _leave_tree(self, name: str, reason: str, finishes: str = "", row: str = "") -> None:
         """Leave a phase and all that is active inside, innermost first, settling its items."""
         for left in self.chart.leave(name, tuple(self.s.visits)):
             visit = self.s.visits[left]
             self._settle_items_of(visit, reason)
-            up = finishes if left == name else ""
-            self.emit(e.PhaseLeft(left, visit.place, self.now, reason, up))
+            up, by = (finishes, row) if left == name else ("", "")
+            self.emit(e.PhaseLeft(left, visit.place, self.now, reason, up, by))
 
     def _settle_items_of(self, visit: Visit, reason: str) -> None:
         for session in list(self.s.sessions.values()):
@@ -815,7 +816,9 @@ class Run:
         if item is not None and counted:
             self.settle_item(item, "done", self.now)
 
-    def discharge(self, end: End, reason: str, evidence: tuple[str, ...] = ()) -> None:
+    def discharge(
+        self, end: End, reason: str, row: str = "", evidence: tuple[str, ...] = ()
+    ) -> None:
         """Every end, from everywhere, in one commit."""
         s = self.s
         left_early = False
@@ -832,7 +835,7 @@ class Run:
             self.settle_item(item, "left", self.now, end.name)
         for name in self.chart.innermost_first(tuple(s.visits)):
             self.emit(e.PhaseLeft(name, s.visits[name].place, self.now, end.name))
-        self.emit(e.Discharged(end.name, end.kind, self.now, reason, evidence))
+        self.emit(e.Discharged(end.name, end.kind, self.now, reason, row, evidence))
         if left_early and end.kind not in ("died", "entered_in_error"):  # these close at once
             roles = self.program.decided_by or tuple(self.program.roles)
             self.alert(

@@ -551,8 +551,6 @@ _TICK = timedelta(microseconds=1)
 
 def _turns(leaf: Leaf, facts: Facts, side: Side) -> Iterator[datetime]:
     """Instants around which a comparison could turn; those that are past do no harm."""
-    if isinstance(leaf, Recorded):
-        return
     for fact in _facts(leaf) if side == "go" else ():
         reading = look(fact, facts, side).reading if fact.expires else None
         if reading is not None and reading.valid_until is not None:
