@@ -241,7 +241,8 @@ class Engine:
         if site not in self._sites:
             known = ", ".join(self._sites)
             raise _refused(f"enroll {enrollment}", "unknown-site", f'no site "{site}"', f"sites: {known}")
-        self._keep(definition, enrollment)
+        if not self.journal.version(_stream(enrollment)):  # else the command comes again
+            self._keep(definition, enrollment)
         act = c.Enroll(enrollment, patient, site)
         self._carry_out(enrollment, act, by, id_, None, "", definition)
         return enrollment
@@ -663,7 +664,10 @@ def _digest(
     enrollment: str, act: Act, by: Actor, occurred: datetime | None, role: str
 ) -> str:
     """What makes two commands the same: everything but when they were sent."""
-    body = _canonical.encode((enrollment, act, by.person, occurred, role))
+    try:
+        body = _canonical.encode((enrollment, act, by.person, occurred, role))
+    except (TypeError, ValueError):  # what cannot be written is refused later, by what is asked
+        body = repr((enrollment, act, by.person, occurred, role)).encode(errors="backslashreplace")
     return _hash(body)
 
 

@@ -787,8 +787,10 @@ def _resume(j: _Judge, act: c.Resume) -> None:
 
 def _end_dosing(j: _Judge, act: c.EndDosing) -> None:
     kind, session = j.session(act.session, "end_dosing")
+    if kind.dose is None:
+        raise j.stop("no-dose", f"nothing is given in {kind.name}", f"release {kind.name}")
     j.actor_in(kind.by, f"ending the dose of {kind.name}")
-    unit = kind.dose.unit if kind.dose is not None else ""
+    unit = kind.dose.unit
     total = _amount(j, act.amount, unit, "amount")
     if total is not None and total < Decimal(session.given or 0):
         j.against("bad-value", "the total is less than was given already", "leave it out")
@@ -800,8 +802,7 @@ def _end_dosing(j: _Judge, act: c.EndDosing) -> None:
     if session.dosed is None:
         j.run.emit(e.DoseGiven(session.id, j.occurred, str(total), unit, str(total), first=True))
     j.run.emit(e.DosingEnded(session.id, j.at, str(total), unit))
-    if kind.dose is not None:
-        _dose_limits(j, kind, total, None)
+    _dose_limits(j, kind, total, None)
 
 
 def _abort(j: _Judge, act: c.Abort) -> None:

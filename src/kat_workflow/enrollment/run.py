@@ -29,7 +29,6 @@ from kat_workflow.errors import Clause
 from kat_workflow.program import Outcome
 from kat_workflow.program.chart import Goes, NextRound, Undecided, Ways, chart_of
 from kat_workflow.program.clock import Site, at_clock, local_date, parse_duration, plus
-from kat_workflow.program.clock import program_day as day_of_program
 
 if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
     from kat_workflow.enrollment.around import Around
@@ -183,10 +182,8 @@ class Run:
                 break
         self._set_recheck()
 
-    def truth(self, test: Test | None) -> bool | None:
+    def truth(self, test: Test) -> bool | None:
         """A gate's truth; one that could turn by time alone is remembered for the recheck."""
-        if test is None:
-            return True
         if test.temporal:
             self._waiting.append(test)
         return test.truth(self)
@@ -1023,12 +1020,6 @@ class Run:
         if self._today is None:
             self._today = local_date(self.now, self.site)
         return self._today
-
-    def program_day(self) -> int | None:
-        """The program day of now; None before admission."""
-        if self.s.admitted is None:
-            return None
-        return day_of_program(self.s.admitted, self.now, self.site)
 
 
 @lru_cache(maxsize=256)
