@@ -1,4 +1,4 @@
-"""The engine: what a clinic system imports, in one process, in several, and beside a host's data."""
+"""The engine, as a clinic system imports it: alone, in several processes, beside a host's data."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ from kat_workflow import (
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.state import replay
-from kat_workflow.journal import CensusRow
+from kat_workflow.journal import Append, CensusRow, Receipt
 from kat_workflow.journal.memory import MemoryJournal
 from kat_workflow.language import Files
 
@@ -68,7 +69,8 @@ phases:
       check: {by: [nurse], record: vitals, source: practice, every: [{interval: 4 h, when: always}]}
       baseline: {by: [nurse], record: vitals}
       farewell: {by: [nurse], record: answer, signed: true}
-    next: [{to: well, when: farewell.fine is yes and age of baseline.systolic < 24 h}, {to: ill, when: always}]
+    next: [{to: well, when: farewell.fine is yes and age of baseline.systolic < 24 h},
+      {to: ill, when: always}]
 ends:
   well: {kind: completed}
   ill: {kind: transferred, by: [nurse]}
@@ -113,7 +115,9 @@ def clinic(where: Path | None, programs: Path, clock: Clock) -> Engine:
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path, programs: Path, clock: Clock) -> Iterator[Engine]:
+def engine(
+    request: pytest.FixtureRequest, tmp_path: Path, programs: Path, clock: Clock
+) -> Iterator[Engine]:
     where = tmp_path / "clinic.db" if request.param == "sqlite" else None
     with clinic(where, programs, clock) as opened:
         yield opened
@@ -139,7 +143,12 @@ def test_a_patient_goes_through_the_first_program(engine: Engine, clock: Clock) 
     assert isinstance(outcome.events[0], e.ObservationRecorded)
     assert not outcome.again
     status = engine.status(id_)
-    assert (status.standing, status.phases, status.day, status.program) == ("active", ("stay",), 1, "first")
+    assert (status.standing, status.phases, status.day, status.program) == (
+        "active",
+        ("stay",),
+        1,
+        "first",
+    )
     engine.do(id_, "record baseline", by=ANN, given={"systolic": 120})
     engine.do(id_, "record farewell", by=ANN, given={"fine": True}, signed=True)
     assert engine.status(id_).end == "well"
@@ -171,7 +180,13 @@ def test_a_phrase_that_is_none_is_refused(engine: Engine) -> None:
 
 
 def test_what_is_not_there_is_refused(engine: Engine) -> None:
-    for ask in (engine.status, engine.history, engine.enrollment, engine.program_of, engine.site_of):
+    for ask in (
+        engine.status,
+        engine.history,
+        engine.enrollment,
+        engine.program_of,
+        engine.site_of,
+    ):
         with pytest.raises(Refused, match="unknown-enrollment"):
             ask("e-none")
     with pytest.raises(Refused, match="unknown-site"):
@@ -207,7 +222,9 @@ def test_a_finished_phase_says_what_it_waits_for(engine: Engine, clock: Clock) -
 
 
 def test_a_row_that_is_unknown_is_shown_with_its_clauses(programs: Path, clock: Clock) -> None:
-    text = FIRST.replace("farewell.fine is yes and age", "age").replace("record: vitals}\n      farewell", "record: vitals, optional: true}\n      farewell")
+    text = FIRST.replace("farewell.fine is yes and age", "age").replace(
+        "record: vitals}\n      farewell", "record: vitals, optional: true}\n      farewell"
+    )
     (programs / "first" / "first.yaml").write_text(text)
     with clinic(None, programs, clock) as engine:
         id_ = admitted(engine)
@@ -252,7 +269,12 @@ def test_the_census_counts_days_by_the_sites_dates(engine: Engine, clock: Clock)
     id_ = admitted(engine)
     clock.now = datetime(2026, 3, 4, 7, 59, tzinfo=UTC)  # 23:59 of the second day there
     (resident,) = engine.census()
-    assert (resident.enrollment, resident.patient, resident.day, resident.phases) == (id_, "P-1", 2, ("stay",))
+    assert (resident.enrollment, resident.patient, resident.day, resident.phases) == (
+        id_,
+        "P-1",
+        2,
+        ("stay",),
+    )
     clock.wait(minutes=1)
     assert engine.census()[0].day == 3
     assert engine.status(id_).day == 3
@@ -282,8 +304,16 @@ def test_nothing_depends_on_when_or_whether_timers_are_run(programs: Path, clock
                 clock.wait(hours=5)
                 if worker:
                     engine.run_due()
-                engine.do(id_, "record vitals", by=ANN, given={"systolic": 100 + n}, command_id=f"c-{n + 3}")
-            states.append(([(x.cause, x.event) for x in engine.history(id_)], engine.enrollment(id_)))
+                engine.do(
+                    id_,
+                    "record vitals",
+                    by=ANN,
+                    given={"systolic": 100 + n},
+                    command_id=f"c-{n + 3}",
+                )
+            states.append(
+                ([(x.cause, x.event) for x in engine.history(id_)], engine.enrollment(id_))
+            )
     assert states[0] == states[1]
 
 
@@ -307,7 +337,9 @@ def test_looking_runs_nothing(engine: Engine, clock: Clock) -> None:
     assert last_position(engine) == before
 
 
-def test_a_command_that_is_refused_leaves_the_timers_that_were_due(engine: Engine, clock: Clock) -> None:
+def test_a_command_that_is_refused_leaves_the_timers_that_were_due(
+    engine: Engine, clock: Clock
+) -> None:
     id_ = admitted(engine)
     clock.wait(hours=5)
     before = last_position(engine)
@@ -320,7 +352,7 @@ def test_a_command_that_is_refused_leaves_the_timers_that_were_due(engine: Engin
 
 def test_a_clock_without_a_zone_is_an_error_of_the_host(programs: Path) -> None:
     with (
-        Engine.open(programs=programs, clock=lambda: datetime(2026, 3, 2)) as engine,  # noqa: DTZ001
+        Engine.open(programs=programs, clock=lambda: datetime(2026, 3, 2)) as engine,
         pytest.raises(ValueError, match="without a zone"),
     ):
         engine.enroll("first", patient="P", by=ANN)
@@ -337,7 +369,9 @@ def test_without_a_clock_it_is_now(programs: Path) -> None:
 # R14 Again
 
 
-def test_the_same_command_again_changes_nothing_and_answers_the_same(engine: Engine, clock: Clock) -> None:
+def test_the_same_command_again_changes_nothing_and_answers_the_same(
+    engine: Engine, clock: Clock
+) -> None:
     id_ = engine.enroll("first", patient="P-1", by=ANN, command_id="c-1")
     assert engine.enroll("first", patient="P-1", by=ANN, command_id="c-1") == id_
     first = engine.record(id_, "intake", {"fine": True}, by=ANN, command_id="c-2")
@@ -372,7 +406,9 @@ def test_a_refused_command_is_not_remembered(engine: Engine) -> None:
     id_ = admitted(engine)
     with pytest.raises(Refused, match="wrong-role"):
         engine.do(id_, "record check", by=DOC, given={"systolic": 120}, command_id="c-9")
-    assert not engine.do(id_, "record check", by=ANN, given={"systolic": 120}, command_id="c-9").again
+    assert not engine.do(
+        id_, "record check", by=ANN, given={"systolic": 120}, command_id="c-9"
+    ).again
 
 
 def test_two_enrollments_do_not_share_a_command(engine: Engine) -> None:
@@ -399,11 +435,15 @@ def test_what_no_form_accepts_is_refused_and_not_a_crash(engine: Engine) -> None
 # Programs by digest
 
 
-def test_a_patient_goes_on_by_the_files_they_were_enrolled_with(tmp_path: Path, programs: Path, clock: Clock) -> None:
+def test_a_patient_goes_on_by_the_files_they_were_enrolled_with(
+    tmp_path: Path, programs: Path, clock: Clock
+) -> None:
     where = tmp_path / "clinic.db"
     with clinic(where, programs, clock) as engine:
         id_ = admitted(engine)
-    (programs / "first" / "first.yaml").write_text(FIRST.replace("1.0.0", "2.0.0").replace("In the house", "Elsewhere"))
+    (programs / "first" / "first.yaml").write_text(
+        FIRST.replace("1.0.0", "2.0.0").replace("In the house", "Elsewhere")
+    )
     with clinic(where, programs, clock) as engine:
         assert engine.status(id_).version == "1.0.0"
         assert engine.program_of(id_).phases["stay"].title == "In the house"
@@ -417,7 +457,9 @@ def test_a_patient_goes_on_by_the_files_they_were_enrolled_with(tmp_path: Path, 
         assert engine.status(id_).end == "well"
 
 
-def test_a_version_never_changes_once_somebody_is_in_it(tmp_path: Path, programs: Path, clock: Clock) -> None:
+def test_a_version_never_changes_once_somebody_is_in_it(
+    tmp_path: Path, programs: Path, clock: Clock
+) -> None:
     where = tmp_path / "clinic.db"
     with clinic(where, programs, clock) as engine:
         admitted(engine)
@@ -425,7 +467,9 @@ def test_a_version_never_changes_once_somebody_is_in_it(tmp_path: Path, programs
     with clinic(where, programs, clock) as engine:
         with pytest.raises(Refused, match="version-changed") as refused:
             engine.enroll("first", patient="P-2", by=ANN)
-        assert refused.value.refusal.reasons[0].unblock == ("give the changed program a new version",)
+        assert refused.value.refusal.reasons[0].unblock == (
+            "give the changed program a new version",
+        )
         assert len(engine.census(standing=None)) == 1
 
 
@@ -454,17 +498,20 @@ def test_a_journal_without_the_program_of_an_enrollment_says_so(clock: Clock) ->
     lost = MemoryJournal()
     row = engine.journal.row(f"enrollment:{id_}")
     assert row is not None
-    from kat_workflow.journal import Append
-
     bodies = tuple(entry.body for entry in engine.journal.read(f"enrollment:{id_}"))
-    lost.append((Append(f"enrollment:{id_}", 0, bodies),), command="c", digest="d", recorded=MONDAY, person="", role="")
+    lost.append(
+        (Append(f"enrollment:{id_}", 0, bodies),),
+        command="c",
+        digest="d",
+        recorded=MONDAY,
+        person="",
+        role="",
+    )
     with pytest.raises(JournalError, match="does not hold the program"):
         Engine(lost, Files({}), clock).status(id_)
 
 
 def test_without_its_row_a_state_is_folded_from_its_entries(clock: Clock) -> None:
-    from kat_workflow.journal import Append
-
     engine = Engine(MemoryJournal(), Files({"first/first.yaml": FIRST}), clock)
     id_ = admitted(engine)
     stream = f"enrollment:{id_}"
@@ -491,7 +538,9 @@ def test_the_programs_that_ship_are_there_without_a_folder() -> None:
 # Following
 
 
-def test_a_follower_loses_nothing_and_sees_the_order_of_commits(engine: Engine, clock: Clock) -> None:
+def test_a_follower_loses_nothing_and_sees_the_order_of_commits(
+    engine: Engine, clock: Clock
+) -> None:
     admitted(engine, "P-1")
     clock.wait(hours=5)
     engine.run_due()
@@ -535,13 +584,21 @@ def test_a_listener_that_fails_is_logged_and_nobody_else_notices(
 # Several at once
 
 
-def test_eight_threads_on_one_enrollment_lose_nothing(tmp_path: Path, programs: Path, clock: Clock) -> None:
+def test_eight_threads_on_one_enrollment_lose_nothing(
+    tmp_path: Path, programs: Path, clock: Clock
+) -> None:
     with clinic(tmp_path / "clinic.db", programs, clock) as engine:
         id_ = admitted(engine)
 
         def work(n: int) -> int:
             for each in range(6):
-                engine.do(id_, "record vitals", by=ANN, given={"systolic": 100 + n}, command_id=f"{n}-{each}")
+                engine.do(
+                    id_,
+                    "record vitals",
+                    by=ANN,
+                    given={"systolic": 100 + n},
+                    command_id=f"{n}-{each}",
+                )
             return n
 
         with ThreadPoolExecutor(8) as pool:
@@ -552,7 +609,9 @@ def test_eight_threads_on_one_enrollment_lose_nothing(tmp_path: Path, programs: 
         assert engine.enrollment(id_) == replay(x.event for x in history)
 
 
-def test_of_many_who_answer_one_item_at_once_one_does(tmp_path: Path, programs: Path, clock: Clock) -> None:
+def test_of_many_who_answer_one_item_at_once_one_does(
+    tmp_path: Path, programs: Path, clock: Clock
+) -> None:
     with clinic(tmp_path / "clinic.db", programs, clock) as engine:
         id_ = engine.enroll("first", patient="P", by=ANN)
 
@@ -575,11 +634,18 @@ def test_many_workers_run_each_timer_once(tmp_path: Path, programs: Path, clock:
         clock.wait(hours=13)
         with ThreadPoolExecutor(4) as pool:
             assert sum(pool.map(lambda _: engine.run_due(), range(4))) == 9
-        causes = [x.cause for id_ in ids for x in engine.history(id_) if isinstance(x.event, e.TimerElapsed)]
+        causes = [
+            x.cause
+            for id_ in ids
+            for x in engine.history(id_)
+            if isinstance(x.event, e.TimerElapsed)
+        ]
         assert len(causes) == len(set(causes)) == 9
 
 
-def test_two_engines_on_one_file_see_each_other(tmp_path: Path, programs: Path, clock: Clock) -> None:
+def test_two_engines_on_one_file_see_each_other(
+    tmp_path: Path, programs: Path, clock: Clock
+) -> None:
     where = tmp_path / "clinic.db"
     with clinic(where, programs, clock) as one, clinic(where, programs, clock) as two:
         id_ = admitted(one)
@@ -619,9 +685,11 @@ def test_another_process_is_another_engine(tmp_path: Path, programs: Path, clock
         from datetime import UTC, datetime
         from kat_workflow import Actor, Engine
         where, programs, id_ = sys.argv[1:]
-        with Engine.open(where, programs=programs, clock=lambda: datetime(2026, 3, 2, 16, 30, tzinfo=UTC)) as engine:
+        now = datetime(2026, 3, 2, 16, 30, tzinfo=UTC)
+        bob = Actor("bob", {"nurse"})
+        with Engine.open(where, programs=programs, clock=lambda: now) as engine:
             for n in range(20):
-                engine.do(id_, "record vitals", by=Actor("bob", {"nurse"}), given={"systolic": 200 + n})
+                engine.do(id_, "record vitals", by=bob, given={"systolic": 200 + n})
         """
     )
     with clinic(where, programs, clock) as engine:
@@ -632,7 +700,11 @@ def test_another_process_is_another_engine(tmp_path: Path, programs: Path, clock
             engine.do(id_, "record vitals", by=ANN, given={"systolic": 100 + n})
         assert other.wait(60) == 0
         history = engine.history(id_)
-        by = [x.person for x in history if isinstance(x.event, e.ObservationRecorded) and x.event.form == "vitals"]
+        by = [
+            x.person
+            for x in history
+            if isinstance(x.event, e.ObservationRecorded) and x.event.form == "vitals"
+        ]
         assert (by.count("ann"), by.count("bob")) == (20, 20)
         assert engine.enrollment(id_) == replay(x.event for x in history)
 
@@ -640,7 +712,7 @@ def test_another_process_is_another_engine(tmp_path: Path, programs: Path, clock
 class Overtaken(MemoryJournal):
     """A journal in which somebody else is always faster."""
 
-    def append(self, *_: object, **__: object) -> object:  # type: ignore[override]
+    def append(self, *_: Any, **__: Any) -> Receipt:
         raise Conflict("somebody else was faster")
 
 
@@ -653,7 +725,9 @@ def test_who_is_overtaken_for_ever_is_told(clock: Clock) -> None:
 # Beside a host's own data
 
 
-def test_a_command_joins_the_transaction_of_its_host(tmp_path: Path, programs: Path, clock: Clock) -> None:
+def test_a_command_joins_the_transaction_of_its_host(
+    tmp_path: Path, programs: Path, clock: Clock
+) -> None:
     connection = sqlite3.connect(tmp_path / "host.db", isolation_level=None)
     connection.execute("CREATE TABLE bill (patient TEXT)")
     with Engine.open(connection=connection, programs=programs, clock=clock) as engine:
@@ -675,7 +749,9 @@ def test_a_command_joins_the_transaction_of_its_host(tmp_path: Path, programs: P
     connection.close()
 
 
-def test_what_was_rolled_back_is_not_remembered_by_the_engine(tmp_path: Path, programs: Path, clock: Clock) -> None:
+def test_what_was_rolled_back_is_not_remembered_by_the_engine(
+    tmp_path: Path, programs: Path, clock: Clock
+) -> None:
     connection = sqlite3.connect(tmp_path / "host.db", isolation_level=None)
     with Engine.open(connection=connection, programs=programs, clock=clock) as engine:
         id_ = admitted(engine)

@@ -74,7 +74,9 @@ class Replay:
         self.refused: Counter[str] = Counter()
         self.rated = 0
 
-    def live(self, who: str, admitted: int, left: int, classes: list[tuple[int, str]]) -> dict[str, Any]:
+    def live(
+        self, who: str, admitted: int, left: int, classes: list[tuple[int, str]]
+    ) -> dict[str, Any]:
         """Admit, rate and discharge one patient; returns what the record then says."""
         self.now = instant(admitted)
         patient = self.clinic.enroll(
@@ -109,7 +111,9 @@ class Replay:
             x.step for x in events if isinstance(x, e.ItemSettled) and x.outcome == "missed"
         )
         left_open = Counter(
-            x.step for x in events if isinstance(x, e.ItemSettled) and x.outcome == "left" and x.step
+            x.step
+            for x in events
+            if isinstance(x, e.ItemSettled) and x.outcome == "left" and x.step
         )
         return {
             "patient": who,

@@ -240,7 +240,9 @@ class Engine:
         enrollment = "e-" + _hash(id_.encode())[:20]
         if site not in self._sites:
             known = ", ".join(self._sites)
-            raise _refused(f"enroll {enrollment}", "unknown-site", f'no site "{site}"', f"sites: {known}")
+            raise _refused(
+                f"enroll {enrollment}", "unknown-site", f'no site "{site}"', f"sites: {known}"
+            )
         if not self.journal.version(_stream(enrollment)):  # else the command comes again
             self._keep(definition, enrollment)
         act = c.Enroll(enrollment, patient, site)
@@ -617,9 +619,7 @@ class Engine:
         main = f"{program.id}/{program.id}.yaml"
         if main not in program.files:
             main = next(iter(program.files))
-        self.journal.keep_program(
-            program.digest, program.id, program.version, main, program.files
-        )
+        self.journal.keep_program(program.digest, program.id, program.version, main, program.files)
         self._kept.add(program.digest)
 
     def _around(self, state: Enrollment) -> Around:
@@ -629,7 +629,9 @@ class Engine:
         try:
             return c.parse(phrase, given, signed)
         except c.BadPhrase as error:
-            raise _refused(phrase.partition(" ")[0], "bad-phrase", str(error), "write as in: start SESSION") from error
+            raise _refused(
+                phrase.partition(" ")[0], "bad-phrase", str(error), "write as in: start SESSION"
+            ) from error
 
     def _instant(self) -> datetime:
         now = self._clock()
@@ -655,14 +657,10 @@ def _plain(value: object) -> object:
     return repr(value)  # what no form accepts must still be told apart from what it was before
 
 
-_canonical = msgspec.json.Encoder(
-    decimal_format="string", order="deterministic", enc_hook=_plain
-)
+_canonical = msgspec.json.Encoder(decimal_format="string", order="deterministic", enc_hook=_plain)
 
 
-def _digest(
-    enrollment: str, act: Act, by: Actor, occurred: datetime | None, role: str
-) -> str:
+def _digest(enrollment: str, act: Act, by: Actor, occurred: datetime | None, role: str) -> str:
     """What makes two commands the same: everything but when they were sent."""
     try:
         body = _canonical.encode((enrollment, act, by.person, occurred, role))
@@ -747,6 +745,4 @@ def _waiting(
     program: Program, state: Enrollment, around: Around, now: datetime
 ) -> tuple[Waiting, ...]:
     run = Run(program, state, around, now)
-    return tuple(
-        Waiting(phase, to, clauses) for phase, to, clauses in run.undecided()
-    )
+    return tuple(Waiting(phase, to, clauses) for phase, to, clauses in run.undecided())

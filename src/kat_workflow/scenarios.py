@@ -31,8 +31,36 @@ __all__ = ["Coverage", "Mismatch", "Result", "Scenario", "find", "load_scenario"
 
 _DAY = re.compile(r"day ([0-9]{1,4}) ([0-9]{2}:[0-9]{2})")
 _TOP = {"scenario", "about", "starts", "site", "people", "steps", "program"}
-_STEP = {"enroll", "do", "pass", "at", "after", "by", "with", "signed", "role", "occurred", "expect", "refused"}
-_EXPECT = {"phase", "open", "not_open", "standing", "late", "settled", "end", "sessions", "missed", "holds", "day", "deviations", "alerts", "facts"}
+_STEP = {
+    "enroll",
+    "do",
+    "pass",
+    "at",
+    "after",
+    "by",
+    "with",
+    "signed",
+    "role",
+    "occurred",
+    "expect",
+    "refused",
+}
+_EXPECT = {
+    "phase",
+    "open",
+    "not_open",
+    "standing",
+    "late",
+    "settled",
+    "end",
+    "sessions",
+    "missed",
+    "holds",
+    "day",
+    "deviations",
+    "alerts",
+    "facts",
+}
 
 
 class BadScenario(KatError):
@@ -105,7 +133,16 @@ class Coverage:
 
     def merge(self, other: Coverage) -> None:
         """Take in another run's coverage."""
-        for name in ("phases", "rows", "steps", "outcomes", "sessions", "ends", "closed_gates", "timers"):
+        for name in (
+            "phases",
+            "rows",
+            "steps",
+            "outcomes",
+            "sessions",
+            "ends",
+            "closed_gates",
+            "timers",
+        ):
             getattr(self, name).update(getattr(other, name))
 
     def missing(self, program: Program) -> dict[str, list[str]]:
@@ -245,9 +282,7 @@ class _Runner:
         return Result(self.scenario, tuple(self.mismatches), happened, self.coverage)
 
     def _differ(self, expected: object, found: object) -> None:
-        self.mismatches.append(
-            Mismatch(self.scenario.file, self.line, str(expected), str(found))
-        )
+        self.mismatches.append(Mismatch(self.scenario.file, self.line, str(expected), str(found)))
 
     def _step(self, step: Mapping[str, Any]) -> None:
         self._move_clock(step)
@@ -292,7 +327,9 @@ class _Runner:
             to = self._later(str(step["after"]))
         elif "pass" in step:
             text = str(step["pass"])
-            to = self._instant(text.removeprefix("until ")) if "until" in text else self._later(text)
+            to = (
+                self._instant(text.removeprefix("until ")) if "until" in text else self._later(text)
+            )
         if to < self.now:
             self._differ("time that does not fall", step.get("at") or step.get("pass"))
         else:
@@ -413,7 +450,9 @@ class _Runner:
             if outcome not in found:
                 self._differ(f"{name} {outcome}", found or "not settled")
 
-    def _expect_missed(self, wanted: Iterable[str], _: Status, happened: tuple[Happened, ...]) -> None:
+    def _expect_missed(
+        self, wanted: Iterable[str], _: Status, happened: tuple[Happened, ...]
+    ) -> None:
         missed = [
             x.event.step
             for x in happened
@@ -423,7 +462,9 @@ class _Runner:
             if not any(m == name or m.endswith("." + name) for m in missed):
                 self._differ(f"{name} missed", f"missed since the last look: {missed}")
 
-    def _expect_alerts(self, wanted: Iterable[str], _: Status, happened: tuple[Happened, ...]) -> None:
+    def _expect_alerts(
+        self, wanted: Iterable[str], _: Status, happened: tuple[Happened, ...]
+    ) -> None:
         raised = [x.event.alert for x in happened if isinstance(x.event, e.AlertRaised)]
         for name in wanted:
             if not any(name in alert for alert in raised):
@@ -437,7 +478,9 @@ class _Runner:
             if code not in noted:
                 self._differ(f"deviation {code}", f"deviations since the last look: {noted}")
 
-    def _expect_sessions(self, wanted: Mapping[str, Mapping[str, int]], _: Status, __: object) -> None:
+    def _expect_sessions(
+        self, wanted: Mapping[str, Mapping[str, int]], _: Status, __: object
+    ) -> None:
         tallies = self.engine.enrollment(self.enrollment).tallies
         program = self.engine.program(self.scenario.program)
         for name, numbers in wanted.items():
@@ -476,9 +519,14 @@ class _Runner:
                     (then := _moment(x.event, rule.then)) is not None and at <= then <= by
                     for x in happened
                 )
-                called = any(isinstance(x.event, e.AlertRaised | e.Discharged) and x.recorded >= at for x in happened)
+                called = any(
+                    isinstance(x.event, e.AlertRaised | e.Discharged) and x.recorded >= at
+                    for x in happened
+                )
                 if not done and not called and self.now > by:
-                    self._differ(f"rule {rule.name}", "nothing followed in time and nobody was called")
+                    self._differ(
+                        f"rule {rule.name}", "nothing followed in time and nobody was called"
+                    )
 
 
 def _moment(event: e.Event, moment: tuple[str, str]) -> datetime | None:

@@ -202,9 +202,7 @@ class Patient:
         """What an act would lead to, after the timers that are due."""
         self.look()
         self.commands += 1
-        command = Command(
-            id_ or f"c{self.commands}", act, person(by), self.now, occurred, role
-        )
+        command = Command(id_ or f"c{self.commands}", act, person(by), self.now, occurred, role)
         before = self.s
         answer = decide(self.program, before, self.around, command)
         assert not isinstance(answer, Behind)
@@ -267,9 +265,7 @@ class Patient:
     def item(self, name: str) -> Item:
         """The one open item of a step, or that is about something."""
         self.look()
-        found = [
-            i for i in self.s.items.values() if name in (i.id, i.step, i.about)
-        ]
+        found = [i for i in self.s.items.values() if name in (i.id, i.step, i.about)]
         assert len(found) == 1, f"{name}: {[i.id for i in self.s.items.values()]}"
         return found[0]
 

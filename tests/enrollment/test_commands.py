@@ -76,7 +76,9 @@ def test_every_verb_is_spoken_for() -> None:
 
 
 def test_a_phrase_is_filled_in_with_values_and_details() -> None:
-    assert parse("record baseline", {"systolic": 120}, signed=True) == c.Record("baseline", {"systolic": 120}, signed=True)
+    assert parse("record baseline", {"systolic": 120}, signed=True) == c.Record(
+        "baseline", {"systolic": 120}, signed=True
+    )
     assert parse("start drip", {"present": ["nurse"]}) == c.Start("drip", ("nurse",))
     when = datetime(2026, 3, 2, 9).astimezone()
     assert parse("book drip", {"for": when}) == c.Book("drip", when)
@@ -101,27 +103,35 @@ def test_what_is_no_phrase_says_what_one_is(phrase: str, given_: dict[str, Any],
 
 
 def test_the_words_of_a_command_name_no_value() -> None:
-    command = Command("c", c.Record("baseline", {"systolic": 123}), Actor("ann"), datetime(2026, 3, 2).astimezone())
+    command = Command(
+        "c",
+        c.Record("baseline", {"systolic": 123}),
+        Actor("ann"),
+        datetime(2026, 3, 2).astimezone(),
+    )
     assert command.words == "record baseline"
     assert words(c.Elapsed("timer:x", "next", "x")) == "elapsed timer:x"
-    assert words(c.Settle("x", "eaten")) == "eaten x"
+    assert words(c.Settle("x", "left")) == "left x"
 
 
 def test_an_actors_roles_are_a_set_however_they_are_given() -> None:
-    assert Actor("ann", ["nurse", "nurse"]) == Actor("ann", {"nurse"})  # type: ignore[arg-type]
+    assert Actor("ann", ["nurse", "nurse"]) == Actor("ann", {"nurse"})
     assert SYSTEM.roles == frozenset()
 
 
 # Every refusal
 
-_SIGNED = phase("plan: {by: [nurse], record: note, signed: true}\ntask: {by: [nurse]}\nbody: {by: [nurse], record: amount}")
+_SIGNED = phase(
+    "plan: {by: [nurse], record: note, signed: true}\ntask: {by: [nurse]}\nbody: {by: [nurse], "
+    "record: amount}"
+)
 
 
 def _refused(source: str, phrase: str, *before: str, **how: Any) -> Callable[[], Refusal]:
     def ask() -> Refusal:
         p = Patient(program(source))
         for each in before:
-            p.do(each, **({"text": "x"} if each.startswith("record") else {}))
+            p.do(each, given={"text": "x"} if each.startswith("record") else {})
         return p.refused(phrase, **how)
 
     return ask
@@ -162,12 +172,14 @@ def _away() -> Patient:
 
 
 def _two() -> Patient:
-    p = Patient(program(phase("one: {by: [nurse], record: score}\ntwo: {by: [nurse], record: note}")))
-    return p
+    two = "one: {by: [nurse], record: score}\ntwo: {by: [nurse], record: note}"
+    return Patient(program(phase(two)))
 
 
 def _capped() -> Patient:
-    p = under_way(clinic("at_most: {times: 1, per: enrollment}\ncounts_when: given > 400 mg\napart: 7 d"))
+    p = under_way(
+        clinic("at_most: {times: 1, per: enrollment}\ncounts_when: given > 400 mg\napart: 7 d")
+    )
     p.do("end dosing drip", amount="10 mg")
     p.wait("30 min")
     p.do("release drip")
@@ -245,7 +257,13 @@ start: stay""",
 
 WAYS: dict[str, Callable[[], Refusal]] = {
     "absolute-gate": _on(
-        lambda: Patient(program(clinic("ready: [plain]").replace("gates:", "gates:\n  plain: {says: Plain, when: baseline.systolic > 90 mmHg}"))),
+        lambda: Patient(
+            program(
+                clinic("ready: [plain]").replace(
+                    "gates:", "gates:\n  plain: {says: Plain, when: baseline.systolic > 90 mmHg}"
+                )
+            )
+        ),
         "override plain",
         reason="x",
         by="doctor",
@@ -262,20 +280,32 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "gate-closed": _on(_gated, "start drip"),
     "implausible": _on(_two, "record one", points=99),
     "missing-value": _on(_two, "record one"),
-    "naive-instant": _on(_two, "record one", points=3, occurred=datetime(2026, 1, 1)),  # noqa: DTZ001
-    "no-dose": _on(lambda: Patient(program(clinic("dose: ~\nwatch: ~"))), "dose drip", amount="5 mg"),
+    "naive-instant": _on(_two, "record one", points=3, occurred=datetime(2026, 1, 1)),
+    "no-dose": _on(
+        lambda: Patient(program(clinic("dose: ~\nwatch: ~"))), "dose drip", amount="5 mg"
+    ),
     "no-patient": _act(_nobody, c.Enroll("e-2", "")),
     "no-session": _on(_plain, "release drip"),
     "no-way": _on(_two, "go well", by="doctor"),
     "not-an-option": _on(lambda: Patient(program(stay(""))), "record farewell", word="four"),
     "not-asked": _refused(_BRANCH, "record ask", drinks=False, how_much=3),
     "not-done-so": _on(_two, "done one"),
-    "not-given": _on(lambda: Patient(program(clinic(steps="agree: {by: [nurse], obtain: care}"))), "revoke care"),
+    "not-given": _on(
+        lambda: Patient(program(clinic(steps="agree: {by: [nurse], obtain: care}"))), "revoke care"
+    ),
     "not-in-treatment": _on(_ended, "leave died", by="doctor"),
-    "not-open": _refused(phase("a: {by: [nurse], record: note}\nb: {by: [nurse], record: note, after: [a]}"), "record b", text="x"),
+    "not-open": _refused(
+        phase("a: {by: [nurse], record: note}\nb: {by: [nurse], record: note, after: [a]}"),
+        "record b",
+        text="x",
+    ),
     "not-paused": _on(under_way, "resume drip"),
     "not-ready-to-leave": _on(
-        lambda: under_way(clinic("release: {earliest: 0 min, when: watch.systolic < 140 mmHg, signed_by: [nurse]}")),
+        lambda: under_way(
+            clinic(
+                "release: {earliest: 0 min, when: watch.systolic < 140 mmHg, signed_by: [nurse]}"
+            )
+        ),
         "release drip",
     ),
     "not-running": _on(_paused, "pause drip"),
@@ -290,15 +320,23 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "reason-missing": _on(under_way, "abort drip"),
     "role-missing": _on(lambda: Patient(program(clinic("present: [doctor]"))), "start drip"),
     "rule": _on(
-        lambda: Patient(program(clinic(more="rules:\n  never: [{start: drip, unless: pressure_ok}]\n"))), "start drip"
+        lambda: Patient(
+            program(clinic(more="rules:\n  never: [{start: drip, unless: pressure_ok}]\n"))
+        ),
+        "start drip",
     ),
     "same-person": _on(
-        lambda: _did(phase("a: {by: [nurse]}\nb: {by: [nurse], different_person_from: [a]}"), "done a"), "done b"
+        lambda: _did(
+            phase("a: {by: [nurse]}\nb: {by: [nurse], different_person_from: [a]}"), "done a"
+        ),
+        "done b",
     ),
     "session-open": _on(under_way, "book drip"),
     "session-state": _on(under_way, "arrive drip"),
     "session-under-way": _on(under_way, "decline drips", reason="x"),
-    "steps-open": _on(lambda: Patient(program(clinic("before: {bag: {by: [nurse], record: note}}"))), "start drip"),
+    "steps-open": _on(
+        lambda: Patient(program(clinic("before: {bag: {by: [nurse], record: note}}"))), "start drip"
+    ),
     "there-already": _on(lambda: Patient(program(clinic())), "move stay", by="doctor", reason="x"),
     "too-early": _on(under_way, "release drip"),
     "too-soon": _on(_capped, "start drip"),
@@ -309,7 +347,9 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "unknown-gate": _on(_two, "override moon", reason="x"),
     "unknown-phase": _on(_two, "move moon", reason="x"),
     "unknown-session": _on(_two, "start moon"),
-    "unknown-site": _engine(lambda engine: engine.enroll("detox-4-day", patient="P", by=_NURSE, site="moon")),
+    "unknown-site": _engine(
+        lambda engine: engine.enroll("detox-4-day", patient="P", by=_NURSE, site="moon")
+    ),
     "unknown-step": _on(_two, "record moon"),
     "which-hold": _on(_two, "lift"),
     "which-item": _on(_several, "done task"),
@@ -338,7 +378,12 @@ def test_no_refusal_is_left_out_here() -> None:
 
 def _sources() -> str:
     root = Path(kat_workflow.__file__).parent
-    files = [*root.glob("*.py"), *root.glob("enrollment/*.py"), *root.glob("journal/*.py"), root / "program/forms.py"]
+    files = [
+        *root.glob("*.py"),
+        *root.glob("enrollment/*.py"),
+        *root.glob("journal/*.py"),
+        root / "program/forms.py",
+    ]
     return "\n".join(f.read_text() for f in files if f.name != "refusals.py")
 
 
@@ -367,8 +412,12 @@ _MARK = "Zebra7731"
 
 @given(
     st.dictionaries(
-        st.sampled_from(["points", "word", "weight", "text", "systolic", "result", "last_use", "moon"]),
-        st.sampled_from([_MARK, -77310077, 77310077.5, [_MARK], {"x": _MARK}, _MARK + " mmHg", None, True]),
+        st.sampled_from(
+            ["points", "word", "weight", "text", "systolic", "result", "last_use", "moon"]
+        ),
+        st.sampled_from(
+            [_MARK, -77310077, 77310077.5, [_MARK], {"x": _MARK}, _MARK + " mmHg", None, True]
+        ),
         min_size=1,
     )
 )

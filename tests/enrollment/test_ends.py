@@ -15,8 +15,10 @@ HOUR = timedelta(hours=1)
 
 _WORK = """
 work_after_leaving:
-  kit: {by: [nurse], record: note, may_be: [declined, missed], due: 1 h, closes: 7 d, source: practice}
-  ring: {by: [therapist], record: note, may_be: [missed], opens: 1 d, due: 7 d, closes: 14 d, source: practice, when_late: {tell: [doctor], answer_within: 1 d}}
+  kit: {by: [nurse], record: note, may_be: [declined, missed], due: 1 h, closes: 7 d,
+    source: practice}
+  ring: {by: [therapist], record: note, may_be: [missed], opens: 1 d, due: 7 d, closes: 14 d,
+    source: practice, when_late: {tell: [doctor], answer_within: 1 d}}
 ends:
   well: {kind: completed, work: [kit, ring]}
   elsewhere: {kind: not_eligible}
@@ -29,9 +31,17 @@ leaving: {by: [nurse, doctor], work: [kit]}
 
 
 def test_leaving_is_one_entry_after_which_no_treatment_item_is_open() -> None:
-    p = Patient(program(stay("check: {by: [nurse], record: score, every: [{interval: 4 h, when: always}]}")))
+    p = Patient(
+        program(stay("check: {by: [nurse], record: score, every: [{interval: 4 h, when: always}]}"))
+    )
     events = p.do("leave against_advice", reason="wants to go")
-    assert [type(x) for x in events] == [e.ItemSettled, e.ItemSettled, e.PhaseLeft, e.Discharged, e.Closed]
+    assert [type(x) for x in events] == [
+        e.ItemSettled,
+        e.ItemSettled,
+        e.PhaseLeft,
+        e.Discharged,
+        e.Closed,
+    ]
     assert not p.s.items
     assert not p.s.visits
     assert p.s.wake is None
@@ -61,8 +71,19 @@ def test_only_who_may_reports_an_end() -> None:
 def test_after_an_end_a_readmission_is_a_new_enrollment() -> None:
     p = Patient(program(stay("", more=_WORK)))
     p.do("leave hospital")
-    for phrase in ("leave died", "hold", "go well", "override x", "start x", "book x", "arrive x", "move stay"):
-        refusal = p.refused(phrase, given={"reason": "x"} if phrase.split()[0] in ("hold", "move") else {})
+    for phrase in (
+        "leave died",
+        "hold",
+        "go well",
+        "override x",
+        "start x",
+        "book x",
+        "arrive x",
+        "move stay",
+    ):
+        refusal = p.refused(
+            phrase, given={"reason": "x"} if phrase.split()[0] in ("hold", "move") else {}
+        )
         assert refusal.code == "not-in-treatment"
         assert refusal.reasons[0].unblock == ("a re-admission is a new enrollment",)
 
@@ -78,7 +99,7 @@ def test_what_is_left_to_do_opens_with_the_end_and_does_not_keep_anybody() -> No
     assert p.s.standing == "discharged"
     p.wait("2 d")
     p.do("record ring", text="well", by="therapist")
-    assert p.s.standing == "closed"
+    assert p.look().standing == "closed"
 
 
 def test_work_after_leaving_may_be_declined_and_expires() -> None:
@@ -127,7 +148,7 @@ def test_leaving_during_a_session_aborts_it_and_raises_a_safety_event() -> None:
     assert call.kind == "alert"
     assert p.s.standing == "discharged"
     p.do(f"done {call.id}", by="doctor")
-    assert p.s.standing == "closed"
+    assert p.look().standing == "closed"
 
 
 def test_the_watch_says_that_somebody_left_before_release() -> None:
@@ -211,7 +232,13 @@ def test_nobody_chooses_a_way_while_the_gates_decide() -> None:
 
 
 def test_a_way_that_opens_by_itself_is_gone_without_waiting_for_a_choice() -> None:
-    p = Patient(program(_WAYS.replace("record: answer}\n      more", "record: answer, optional: true}\n      more")))
+    p = Patient(
+        program(
+            _WAYS.replace(
+                "record: answer}\n      more", "record: answer, optional: true}\n      more"
+            )
+        )
+    )
     p.do("record question", word="three")
     assert not p.is_open("ask")
     p.do("record more", points=10)
@@ -336,7 +363,9 @@ def test_the_last_day_ends_when_it_is_finished_without_waiting_for_midnight() ->
 
 
 def test_a_round_that_ended_under_a_hold_is_followed_after_it() -> None:
-    text = (_ROUNDS % ", one_per: program day").replace("decided_by", "hold_by: [doctor]\ndecided_by")
+    text = (_ROUNDS % ", one_per: program day").replace(
+        "decided_by", "hold_by: [doctor]\ndecided_by"
+    )
     p = Patient(program(text))
     p.do("record calm", points=20)
     held(p)
@@ -395,7 +424,8 @@ phases:
         steps: {mood: {by: [nurse], record: score, every: [{interval: 4 h, when: always}]}}
         start: talk
         phases:
-          talk: {steps: {word: {by: [therapist], record: answer}}, next: [{to: finish, when: word.word is one}]}
+          talk: {steps: {word: {by: [therapist], record: answer}}, next: [{to: finish,
+            when: word.word is one}]}
       play:
         optional: true
         phases:
@@ -420,7 +450,15 @@ def test_tracks_run_side_by_side_and_all_that_are_required_must_end() -> None:
 def test_tracks_end_in_the_order_of_the_file_innermost_first() -> None:
     p = Patient(program(_TRACKS))
     p.do("leave against_advice")
-    assert [x.phase for x in p.events(e.PhaseLeft)] == ["wash", "talk", "game", "body", "mind", "play", "stay"]
+    assert [x.phase for x in p.events(e.PhaseLeft)] == [
+        "wash",
+        "talk",
+        "game",
+        "body",
+        "mind",
+        "play",
+        "stay",
+    ]
 
 
 def test_a_patient_may_be_found_in_a_track() -> None:

@@ -48,7 +48,9 @@ def lift(p: Patient) -> None:
 
 
 def test_a_hold_masks_requests_and_says_how_it_is_lifted() -> None:
-    p = Patient(program(clinic(steps="more: {by: [nurse], record: note, may_be: [waived, declined]}")))
+    p = Patient(
+        program(clinic(steps="more: {by: [nurse], record: note, may_be: [waived, declined]}"))
+    )
     held(p)
     for phrase in ("start drip", "book drip", "waive more", "go well"):
         refusal = p.refused(phrase, given={"reason": "x"} if "waive" in phrase else {})
@@ -72,7 +74,11 @@ def test_a_hold_needs_a_reason_and_somebody_who_may() -> None:
 
 
 def test_nothing_new_opens_under_a_hold_and_it_opens_with_the_lifting() -> None:
-    p = Patient(program(stay("one: {by: [nurse], record: note}\ntwo: {by: [nurse], record: note, after: [one]}")))
+    p = Patient(
+        program(
+            stay("one: {by: [nurse], record: note}\ntwo: {by: [nurse], record: note, after: [one]}")
+        )
+    )
     held(p)
     p.do("record one", text="x")
     assert not p.is_open("two")
@@ -83,7 +89,12 @@ def test_nothing_new_opens_under_a_hold_and_it_opens_with_the_lifting() -> None:
 
 def test_what_runs_on_hold_opens_under_it() -> None:
     p = Patient(
-        program(stay("one: {by: [nurse], record: note}\ntwo: {by: [nurse], record: note, after: [one], on_hold: runs}"))
+        program(
+            stay(
+                "one: {by: [nurse], record: note}\ntwo: {by: [nurse], record: note, "
+                "after: [one], on_hold: runs}"
+            )
+        )
     )
     held(p)
     p.do("record one", text="x")
@@ -159,7 +170,10 @@ def test_lifting_does_not_resume_a_dose_by_itself() -> None:
 
 # What it does to each time
 
-_TIMES = "visit: {{by: [nurse], record: note, opens: 1 h, due: 4 h, closes: 6 h, may_be: [missed], on_hold: {on_hold}}}"
+_TIMES = (
+    "visit: {{by: [nurse], record: note, opens: 1 h, due: 4 h, closes: 6 h, "
+    "may_be: [missed], on_hold: {on_hold}}}"
+)
 
 
 def _times(p: Patient) -> list[timedelta]:
@@ -222,7 +236,12 @@ def test_two_holds_one_after_the_other_are_two_pauses() -> None:
 
 def test_clock_times_inside_a_hold_are_not_opened_and_the_clock_is_kept() -> None:
     p = Patient(
-        program(stay('check: {by: [nurse], record: score, every: [{daily_at: ["12:00", "18:00"], when: always}]}'))
+        program(
+            stay(
+                'check: {by: [nurse], record: score, every: [{daily_at: ["12:00", "18:00"], '
+                "when: always}]}"
+            )
+        )
     )
     p.wait("1 h")
     held(p)
@@ -237,7 +256,10 @@ def test_clock_times_inside_a_hold_are_not_opened_and_the_clock_is_kept() -> Non
 def test_a_clock_time_that_was_open_when_the_hold_began_stays_open_until_the_next_one() -> None:
     p = Patient(
         program(
-            stay('check: {by: [nurse], record: score, due: 1 h, every: [{daily_at: ["12:00", "18:00"], when: always}]}')
+            stay(
+                'check: {by: [nurse], record: score, due: 1 h, every: [{daily_at: ["12:00", '
+                '"18:00"], when: always}]}'
+            )
         )
     )
     p.until("2026-03-02 12:30")
@@ -267,7 +289,11 @@ def test_a_booked_session_does_not_lapse_under_a_hold() -> None:
 
 
 def test_on_an_excursion_everything_else_is_on_hold_and_its_own_steps_are_not() -> None:
-    p = Patient(program(stay("one: {by: [nurse], record: note}\ntwo: {by: [nurse], record: note, after: [one]}")))
+    p = Patient(
+        program(
+            stay("one: {by: [nurse], record: note}\ntwo: {by: [nurse], record: note, after: [one]}")
+        )
+    )
     p.do("go ward")
     assert p.phases == ["stay", "ward"]
     assert p.is_open("seen")
@@ -278,7 +304,11 @@ def test_on_an_excursion_everything_else_is_on_hold_and_its_own_steps_are_not() 
 
 
 def test_the_way_back_leads_to_where_the_patient_was() -> None:
-    p = Patient(program(stay("one: {by: [nurse], record: note}\ntwo: {by: [nurse], record: note, after: [one]}")))
+    p = Patient(
+        program(
+            stay("one: {by: [nurse], record: note}\ntwo: {by: [nurse], record: note, after: [one]}")
+        )
+    )
     p.do("go ward")
     p.do("record one", text="x")
     p.do("record seen", word="one")
@@ -332,7 +362,14 @@ def test_nobody_is_on_two_excursions_at_once() -> None:
 
 
 def test_the_hold_of_an_excursion_is_lifted_by_coming_back_only() -> None:
-    p = Patient(program(clinic(more="excursions:\n  ward: {by: [nurse], steps: {seen: {by: [nurse], record: answer}}, next: [{to: back, when: always}]}\n")))
+    p = Patient(
+        program(
+            clinic(
+                more="excursions:\n  ward: {by: [nurse], steps: {seen: {by: [nurse], "
+                "record: answer}}, next: [{to: back, when: always}]}\n"
+            )
+        )
+    )
     p.do("go ward")
     assert p.codes("lift", by="doctor") == ["which-hold"]
     assert p.codes("lift excursion.1", by="doctor") == ["which-hold"]
@@ -340,7 +377,10 @@ def test_the_hold_of_an_excursion_is_lifted_by_coming_back_only() -> None:
 
 
 def test_nobody_goes_on_an_excursion_while_a_session_is_under_way() -> None:
-    text = clinic(more="excursions:\n  ward: {by: [nurse], steps: {seen: {by: [nurse], record: answer}}, next: [{to: back, when: always}]}\n")
+    text = clinic(
+        more="excursions:\n  ward: {by: [nurse], steps: {seen: {by: [nurse], record: answer}}, "
+        "next: [{to: back, when: always}]}\n"
+    )
     p = under_way(text)
     assert p.codes("go ward") == ["session-under-way"]
 

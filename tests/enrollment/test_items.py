@@ -8,6 +8,7 @@ import pytest
 from bedside import MONDAY, Patient, program
 
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.commands import Record
 from kat_workflow.enrollment.worklist import timeliness
 
 HOUR = timedelta(hours=1)
@@ -99,7 +100,11 @@ phases:
 
 
 def test_items_have_ids_that_tell_their_place_and_number() -> None:
-    p = Patient(program(phase("check: {by: [nurse], record: score, every: [{interval: 4 h, when: always}]}")))
+    p = Patient(
+        program(
+            phase("check: {by: [nurse], record: score, every: [{interval: 4 h, when: always}]}")
+        )
+    )
     assert p.open == ["stay.1/check.1", "stay.1/farewell.1"]
     p.wait("4 h")
     assert "stay.1/check.2" in p.open
@@ -131,7 +136,9 @@ phases:
 
 
 def test_a_cosignature_is_another_persons() -> None:
-    p = Patient(program(phase("plan: {by: [nurse], record: note, signed: true, cosigned_by: [doctor]}")))
+    p = Patient(
+        program(phase("plan: {by: [nurse], record: note, signed: true, cosigned_by: [doctor]}"))
+    )
     p.do("record plan", text="x", signed=True, by="ann:nurse,doctor")
     assert p.codes("cosign plan", by="ann:nurse,doctor") == ["same-person"]
     p.do("cosign plan", by="doctor")
@@ -139,14 +146,18 @@ def test_a_cosignature_is_another_persons() -> None:
 
 
 def test_whoever_signs_cannot_cosign_although_somebody_else_wrote_it() -> None:
-    p = Patient(program(phase("plan: {by: [nurse], record: note, signed: true, cosigned_by: [doctor]}")))
+    p = Patient(
+        program(phase("plan: {by: [nurse], record: note, signed: true, cosigned_by: [doctor]}"))
+    )
     p.do("record plan", text="x", by="nurse")
     p.do("sign plan", by="ann:nurse,doctor")
     assert p.codes("cosign plan", by="ann:nurse,doctor") == ["same-person"]
 
 
 def test_whoever_cosigned_first_cannot_sign_as_well() -> None:
-    p = Patient(program(phase("plan: {by: [nurse], record: note, signed: true, cosigned_by: [doctor]}")))
+    p = Patient(
+        program(phase("plan: {by: [nurse], record: note, signed: true, cosigned_by: [doctor]}"))
+    )
     p.do("record plan", text="x", by="nurse")
     p.do("cosign plan", by="ann:nurse,doctor")
     assert p.codes("sign plan", by="ann:nurse,doctor") == ["same-person"]
@@ -194,9 +205,17 @@ def test_whoever_wrote_the_first_may_not_do_the_second_although_somebody_else_si
     p.do("record second", word="one", by="cid:doctor")
 
 
-@pytest.mark.parametrize("outcome", ["declined", "skipped", "missed", "waived", "withheld", "unable"])
+@pytest.mark.parametrize(
+    "outcome", ["declined", "skipped", "missed", "waived", "withheld", "unable"]
+)
 def test_a_step_ends_only_as_the_program_allows_and_with_a_reason(outcome: str) -> None:
-    verb = {"declined": "decline", "skipped": "skip", "missed": "miss", "waived": "waive", "withheld": "withhold"}
+    verb = {
+        "declined": "decline",
+        "skipped": "skip",
+        "missed": "miss",
+        "waived": "waive",
+        "withheld": "withhold",
+    }
     phrase = f"{verb.get(outcome, outcome)} craving"
     p = Patient(program(phase(f"craving: {{by: [nurse], record: score, may_be: [{outcome}]}}")))
     assert p.codes(phrase) == ["reason-missing"]
@@ -213,9 +232,14 @@ def test_the_reason_stands_in_the_record() -> None:
 
 
 def test_one_reading_answers_only_the_items_that_are_named() -> None:
-    p = Patient(program(phase("one: {by: [nurse], record: score}\ntwo: {by: [nurse], record: score}\nthree: {by: [nurse], record: note}")))
-    from kat_workflow.enrollment.commands import Record
-
+    p = Patient(
+        program(
+            phase(
+                "one: {by: [nurse], record: score}\ntwo: {by: [nurse], record: score}\n"
+                "three: {by: [nurse], record: note}"
+            )
+        )
+    )
     p.act(Record("one", {"points": 3}))
     assert p.is_open("two")
     fresh = Patient(p.program)
@@ -242,7 +266,11 @@ def test_an_item_is_early_then_open_then_late_and_its_windows_are_half_open() ->
 
 
 def test_a_step_that_closes_is_missed_at_its_last_instant() -> None:
-    p = Patient(program(phase("visit: {by: [nurse], record: note, due: 2 h, closes: 3 h, may_be: [missed]}")))
+    p = Patient(
+        program(
+            phase("visit: {by: [nurse], record: note, due: 2 h, closes: 3 h, may_be: [missed]}")
+        )
+    )
     p.wait(3 * HOUR - timedelta(seconds=1))
     assert p.is_open("visit")
     p.wait(timedelta(seconds=1))
@@ -268,7 +296,11 @@ def test_early_what_needs_its_item_answers_it_and_is_looked_at() -> None:
 
 
 def test_punctuality_is_judged_by_when_it_happened_not_by_when_it_was_written() -> None:
-    p = Patient(program(phase("check: {by: [nurse], record: vitals, every: [{interval: 4 h, when: always}]}")))
+    p = Patient(
+        program(
+            phase("check: {by: [nurse], record: vitals, every: [{interval: 4 h, when: always}]}")
+        )
+    )
     p.wait("4 h")
     p.wait("10 min")
     p.do("record check", systolic=120, occurred=p.now - timedelta(minutes=20))
@@ -278,7 +310,11 @@ def test_punctuality_is_judged_by_when_it_happened_not_by_when_it_was_written() 
 
 
 def test_a_late_reading_of_the_last_round_does_not_answer_this_one() -> None:
-    p = Patient(program(phase("check: {by: [nurse], record: score, every: [{interval: 4 h, when: always}]}")))
+    p = Patient(
+        program(
+            phase("check: {by: [nurse], record: score, every: [{interval: 4 h, when: always}]}")
+        )
+    )
     p.wait("4 h")
     p.wait("10 min")
     p.do("record check", points=3, occurred=p.now - timedelta(minutes=20))
@@ -372,7 +408,9 @@ phases:
 
 def test_a_clock_time_on_a_closed_day_moves_to_the_next_open_one() -> None:
     closed = (date(2026, 3, 4), date(2026, 3, 5))
-    p = Patient(program(phase('visit: {by: [nurse], record: note, on_day: 3, at: "08:30"}')), closed=closed)
+    p = Patient(
+        program(phase('visit: {by: [nurse], record: note, on_day: 3, at: "08:30"}')), closed=closed
+    )
     assert p.item("visit").opens == p.at("2026-03-06 08:30")
 
 
@@ -399,7 +437,8 @@ def test_two_days_of_down_time_write_every_lost_occurrence_once_and_call_once() 
     p = Patient(
         program(
             phase(
-                "check: {by: [nurse], record: score, every: [{interval: 4 h, when: always}], due: 1 h, "
+                "check: {by: [nurse], record: score, every: [{interval: 4 h, when: always}], "
+                "due: 1 h, "
                 "when_late: {tell: [doctor], answer_within: 30 min}}"
             )
         )
@@ -417,7 +456,8 @@ def test_lateness_calls_once_for_each_item_and_again_after_an_answer() -> None:
     p = Patient(
         program(
             phase(
-                "check: {by: [nurse], record: score, every: [{interval: 4 h, when: always}], due: 1 h, "
+                "check: {by: [nurse], record: score, every: [{interval: 4 h, when: always}], "
+                "due: 1 h, "
                 "when_late: {tell: [doctor], answer_within: 30 min}}"
             )
         )
@@ -435,7 +475,12 @@ def test_lateness_calls_once_for_each_item_and_again_after_an_answer() -> None:
 
 def test_a_step_recurs_no_more_often_than_at_most() -> None:
     p = Patient(
-        program(phase("check: {by: [nurse], record: score, at_most: 3, every: [{interval: 4 h, when: always}]}"))
+        program(
+            phase(
+                "check: {by: [nurse], record: score, at_most: 3, every: [{interval: 4 h, "
+                "when: always}]}"
+            )
+        )
     )
     p.wait("3 d")
     assert p.item("check").id == "stay.1/check.3"
@@ -478,7 +523,9 @@ def test_steps_that_recur_never_keep_a_phase_open_and_are_left_when_it_ends() ->
     assert p.outcomes("check") == ["left"]
 
 
-_CLOCK = 'check: {by: [nurse], record: score, every: [{daily_at: ["06:00", "18:00"], when: always}]}'
+_CLOCK = (
+    'check: {by: [nurse], record: score, every: [{daily_at: ["06:00", "18:00"], when: always}]}'
+)
 
 
 def test_readings_at_clock_times_come_at_the_clock_times_of_the_site() -> None:
@@ -494,7 +541,11 @@ def test_readings_at_clock_times_come_at_the_clock_times_of_the_site() -> None:
 
 def test_a_clock_time_that_does_not_exist_runs_at_the_first_instant_after_the_gap() -> None:
     p = Patient(
-        program(phase('check: {by: [nurse], record: score, every: [{daily_at: ["02:30"], when: always}]}')),
+        program(
+            phase(
+                'check: {by: [nurse], record: score, every: [{daily_at: ["02:30"], when: always}]}'
+            )
+        ),
         zone="America/Los_Angeles",
         at=datetime(2026, 3, 7, 20, 0, tzinfo=UTC),
     )
@@ -504,7 +555,11 @@ def test_a_clock_time_that_does_not_exist_runs_at_the_first_instant_after_the_ga
 
 def test_a_clock_time_that_exists_twice_runs_once_at_the_first() -> None:
     p = Patient(
-        program(phase('check: {by: [nurse], record: score, every: [{daily_at: ["01:30"], when: always}]}')),
+        program(
+            phase(
+                'check: {by: [nurse], record: score, every: [{daily_at: ["01:30"], when: always}]}'
+            )
+        ),
         zone="America/Los_Angeles",
         at=datetime(2026, 10, 31, 20, 0, tzinfo=UTC),
     )
@@ -534,7 +589,10 @@ def test_lost_clock_times_are_each_missed_at_their_own_instant() -> None:
 def test_a_refused_round_of_a_recurring_step_opens_again_in_time() -> None:
     p = Patient(
         program(
-            phase("check: {by: [nurse], record: score, may_be: [declined], every: [{interval: 4 h, when: always}]}")
+            phase(
+                "check: {by: [nurse], record: score, may_be: [declined], "
+                "every: [{interval: 4 h, when: always}]}"
+            )
         )
     )
     p.wait("1 h")
@@ -548,7 +606,8 @@ def test_a_recurring_step_that_does_not_apply_never_opens() -> None:
             phase(
                 """
 asked: {by: [nurse], record: answer}
-check: {by: [nurse], record: score, only_if: asked.word is one, every: [{interval: 4 h, when: always}]}
+check: {by: [nurse], record: score, only_if: asked.word is one, every: [{interval: 4 h,
+  when: always}]}
 """
             )
         )
@@ -574,7 +633,11 @@ def test_a_dangerous_reading_calls_somebody_by_an_instant() -> None:
     p = Patient(program(phase(_ALERT)))
     p.do("record check", systolic=190)
     call = p.item("check.alert.1")
-    assert (call.kind, call.roles, call.due) == ("alert", ("doctor",), MONDAY + timedelta(minutes=15))
+    assert (call.kind, call.roles, call.due) == (
+        "alert",
+        ("doctor",),
+        MONDAY + timedelta(minutes=15),
+    )
     assert p.codes("done check.alert.1") == ["wrong-role"]
     assert p.codes(f"done {call.id}") == ["wrong-role"]
     p.do(f"done {call.id}", by="doctor")

@@ -63,7 +63,9 @@ def test_r1_what_happened_earlier_is_told_with_its_own_time() -> None:
 def test_r1_nothing_happens_in_the_future_but_two_clocks_may_differ_a_little() -> None:
     p = Patient(program(_PLAIN))
     p.do("record check", systolic=120, occurred=p.now + 2 * MINUTE)
-    assert p.codes("record farewell", word="one", occurred=p.now + 2 * MINUTE + timedelta(seconds=1)) == ["future"]
+    assert p.codes(
+        "record farewell", word="one", occurred=p.now + 2 * MINUTE + timedelta(seconds=1)
+    ) == ["future"]
 
 
 def test_r1_a_clock_that_runs_ahead_does_not_move_the_records_time_ahead() -> None:
@@ -75,7 +77,7 @@ def test_r1_a_clock_that_runs_ahead_does_not_move_the_records_time_ahead() -> No
 
 def test_r1_a_time_without_a_zone_names_no_moment() -> None:
     p = Patient(program(_PLAIN))
-    naive = datetime(2026, 3, 2, 8, 0)  # noqa: DTZ001
+    naive = datetime(2026, 3, 2, 8, 0)
     assert p.codes("record check", systolic=120, occurred=naive) == ["naive-instant"]
 
 
@@ -113,7 +115,11 @@ def test_r2_a_timer_names_itself_and_what_it_did_follows_in_the_same_entry() -> 
     assert timer is not None
     events = elapsed(p, timer).events
     assert isinstance(events[0], e.TimerElapsed)
-    assert events[0].timer == timer.id("e-1") == "timer:e-1/stay.1/check.1/next@2026-03-02T13:00:00+00:00"
+    assert (
+        events[0].timer
+        == timer.id("e-1")
+        == "timer:e-1/stay.1/check.1/next@2026-03-02T13:00:00+00:00"
+    )
 
 
 def test_r2_a_timer_due_before_the_last_entry_runs_at_that_entry() -> None:
@@ -132,7 +138,8 @@ def test_r2_watch_comes_before_window_before_schedule_before_recheck() -> None:
         program(
             clinic(
                 "no_show_after: 15 min\n"
-                "watch: {by: [nurse], record: vitals, at: [0 min], then_every: 30 min, late_after: 15 min, "
+                "watch: {by: [nurse], record: vitals, at: [0 min], then_every: 30 min, "
+                "late_after: 15 min, "
                 "when_late: {tell: [doctor], answer_within: 5 min}}",
                 steps="""
 late: {by: [nurse], record: note, due: 15 min, when_late: {tell: [doctor], answer_within: 5 min}}
@@ -174,8 +181,15 @@ phases:
 
 
 def test_r2_timers_of_one_instant_run_in_the_order_of_their_places() -> None:
-    p = Patient(program(_PLAIN.replace("farewell: {by: [nurse], record: answer, due: 2 h}", """farewell: {by: [nurse], record: answer}
-      alpha: {by: [nurse], record: score, every: [{interval: 4 h, when: always}]}""")))
+    p = Patient(
+        program(
+            _PLAIN.replace(
+                "farewell: {by: [nurse], record: answer, due: 2 h}",
+                """farewell: {by: [nurse], record: answer}
+      alpha: {by: [nurse], record: score, every: [{interval: 4 h, when: always}]}""",
+            )
+        )
+    )
     ran, _ = catch_up(p.program, p.s, p.around, MONDAY + 4 * HOUR)
     assert [timer.about for timer, _ in ran] == ["stay.1/alpha.1", "stay.1/check.1"]
 
@@ -241,7 +255,19 @@ def test_r3_the_system_satisfies_no_role() -> None:
 
 
 def test_r4_the_last_reading_itself_opens_the_way() -> None:
-    p = Patient(program(_PLAIN.replace("when: always}]\n", "when: farewell.word is one}, {to: elsewhere, when: always}]\n", 2).replace("every: [{interval: 4 h, when: farewell.word is one}, {to: elsewhere, when: always}]", "every: [{interval: 4 h, when: always}]")))
+    p = Patient(
+        program(
+            _PLAIN.replace(
+                "when: always}]\n",
+                "when: farewell.word is one}, {to: elsewhere, when: always}]\n",
+                2,
+            ).replace(
+                "every: [{interval: 4 h, when: farewell.word is one}, {to: elsewhere, "
+                "when: always}]",
+                "every: [{interval: 4 h, when: always}]",
+            )
+        )
+    )
     events = p.do("record farewell", word="one")
     assert p.s.end == "well"
     assert [type(x).__name__ for x in events][:2] == ["ObservationRecorded", "ItemSettled"]
@@ -259,7 +285,8 @@ phases:
       check:
         by: [nurse]
         record: vitals
-        alerts: [{when: check.systolic >= 180 mmHg, says: High, tell: [doctor], answer_within: 15 min}]
+        alerts: [{when: check.systolic >= 180 mmHg, says: High, tell: [doctor],
+          answer_within: 15 min}]
     next: [{to: next, when: always}]
   next:
     steps: {more: {by: [nurse], record: note}}
@@ -445,11 +472,13 @@ phases:
     assert p.outcomes("walk") == ["skipped"]  # false is an answer: it is not waited for
     q = Patient(
         program(
-            text.replace("only_if: time since rest done >= 2 h", "after: [rest]").replace(
+            text.replace("only_if: time since rest done >= 2 h", "after: [rest]")
+            .replace(
                 "{to: well, when: always}",
                 "{to: well, when: time since rest done >= 2 h, at_once: true}, "
                 "{to: elsewhere, when: rest is not done}, {to: well, when: always}",
-            ).replace("walk: {", "sit: {by: [nurse], record: note}\n      walk: {")
+            )
+            .replace("walk: {", "sit: {by: [nurse], record: note}\n      walk: {")
         )
     )
     q.do("record rest", text="x")
@@ -553,7 +582,9 @@ def test_an_override_turns_its_gate_true_until_a_request_has_used_it() -> None:
     assert granted.until == MONDAY + 4 * HOUR
     assert (granted.reason, granted.person, granted.role) == ("always high", "doctor", "doctor")
     p.act(c.Start("drip"), id_="the-start")
-    assert [(x.gate, x.by_command) for x in p.events(e.OverrideUsed)] == [("pressure_ok", "the-start")]
+    assert [(x.gate, x.by_command) for x in p.events(e.OverrideUsed)] == [
+        ("pressure_ok", "the-start")
+    ]
     p.do("cancel drip", reason="no vein")
     assert p.codes("start drip") == ["gate-closed"]
 
@@ -582,9 +613,9 @@ def test_an_override_expires() -> None:
 
 
 def test_only_who_may_overrides_and_only_a_gate_that_says_so() -> None:
-    text = _GATED.replace("gates:", "gates:\n  calm: {says: Calm, when: last 1 of baseline.pulse < 100 /min}").replace(
-        "ready: [pressure_ok]", "ready: [pressure_ok, calm]"
-    )
+    text = _GATED.replace(
+        "gates:", "gates:\n  calm: {says: Calm, when: last 1 of baseline.pulse < 100 /min}"
+    ).replace("ready: [pressure_ok]", "ready: [pressure_ok, calm]")
     p = Patient(program(text))
     assert p.codes("override pressure_ok") == ["wrong-role", "reason-missing"]
     assert p.codes("override calm", reason="x", by="doctor") == ["absolute-gate"]
@@ -627,7 +658,9 @@ def test_r14_an_enrollment_begins_once() -> None:
 
 
 def test_r14_nobody_is_enrolled_without_saying_whom_and_by_somebody_in_a_role() -> None:
-    answer = decide(program(_PLAIN), NOBODY, Around(), Command("c", c.Enroll("e", ""), person("cook"), MONDAY))
+    answer = decide(
+        program(_PLAIN), NOBODY, Around(), Command("c", c.Enroll("e", ""), person("cook"), MONDAY)
+    )
     assert isinstance(answer, Refusal)
     assert [r.code for r in answer.reasons] == ["wrong-role", "no-patient"]
 

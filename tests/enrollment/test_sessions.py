@@ -18,12 +18,17 @@ def clinic(session: str = "", steps: str = "", more: str = "") -> str:
     lines = {
         "by": "[nurse]",
         "source": "practice",
-        "dose": "{drug: NAD+, route: intravenous, amount: 500 mg, rate: {from: 100 mg/h, to: 200 mg/h}}",
+        "dose": "{drug: NAD+, route: intravenous, amount: 500 mg, "
+        "rate: {from: 100 mg/h, to: 200 mg/h}}",
         "watch": "{by: [nurse], record: vitals, at: [0 min, 15 min], then_every: 30 min}",
         "release": "{earliest: 30 min, signed_by: [nurse]}",
     }
+    key = ""
     for line in session.strip().splitlines():
-        key, _, rest = line.strip().partition(": ")
+        if line.startswith(" "):
+            lines[key] += f"\n    {line}"
+            continue
+        key, _, rest = line.partition(": ")
         lines[key] = rest
         if rest == "~":
             del lines[key]
@@ -114,7 +119,7 @@ def test_a_booking_lies_in_the_future() -> None:
 
 def test_a_booking_without_a_zone_names_no_moment() -> None:
     p = Patient(program(clinic()))
-    assert p.codes("book drip", given={"for": datetime(2026, 3, 3, 9)}) == ["naive-instant"]  # noqa: DTZ001
+    assert p.codes("book drip", given={"for": datetime(2026, 3, 3, 9)}) == ["naive-instant"]
 
 
 def test_booking_again_without_a_time_is_no_change() -> None:
@@ -182,7 +187,8 @@ def test_a_start_keeps_what_its_gates_relied_on() -> None:
 
 def test_every_reason_against_a_start_is_told_at_once_in_order() -> None:
     text = clinic(
-        "ready: [pressure_ok]\npresent: [doctor, therapist]\nbefore: {bag: {by: [nurse], record: note}}",
+        "ready: [pressure_ok]\npresent: [doctor, therapist]\nbefore: {bag: {by: [nurse], "
+        "record: note}}",
     )
     p = Patient(program(text))
     p.do("hold", reason="x", by="doctor")
@@ -206,7 +212,8 @@ def test_steps_before_a_start_come_between_arrival_and_start() -> None:
     p = Patient(
         program(
             clinic(
-                "before: {bag: {by: [nurse], record: note}, talk: {by: [nurse], record: note, optional: true}}"
+                "before: {bag: {by: [nurse], record: note}, talk: {by: [nurse], record: note, "
+                "optional: true}}"
             )
         )
     )
@@ -220,7 +227,9 @@ def test_steps_before_a_start_come_between_arrival_and_start() -> None:
 
 
 def test_the_steps_of_the_last_session_do_not_prepare_this_one() -> None:
-    p = Patient(program(clinic("before: {bag: {by: [nurse], record: note}}\ncounts_when: given > 400 mg")))
+    p = Patient(
+        program(clinic("before: {bag: {by: [nurse], record: note}}\ncounts_when: given > 400 mg"))
+    )
     p.do("arrive drip")
     p.do("record bag", text="sterile")
     p.do("cancel drip", reason="ill")
@@ -248,7 +257,9 @@ def test_at_most_so_many_sessions_on_a_program_day() -> None:
 
 
 def test_at_most_so_many_sessions_in_an_enrollment() -> None:
-    p = Patient(program(clinic("at_most: {times: 1, per: enrollment}\ncounts_when: given > 400 mg")))
+    p = Patient(
+        program(clinic("at_most: {times: 1, per: enrollment}\ncounts_when: given > 400 mg"))
+    )
     p.do("start drip")
     p.do("cancel drip", reason="no vein")  # an attempt in which nothing was given
     p.do("start drip")
@@ -279,7 +290,12 @@ def test_two_sessions_keep_their_distance_and_days_count_local_dates() -> None:
 
 def test_a_rule_of_the_whole_program_forbids_a_start() -> None:
     p = Patient(
-        program(clinic(more="rules:\n  never: [{start: drip, unless: pressure_ok, says: Never at high pressure}]\n"))
+        program(
+            clinic(
+                more="rules:\n  never: [{start: drip, unless: pressure_ok, "
+                "says: Never at high pressure}]\n"
+            )
+        )
     )
     p.do("record baseline", systolic=190)
     assert p.codes("start drip") == ["rule"]
@@ -290,7 +306,8 @@ def test_no_override_passes_a_rule_of_the_whole_program() -> None:
         program(
             clinic(
                 "ready: [pressure_ok]",
-                more="rules:\n  never: [{start: drip, unless: pressure_ok, says: Never at high pressure}]\n",
+                more="rules:\n  never: [{start: drip, unless: pressure_ok, "
+                "says: Never at high pressure}]\n",
             )
         )
     )
@@ -344,7 +361,14 @@ def test_a_dose_in_parts_ends_with_the_last() -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [{}, {"amount": "lots"}, {"amount": "5 mL"}, {"amount": "-5 mg"}, {"amount": "0 mg"}, {"rate": "150 mg"}],
+    [
+        {},
+        {"amount": "lots"},
+        {"amount": "5 mL"},
+        {"amount": "-5 mg"},
+        {"amount": "0 mg"},
+        {"rate": "150 mg"},
+    ],
 )
 def test_a_dose_is_a_quantity(given: dict[str, str]) -> None:
     p = Patient(program(clinic()))
@@ -370,7 +394,8 @@ def test_what_was_given_without_any_booking_is_never_unrecordable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "code"), [("pause drip", "dose-while-paused"), ("end dosing drip", "dose-while-ended")]
+    ("first", "code"),
+    [("pause drip", "dose-while-paused"), ("end dosing drip", "dose-while-ended")],
 )
 def test_what_was_given_out_of_turn_is_kept_and_looked_at(first: str, code: str) -> None:
     p = under_way()
@@ -462,7 +487,8 @@ def test_a_reading_that_nobody_took_is_missed_and_the_next_is_due() -> None:
 def test_a_late_watch_reading_calls_somebody_and_comes_before_everything_else() -> None:
     p = under_way(
         clinic(
-            "watch: {by: [nurse], record: vitals, at: [0 min, 15 min], then_every: 30 min, late_after: 5 min, "
+            "watch: {by: [nurse], record: vitals, at: [0 min, 15 min], then_every: 30 min, "
+            "late_after: 5 min, "
             "when_late: {tell: [doctor], answer_within: 5 min}}"
         )
     )
@@ -521,7 +547,14 @@ def test_a_withdrawn_consent_stops_the_dose_and_no_new_one_starts() -> None:
 
 
 def test_a_consent_that_a_session_does_not_rely_on_stops_nothing() -> None:
-    p = Patient(program(clinic(steps="agree: {by: [nurse], obtain: care}\nmore: {by: [nurse], record: note, only_if: consent care in force}")))
+    p = Patient(
+        program(
+            clinic(
+                steps="agree: {by: [nurse], obtain: care}\nmore: {by: [nurse], record: note, "
+                "only_if: consent care in force}"
+            )
+        )
+    )
     p.do("done agree")
     p.do("start drip")
     p.do("dose drip", rate="150 mg/h")
@@ -531,7 +564,8 @@ def test_a_consent_that_a_session_does_not_rely_on_stops_nothing() -> None:
 
 _RULES = """
 pause_when: [{when: watch.pulse >= 130 /min, says: Too fast, tell: [doctor], answer_within: 5 min}]
-stop_when: [{when: watch.systolic >= 200 mmHg, says: Too high, tell: [doctor], answer_within: 5 min}, {when: watch.systolic >= 220 mmHg, says: Far too high}]
+stop_when: [{when: watch.systolic >= 200 mmHg, says: Too high, tell: [doctor],
+  answer_within: 5 min}, {when: watch.systolic >= 220 mmHg, says: Far too high}]
 alerts: [{when: watch.systolic >= 160 mmHg, says: High, tell: [nurse], answer_within: 5 min}]
 """
 
@@ -597,12 +631,18 @@ def test_an_alert_of_a_session_calls_and_stops_nothing() -> None:
 def test_nobody_is_released_before_the_time_the_criteria_and_a_signature_come_together() -> None:
     p = under_way(
         clinic(
-            "after: {meal: {by: [nurse], record: note}, rest: {by: [nurse], record: note, optional: true}}\n"
+            "after: {meal: {by: [nurse], record: note}, rest: {by: [nurse], record: note, "
+            "optional: true}}\n"
             "release: {earliest: 30 min, when: watch.systolic < 140 mmHg, signed_by: [doctor]}"
         )
     )
     p.do("end dosing drip", amount="50 mg")
-    assert p.codes("release drip") == ["wrong-role", "too-early", "steps-open", "not-ready-to-leave"]
+    assert p.codes("release drip") == [
+        "wrong-role",
+        "too-early",
+        "steps-open",
+        "not-ready-to-leave",
+    ]
     p.wait("30 min")
     assert p.codes("release drip", by="doctor") == ["steps-open", "not-ready-to-leave"]
     p.do("record drip.watch", systolic=120)
@@ -639,7 +679,12 @@ def test_the_minimum_time_counts_from_the_first_drug_given() -> None:
 
 
 def test_a_criterion_may_be_overridden_where_its_gate_says_so_and_only_once() -> None:
-    p = under_way(clinic("release: {earliest: 0 min, when: pressure_ok, signed_by: [nurse]}\ncounts_when: given > 400 mg"))
+    p = under_way(
+        clinic(
+            "release: {earliest: 0 min, when: pressure_ok, signed_by: [nurse]}\n"
+            "counts_when: given > 400 mg"
+        )
+    )
     p.do("record baseline", systolic=190)
     p.do("end dosing drip", amount="20 mg")
     assert p.codes("release drip") == ["not-ready-to-leave"]
@@ -720,10 +765,15 @@ def test_what_is_open_in_a_session_is_left_with_it() -> None:
     assert not p.is_open("drip.watch")
 
 
-@pytest.mark.parametrize("phrase", ["pause drip", "resume drip", "end dosing drip", "abort drip", "release drip", "cancel drip"])
+@pytest.mark.parametrize(
+    "phrase",
+    ["pause drip", "resume drip", "end dosing drip", "abort drip", "release drip", "cancel drip"],
+)
 def test_what_a_session_would_need_is_refused_where_none_is_open(phrase: str) -> None:
     p = Patient(program(clinic()))
-    assert p.codes(phrase, **({"reason": "x"} if "abort" in phrase or "cancel" in phrase else {})) == ["no-session"]
+    assert p.codes(
+        phrase, **({"reason": "x"} if "abort" in phrase or "cancel" in phrase else {})
+    ) == ["no-session"]
 
 
 def test_a_step_is_not_declined_while_its_session_is_under_way() -> None:
@@ -760,7 +810,8 @@ def test_a_step_that_holds_sessions_is_not_ticked_off() -> None:
 def test_a_row_that_holds_waits_until_the_session_is_released() -> None:
     text = clinic(steps="verdict: {by: [nurse], record: answer}").replace(
         "next: [{to: well, when: always}]",
-        "next: [{to: elsewhere, when: verdict.word is one, at_once: true}, {to: well, when: always}]",
+        "next: [{to: elsewhere, when: verdict.word is one, at_once: true}, {to: well, "
+        "when: always}]",
     )
     p = under_way(text)
     p.do("record verdict", word="one")
@@ -775,7 +826,8 @@ def test_a_row_that_holds_waits_until_the_session_is_released() -> None:
 def test_a_move_ends_a_session_that_has_not_begun() -> None:
     text = clinic(steps="verdict: {by: [nurse], record: answer}").replace(
         "next: [{to: well, when: always}]",
-        "next: [{to: elsewhere, when: verdict.word is one, at_once: true}, {to: well, when: always}]",
+        "next: [{to: elsewhere, when: verdict.word is one, at_once: true}, {to: well, "
+        "when: always}]",
     )
     p = Patient(program(text))
     p.do("arrive drip")
@@ -809,9 +861,15 @@ def test_a_booked_session_ends_with_the_step_that_it_was_for() -> None:
 
 
 def test_a_way_is_not_chosen_while_a_session_is_under_way() -> None:
-    text = clinic().replace(
-        "next: [{to: well, when: always}]", "next: [{to: well, when: baseline.systolic < 90 mmHg}, {to: elsewhere, when: baseline.systolic < 80 mmHg}]"
-    ).replace("may_be: [declined", "optional: true, may_be: [declined")
+    text = (
+        clinic()
+        .replace(
+            "next: [{to: well, when: always}]",
+            "next: [{to: well, when: baseline.systolic < 90 mmHg}, {to: elsewhere, "
+            "when: baseline.systolic < 80 mmHg}]",
+        )
+        .replace("may_be: [declined", "optional: true, may_be: [declined")
+    )
     p = Patient(program(text))
     p.do("record baseline", systolic=120)
     assert p.item("stay").kind == "decide"
@@ -828,7 +886,9 @@ def test_a_way_is_not_chosen_while_a_session_is_under_way() -> None:
 def test_a_person_whose_role_is_asked_for_acts_in_it() -> None:
     p = Patient(program(clinic()))
     p.do("start drip", by=person("ann:nurse,doctor"), role="nurse")
-    assert p.codes("dose drip", by=person("ann:nurse,doctor"), role="doctor", rate="150 mg/h") == ["wrong-role"]
+    assert p.codes("dose drip", by=person("ann:nurse,doctor"), role="doctor", rate="150 mg/h") == [
+        "wrong-role"
+    ]
 
 
 def test_times_are_those_of_the_first_dose() -> None:

@@ -96,7 +96,15 @@ LABORATORY = Form(
 DRINKS = Form("drinks", "Drinks", {"taken": Field("taken", "Taken", "decimal", unit="mL")})
 UNUSED = Form("unused", "Unused", {"x": Field("x", "X", "integer")})
 SIGNS = Field("signs", "Signs", "choices", options={"rash": "Rash", "fever": "Fever"})
-EVENT = Form("event", "Event", {"grave": Field("grave", "Grave", "yes_no")}, any_time=True)
+EVENT = Form(
+    "event",
+    "Event",
+    {
+        "grave": Field("grave", "Grave", "yes_no"),
+        "signs": Field("signs", "Signs", "choices", options={"rash": "Rash", "fever": "Fever"}),
+    },
+    any_time=True,
+)
 FORMS = {form.name: form for form in (INTAKE, VITALS, CIWA, LABORATORY, DRINKS, UNUSED, EVENT)}
 
 STAY, DAY = ("stay",), ("stay", "day")

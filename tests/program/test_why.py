@@ -231,11 +231,13 @@ def test_several_readings_are_listed_and_the_telling_one_is_named() -> None:
     (clause,) = why("last 3 of ciwa_ar.total < 8 points", *recorded)
     many = [reading("ciwa_ar", h, total=20 - h) for h in range(8, 0, -1)]
     (ever,) = why("ever ciwa_ar.total > 30 points", *many)
+    (gap,) = why("last 2 of ciwa_ar.total < 8 points", reading("ciwa_ar", 2), recorded[2])
     (short,) = why("last 3 of ciwa_ar.total < 8 points", *recorded[:2])
 
     assert clause.value == "3 points, 12 points, 4 points"
     assert (clause.record, clause.recorded) == ("ciwa_ar@5", ago(5))
     assert ever.value.endswith("19 points (the last 6 of 8)")
+    assert (gap.value, gap.state, gap.record) == ("no answer, 4 points", "unknown", "ciwa_ar@2")
     assert (short.value, short.state) == ("2 of 3 readings", "unknown")
 
 

@@ -202,10 +202,15 @@ class _Narrator:
         who = step.get("by", "")
         what = step.get("do") or ("enroll" if "enroll" in step else "time passes")
         missed = sum(1 for w in words if w.endswith("missed (next opened)"))
-        tail = [*moves, *(w for w in words if w.startswith(("called", "deviation", "dosing paused")))]
+        tail = [
+            *moves,
+            *(w for w in words if w.startswith(("called", "deviation", "dosing paused"))),
+        ]
         if missed:
             tail.append(f"{missed} reading{'' if missed == 1 else 's'} missed")
-        click.echo(f"  day {day:2d} {clock}  {who}: {what}" if who else f"  day {day:2d} {clock}  {what}")
+        click.echo(
+            f"  day {day:2d} {clock}  {who}: {what}" if who else f"  day {day:2d} {clock}  {what}"
+        )
         for word in dict.fromkeys(tail):
             times = f" ({tail.count(word)} times)" if tail.count(word) > 1 else ""
             click.secho(f"                 {word}{times}", fg="cyan")
@@ -395,7 +400,9 @@ class _Walk:
             options = f" ({', '.join(field.options)})" if field.options else ""
             unit = f" {field.unit}" if field.unit else ""
             optional = "" if field.required else ", may be left out"
-            click.echo(f"  {field.name}: {field.label or field.name}, {field.type}{unit}{options}{optional}")
+            click.echo(
+                f"  {field.name}: {field.label or field.name}, {field.type}{unit}{options}{optional}"
+            )
 
 
 def _joined(words: list[str]) -> tuple[str, ...]:
@@ -410,4 +417,3 @@ def _joined(words: list[str]) -> tuple[str, ...]:
 
 
 COMMANDS = {"test": test, "demo": demo, "try": try_}
-

@@ -125,7 +125,10 @@ _REQUESTS = (
 _LOOPS = Reason(
     "program-loops",
     "the program's gates would go in a circle",
-    unblock=("let the author of the program see the circle", "report where the patient is: move PHASE"),
+    unblock=(
+        "let the author of the program see the circle",
+        "report where the patient is: move PHASE",
+    ),
 )
 
 
@@ -248,7 +251,9 @@ class _Judge:
         if full is None:
             steps = ", ".join(sorted({i.step for i in self.s.items.values() if i.step}))
             return self.stop(
-                "unknown-step", f'there is no step or item "{name}"', f"open now: {steps or 'nothing'}"
+                "unknown-step",
+                f'there is no step or item "{name}"',
+                f"open now: {steps or 'nothing'}",
             )
         step = self.program.steps[full]
         last = self.s.settled.get(full)
@@ -345,7 +350,6 @@ class _Judge:
         self.reasons.append(Reason(code, f"it does not hold that: {says}", name, clauses, ways))
 
 
-
 # ---- enrolling -----------------------------------------------------------------------------------
 
 
@@ -389,20 +393,14 @@ def _record(j: _Judge, act: c.Record) -> None:
     j.other_person(step)
     values = _values(j, form, act)
     also = [_also(j, form, name) for name in act.also]
+    needs = _needs(step, act)
     j.end()
     if j.occurred < item.opens and (form.any_time or step.every):
-        run.observe(form.name, step.name, item.place, values, j.occurred, "", ())
+        run.observe(form.name, step.name, item.place, values, j.occurred, "", needs)
         return None
-    needs: tuple[str, ...] = ()
-    if step.signed and not act.signed:
-        needs = ("signature",)
-    if step.cosigned_by:
-        needs = (*needs, "cosignature")
     record = run.observe(form.name, step.name, item.place, values, j.occurred, item.id, needs)
     if step.signed and act.signed:
-        run.emit(
-            e.Signed(item.id, record, "signature", j.actor.person, run.role, j.at)
-        )
+        run.emit(e.Signed(item.id, record, "signature", j.actor.person, run.role, j.at))
     if j.occurred < item.opens:
         run.deviation("early", f"{step.name} was recorded before it opened", record)
     if not needs:
@@ -410,6 +408,12 @@ def _record(j: _Judge, act: c.Record) -> None:
     for other in also:
         run.settle_item(other, "done", j.occurred)
     return None
+
+
+def _needs(step: Step, act: c.Record) -> tuple[str, ...]:
+    """The signatures that a recording of a step still needs."""
+    signature = ("signature",) if step.signed and not act.signed else ()
+    return (*signature, "cosignature") if step.cosigned_by else signature
 
 
 def _also(j: _Judge, form: Form, name: str) -> Item:
@@ -432,7 +436,9 @@ def _record_unscheduled(j: _Judge, act: c.Record) -> None:
     values = _values(j, form, act)
     j.end()
     place = (j.run.where(program.steps[full].owner) or "") if full else ""
-    j.run.observe(form.name, full or "", place, values, j.occurred, "", ())
+    # Without an item nobody will be asked to sign it: it stays unsigned, and opens nothing.
+    needs = _needs(program.steps[full], act) if full else ()
+    j.run.observe(form.name, full or "", place, values, j.occurred, "", needs)
 
 
 def _values(j: _Judge, form: Form, act: c.Record) -> dict[str, Any]:
@@ -449,7 +455,9 @@ def _sign(j: _Judge, act: c.Sign) -> None:
     as_ = "cosignature" if act.cosign else "signature"
     pending = item.pending
     if pending is None or as_ not in pending.needs:
-        raise j.stop("nothing-to-sign", f"{item.id} waits for no {as_}", f"record {item.step} first")
+        raise j.stop(
+            "nothing-to-sign", f"{item.id} waits for no {as_}", f"record {item.step} first"
+        )
     step = j.program.steps[item.step]
     if act.cosign:
         j.actor_in(step.cosigned_by, f"cosigning {step.name}")
@@ -483,7 +491,9 @@ def _settle(j: _Judge, act: c.Settle) -> None:
         j.other_person(step)
     elif not (act.outcome in step.may_be or (step.consent and act.outcome == "declined")):
         ways = ", ".join(sorted(step.may_be)) or "done"
-        j.against("outcome-not-allowed", f"{step.name} may not be {act.outcome}", f"it may be: {ways}")
+        j.against(
+            "outcome-not-allowed", f"{step.name} may not be {act.outcome}", f"it may be: {ways}"
+        )
     elif ITEM.next("open" if item.pending is None else "recorded", act.outcome) is None:
         j.against("already-recorded", f"{item.id} was recorded", f"sign {step.name}")
     elif not act.reason and item.place != "after":
@@ -506,7 +516,9 @@ def _answer(j: _Judge, act: c.Settle, item: Item) -> None:
     if item.kind == "decide":
         raise j.stop("choose-the-way", f"{item.id} is answered by choosing", "go PHASE or END")
     if act.outcome != "done":
-        j.against("outcome-not-allowed", f"{item.id} is answered, not {act.outcome}", f"done {item.id}")
+        j.against(
+            "outcome-not-allowed", f"{item.id} is answered, not {act.outcome}", f"done {item.id}"
+        )
     j.end()
     j.run.settle_item(item, "done", j.occurred, act.reason)
 
@@ -516,19 +528,21 @@ def _consent(j: _Judge, step: Step, state: str) -> None:
     until = None
     if state == "given" and consent.lasts is not None:
         until = plus(j.occurred, consent.lasts, j.run.site)
-    j.run.emit(
-        e.ConsentChanged(consent.name, state, consent.version, j.at, j.actor.person, until)
-    )
+    j.run.emit(e.ConsentChanged(consent.name, state, consent.version, j.at, j.actor.person, until))
 
 
 def _revoke(j: _Judge, act: c.Revoke) -> None:
     full = j.program.find("consents", act.consent)
     if full is None:
         known = ", ".join(j.program.consents)
-        raise j.stop("unknown-consent", f'there is no consent "{act.consent}"', f"consents: {known}")
+        raise j.stop(
+            "unknown-consent", f'there is no consent "{act.consent}"', f"consents: {known}"
+        )
     state = j.s.consents.get(full)
     if state is None or state.state != "given":
-        raise j.stop("not-given", f"the consent {full} is not in force", "there is nothing to revoke")
+        raise j.stop(
+            "not-given", f"the consent {full} is not in force", "there is nothing to revoke"
+        )
     j.actor_in((), "recording a revocation")
     j.end()
     j.run.emit(e.ConsentChanged(full, "revoked", state.version, j.at, j.actor.person))
@@ -699,10 +713,13 @@ def _dose(j: _Judge, act: c.Dose) -> None:
     if not session.under_way:
         run.emit(e.SessionStarted(session.id, j.at, run.today()))
         run.deviation("dose-without-start", f"{rule.drug} was given before the session was started")
+    elif run.s.holds and session.dosed is None:
+        run.deviation("dose-on-hold", f"{rule.drug} was given although a hold stood")
     elif session.dosing in ("paused", "ended"):
-        run.deviation(f"dose-while-{session.dosing}", f"{rule.drug} was given although dosing was {session.dosing}")
-    elif session.dosed is None and run.s.holds:
-        run.deviation("dose-while-held", f"{rule.drug} was given for the first time under a hold")
+        run.deviation(
+            f"dose-while-{session.dosing}",
+            f"{rule.drug} was given although dosing was {session.dosing}",
+        )
     total = Decimal(session.given or 0) + (amount or 0)
     run.emit(
         e.DoseGiven(
@@ -817,28 +834,28 @@ def _abort(j: _Judge, act: c.Abort) -> None:
 def _release(j: _Judge, act: c.Release) -> None:
     kind, session = j.session(act.session, "release")
     rule = kind.release
+    assert rule is not None  # the language asks for it
     run = j.run
     if kind.dose is not None and session.state == "under_way":
         way = "cancel" if session.dosed is None else "end dosing"
         j.against("session-state", "the dose has not been ended", f"{way} {session.id}")
-    if rule is not None:
-        j.actor_in(rule.signed_by, f"releasing from {kind.name}")
-        start = session.dosed or session.started
-        if start is not None and j.at < start + rule.earliest.elapsed:
-            j.against(
-                "too-early",
-                f"a release is possible {rule.earliest} after the first dose",
-                f"wait until {start + rule.earliest.elapsed:%Y-%m-%d %H:%M} UTC",
-            )
+    j.actor_in(rule.signed_by, f"releasing from {kind.name}")
+    start = session.dosed or session.started
+    if start is not None and j.at < start + rule.earliest.elapsed:
+        j.against(
+            "too-early",
+            f"a release is possible {rule.earliest} after the first dose",
+            f"wait until {start + rule.earliest.elapsed:%Y-%m-%d %H:%M} UTC",
+        )
     for name in kind.after:
         last = j.s.settled.get(name)
         settled = last is not None and last.place == session.place
         if j.program.steps[name].required and not settled:
             j.against("steps-open", f"{name} comes before the release", f"settle {name}")
-    if rule is not None and rule.when is not None:
+    if rule.when is not None:
         j.gate(rule.when, "not-ready-to-leave", f"the criteria of {kind.name} for leaving are met")
     j.end()
-    if rule is not None and rule.when is not None:
+    if rule.when is not None:
         run.use_overrides((rule.when,))
     run.release(
         session, "aborted" if session.state == "stopping" else "released", run.counts(session)
@@ -920,18 +937,20 @@ def _override(j: _Judge, act: c.Override) -> None:
     j.not_held()
     full = j.program.find("gates", act.gate)
     if full is None:
-        raise j.stop("unknown-gate", f'there is no gate "{act.gate}"', f"gates: {', '.join(j.program.gates)}")
+        raise j.stop(
+            "unknown-gate", f'there is no gate "{act.gate}"', f"gates: {', '.join(j.program.gates)}"
+        )
     rule = j.program.gates[full].override
     if rule is None:
-        raise j.stop("absolute-gate", f"nobody may override {full}", "record what the gate asks for")
+        raise j.stop(
+            "absolute-gate", f"nobody may override {full}", "record what the gate asks for"
+        )
     j.actor_in(rule.by, f"overriding {full}")
     if not act.reason:
         j.against("reason-missing", "an override needs a reason", "say why")
     j.end()
     until = plus(j.at, rule.lasts, j.run.site)
-    j.run.emit(
-        e.OverrideGranted(full, act.reason, until, j.actor.person, j.run.role, j.at)
-    )
+    j.run.emit(e.OverrideGranted(full, act.reason, until, j.actor.person, j.run.role, j.at))
 
 
 def _hold(j: _Judge, act: c.Hold) -> None:
@@ -951,7 +970,9 @@ def _lift(j: _Judge, act: c.Lift) -> None:
         found = own[0] if len(own) == 1 else None
     if found is None:
         raise j.stop(
-            "which-hold", f"{len(own)} holds stand", f"name one of: {', '.join(own)}" if own else "none stands"
+            "which-hold",
+            f"{len(own)} holds stand",
+            f"name one of: {', '.join(own)}" if own else "none stands",
         )
     j.actor_in(j.program.hold_by, "lifting a hold")
     j.end()
@@ -963,7 +984,9 @@ def _leave(j: _Judge, act: c.Leave) -> None:
     full = j.program.find("ends", act.end)
     end = j.program.ends[full] if full is not None else None
     if end is None or end.kind in ("completed", "not_eligible"):
-        able = [x.name for x in j.program.ends.values() if x.kind not in ("completed", "not_eligible")]
+        able = [
+            x.name for x in j.program.ends.values() if x.kind not in ("completed", "not_eligible")
+        ]
         raise j.stop("unknown-end", f'"{act.end}" cannot be reported', f"ends: {', '.join(able)}")
     j.actor_in(end.by, f"reporting {end.name}")
     j.end()

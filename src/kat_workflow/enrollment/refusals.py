@@ -91,8 +91,8 @@ REFUSALS: dict[str, str] = {
 }
 
 DEVIATIONS: dict[str, str] = {
+    "dose-on-hold": "Something was given although a hold stood.",
     "dose-while-ended": "Something was given after the dose of the session had been ended.",
-    "dose-while-held": "The first dose of a session was given although a hold stood.",
     "dose-while-paused": "Something was given although dosing was paused.",
     "dose-without-start": "Something was given before the session was started, past its gates.",
     "early": "A step was recorded before it opened.",

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.commands import SYSTEM
 from kat_workflow.enrollment.state import (
     FOLDS,
     Enrollment,
@@ -232,7 +233,13 @@ class Run:
             self.alert(rule.name, rule.says, rule.tell, rule.answer_within.elapsed, record)
 
     def alert(
-        self, name: str, says: str, tell: tuple[str, ...], within: timedelta, source: str, item: str = ""
+        self,
+        name: str,
+        says: str,
+        tell: tuple[str, ...],
+        within: timedelta,
+        source: str,
+        item: str = "",
     ) -> None:
         """Call somebody, unless the same call is still unanswered."""
         if not any(i.kind == "alert" and i.about == name for i in self.s.items.values()):
@@ -381,7 +388,9 @@ class Run:
                 None,
             )
         interval, clocks = self._pace(step)
-        missed = last is not None and last.outcome == "missed"
+        # Whose time ran out is followed at once; what a person settles, also as missed, is
+        # followed when the next is planned.
+        missed = last is not None and last.outcome == "missed" and last.hands[-1] == SYSTEM.person
         base = anchor if last is None else last.at
         if interval is not None:
             opens = base if last is None or missed else base + interval
@@ -801,7 +810,11 @@ class Run:
             self.emit(e.SessionAborted(session_id, self.now, reason, rule))
 
     def release(
-        self, session: Session, final: Literal["released", "aborted"], counted: bool, reason: str = ""
+        self,
+        session: Session,
+        final: Literal["released", "aborted"],
+        counted: bool,
+        reason: str = "",
     ) -> None:
         """A session is over: its items are left, the step that held it is done if it counted."""
         rule = self.program.sessions[session.kind].release
@@ -998,8 +1011,11 @@ class Run:
         own = [o for o in kept if o.step == step]
         spare = own[: max(0, len(own) + 1 - retention.last)]
         if retention.span is not None:
-            # One reading from before the span stays: it tells that the span is covered.
+            # One reading from before the span stays: it tells that the span is covered. A local
+            # day may have 25 hours.
             opens = occurred - retention.span.elapsed
+            if retention.span.calendar:
+                opens -= timedelta(hours=1)
             before = [o for o in spare if o.occurred <= opens]
             spare = before[:-1]
         pending = {i.pending.observation for i in self.s.items.values() if i.pending is not None}

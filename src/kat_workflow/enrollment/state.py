@@ -286,7 +286,16 @@ def encode_row(s: Enrollment) -> bytes:
     """The state row of an enrollment."""
     return _row_encoder.encode(
         (
-            (s.id, s.program, s.program_version, s.digest, s.patient, s.site, s.standing, s.version),
+            (
+                s.id,
+                s.program,
+                s.program_version,
+                s.digest,
+                s.patient,
+                s.site,
+                s.standing,
+                s.version,
+            ),
             (s.enrolled, s.last, s.admitted, s.recheck, s.wake),
             (s.end, s.end_kind),
             list(s.visits.values()),
@@ -311,7 +320,9 @@ def decode_row(row: bytes) -> Enrollment:
     try:
         r = _row_decoder().decode(row)
     except msgspec.DecodeError as error:
-        raise JournalError("a state row cannot be read; replay the entries of its stream") from error
+        raise JournalError(
+            "a state row cannot be read; replay the entries of its stream"
+        ) from error
     id_, program, version, digest, patient, site, standing, entries = r.head
     enrolled, last, admitted, recheck, wakes = r.instants
     # What many patients share is held once; what is empty, nobody changes (see `copy_of`).
@@ -494,7 +505,9 @@ def _signed(s: Enrollment, x: e.Signed) -> None:
     if pending is None:  # it was signed in the act that recorded it
         return
     needs = tuple(each for each in pending.needs if each != x.as_)
-    s.items[x.item] = replace(item, pending=Pending(x.observation, needs, (*pending.hands, x.person)))
+    s.items[x.item] = replace(
+        item, pending=Pending(x.observation, needs, (*pending.hands, x.person))
+    )
     if not needs:
         for form, kept in s.readings.items():
             for at, each in enumerate(kept):
@@ -564,7 +577,14 @@ def _dosing_resumed(s: Enrollment, x: e.DosingResumed) -> None:
 
 def _dosing_ended(s: Enrollment, x: e.DosingEnded) -> None:
     _session(
-        s, x.session, x.at, dosing="ended", given=x.total, unit=x.unit, state="recovering", ended=x.at
+        s,
+        x.session,
+        x.at,
+        dosing="ended",
+        given=x.total,
+        unit=x.unit,
+        state="recovering",
+        ended=x.at,
     )
 
 

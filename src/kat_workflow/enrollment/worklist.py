@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 Timeliness = Literal["early", "open", "late"]
 
 _SPECIAL = {"alert": "Answer the call", "review": "Review", "decide": "Decide the way on"}
-_MOVES = (e.Enrolled, e.Admitted, e.PhaseEntered, e.PhaseLeft, e.Held, e.HoldLifted, e.Discharged, e.Closed)
+_MOVES = (
+    e.Enrolled,
+    e.Admitted,
+    e.PhaseEntered,
+    e.PhaseLeft,
+    e.Held,
+    e.HoldLifted,
+    e.Discharged,
+    e.Closed,
+)
 
 
 def timeliness(item: Item, now: datetime) -> Timeliness:
@@ -60,7 +69,9 @@ def changed(events: Sequence[e.Event]) -> tuple[list[str], list[str], bool]:
         if isinstance(event, e.ItemOpened | e.ItemReplanned):
             came[event.item] = None
             gone.pop(event.item, None)
-        elif isinstance(event, e.Signed) or (isinstance(event, e.ObservationRecorded) and event.needs):
+        elif isinstance(event, e.Signed) or (
+            isinstance(event, e.ObservationRecorded) and event.needs
+        ):
             came[event.item] = None  # others are asked for it now
         elif isinstance(event, e.ItemSettled):
             came.pop(event.item, None)
