@@ -16,6 +16,8 @@ import pytest
 from kat_workflow import Enrollment, replay
 from kat_workflow.enrollment import events
 from kat_workflow.enrollment.state import decode_row, encode_row
+from kat_workflow.language import shipped
+from kat_workflow.scenarios import load_scenario, run
 
 RECORDED = Path(__file__).parent / "journals"
 SCENARIOS = (
@@ -71,9 +73,6 @@ def test_what_a_release_recorded_is_read_and_replayed_as_it_was(journal: Path) -
 
 def record(version: str) -> None:
     """Write the journals of a release beside those of the former ones."""
-    from kat_workflow.language import shipped
-    from kat_workflow.scenarios import load_scenario, run
-
     programs, folder = shipped(), RECORDED / version
     folder.mkdir()
     for name in SCENARIOS:

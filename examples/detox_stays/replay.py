@@ -40,7 +40,10 @@ def instant(day: int) -> datetime:
 
 
 def stays(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """Each stay as patient, day of admission, day of discharge. ValueError: a row without its pair."""
+    """Each stay: patient, day of admission, day of discharge.
+
+    ValueError: a row without its pair.
+    """
     open_: dict[str, int] = {}
     with (folder / "detox_stays.csv").open(newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: (row["who"], int(row["when"])))

@@ -14,6 +14,20 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, assume, given, note, settings
 from hypothesis import strategies as st
+from ways import (
+    AROUND,
+    BEGINS,
+    NAMES,
+    SHIPPED,
+    SITE,
+    SMALL,
+    Said,
+    Step,
+    Way,
+    program,
+    scenarios,
+    way,
+)
 
 from kat_workflow.engine import Engine, Happened
 from kat_workflow.enrollment import commands as c
@@ -34,20 +48,6 @@ from kat_workflow.errors import Refusal, Refused
 from kat_workflow.journal import open_journal
 from kat_workflow.language import Folder, shipped
 from kat_workflow.language.library import Library
-from tests.enrollment.ways import (
-    AROUND,
-    BEGINS,
-    NAMES,
-    SHIPPED,
-    SITE,
-    SMALL,
-    Said,
-    Step,
-    Way,
-    program,
-    scenarios,
-    way,
-)
 
 PROPERTY = settings(
     max_examples=int(os.environ.get("KAT_WALKS", "4")),

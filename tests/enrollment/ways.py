@@ -18,6 +18,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
+from short_detox import TEXT
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
@@ -32,7 +33,6 @@ from kat_workflow.program.clock import Site, at_clock
 from kat_workflow.program.forms import Field, Form
 from kat_workflow.program.model import Program
 from kat_workflow.scenarios import Scenario, load_scenario, run
-from tests.short_detox import TEXT
 
 SHIPPED = ("detox-4-day", "ketamine-assisted-therapy", "residential-30-day")
 SMALL = "short-detox"

@@ -400,9 +400,8 @@ class _Walk:
             options = f" ({', '.join(field.options)})" if field.options else ""
             unit = f" {field.unit}" if field.unit else ""
             optional = "" if field.required else ", may be left out"
-            click.echo(
-                f"  {field.name}: {field.label or field.name}, {field.type}{unit}{options}{optional}"
-            )
+            asked = f"{field.label or field.name}, {field.type}{unit}"
+            click.echo(f"  {field.name}: {asked}{options}{optional}")
 
 
 def _joined(words: list[str]) -> tuple[str, ...]:

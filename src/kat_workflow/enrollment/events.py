@@ -116,7 +116,8 @@ class ItemSettled(_Event, frozen=True, tag="item-settled"):
 
 class ObservationRecorded(_Event, frozen=True, tag="observation-recorded"):
     """A form was recorded. `needs` are signatures still missing; `kept` are the fields that some
-    gate may read, and `kept_in` the place with whose end none can any more; `drops` are recordings of the same form that none can read any more."""
+    gate may read, and `kept_in` the place with whose end none can any more; `drops` are
+    recordings of the same form that none can read any more."""
 
     observation: str
     form: str

@@ -23,13 +23,13 @@ REFUSALS: dict[str, str] = {
     "choose-the-way": "The item asks where to go on. Answer it with `go PHASE` or `go END`.",
     "future": "It is said to have happened later than now. Two minutes are allowed for clocks that "
     "differ.",
-    "gate-closed": "A gate of the session does not hold, or is unknown: what has not been recorded, "
-    "or has expired, opens nothing. Every clause is listed with its value, when and by which step "
-    "it was recorded, and what would make it true.",
+    "gate-closed": "A gate of the session does not hold, or is unknown: what has not been "
+    "recorded, or has expired, opens nothing. Every clause is listed with its value, when and by "
+    "which step it was recorded, and what would make it true.",
     "id-reused": "The command's id was used for another command. An id stands for one command for "
     "ever; that is what makes a retry harmless.",
-    "implausible": "The value is outside what the form says is plausible: a slip of the pen, a wrong "
-    "unit, or a reading to repeat.",
+    "implausible": "The value is outside what the form says is plausible: a slip of the pen, a "
+    "wrong unit, or a reading to repeat.",
     "missing-value": "A field that is required was left out. If it could not be answered, say so "
     "where the form allows it.",
     "naive-instant": "An instant came without its zone, so that it names no moment.",
@@ -46,8 +46,8 @@ REFUSALS: dict[str, str] = {
     "not-open": "The step is not open: steps before it are not settled, its phase or session is "
     "not active, or its condition does not hold.",
     "not-paused": "Dosing is not paused.",
-    "not-ready-to-leave": "The criteria for leaving the session are not met. Minimum time, criteria "
-    "and signature must come together.",
+    "not-ready-to-leave": "The criteria for leaving the session are not met. Minimum time, "
+    "criteria and signature must come together.",
     "not-running": "Nothing is being given at the moment.",
     "nothing-to-record": "The step records no form; it is ticked off with `done STEP`.",
     "nothing-to-sign": "Nothing was recorded that waits for this signature.",
@@ -56,7 +56,8 @@ REFUSALS: dict[str, str] = {
     "other-form": "The second item records another form, so that one reading cannot answer it.",
     "outcome-not-allowed": "The program does not allow the step to end this way (`may_be`).",
     "past": "A booking lies in the future.",
-    "pause-rule": "The rule that paused the dose still holds by the last reading. Record a new one.",
+    "pause-rule": "The rule that paused the dose still holds by the last reading. Record a "
+    "new one.",
     "program-loops": "The request would make the program's gates go in a circle. The author of the "
     "program must break it; until then, say where the patient is (`move PHASE`).",
     "reason-missing": "Whoever departs from the plan says why.",

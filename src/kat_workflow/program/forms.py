@@ -55,9 +55,9 @@ class Observation(Struct, frozen=True, array_like=True, gc=False):
     """One recording of a form, as a gate may read it.
 
     `place` is where it was recorded: the id of the visit or session whose step it answers
-    (`stay.1/day.3`, `stay.1/day.3/kat_session.2`), "" for a recording without an item. `signed` is True where
-    no signature was asked. `valid_until` is when its result expires, if ever. `kept_in` is the
-    place with whose end no gate can read it any more, "" for never.
+    (`stay.1/day.3`, `stay.1/day.3/kat_session.2`), "" for a recording without an item. `signed`
+    is True where no signature was asked. `valid_until` is when its result expires, if ever.
+    `kept_in` is the place with whose end no gate can read it any more, "" for never.
     """
 
     id: str
