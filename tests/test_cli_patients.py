@@ -1,0 +1,268 @@
+"""The verbs about patients and for trying things out, run as a person runs them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from kat_workflow.cli import kat
+from kat_workflow.cli.telling import said
+from kat_workflow.enrollment import events as e
+from kat_workflow.errors import Refused
+
+NURSE = ["--by", "bo:nurse"]
+NPR = ["--by", "ann:nurse_practitioner"]
+NOW = ["--now", "2026-03-02T08:00"]
+INTAKE = [
+    "substances=alcohol", "last_drink=2026-03-01T20:00", "pawss=2", "seizure_or_delirium=no",
+    "unstable=no", "could_be_pregnant=no", "medicines=none",
+]  # fmt: skip
+
+Kat = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kat:
+    """`kat`, in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("KAT_DB", "KAT_BY", "KAT_SITES", "KAT_PROGRAMS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def kat_(*words: str, lines: str | None = None) -> Result:
+        return CliRunner().invoke(kat, list(words), input=lines, catch_exceptions=True)
+
+    return kat_
+
+
+@pytest.fixture
+def patient(run: Kat) -> str:
+    """The enrollment of a patient in the detox."""
+    done = run("enroll", "detox-4-day", "--patient", "MRN-1", *NPR, "--command-id", "x", *NOW)
+    assert done.exit_code == 0
+    return done.output.strip()
+
+
+def data(result: Result) -> Any:
+    return json.loads(result.output)
+
+
+def test_an_enrollment_sent_again_is_the_same(run: Kat, patient: str) -> None:
+    again = run("enroll", "detox-4-day", "--patient", "MRN-1", *NPR, "--command-id", "x", "--json")
+
+    assert data(again)["enrollment"] == patient
+
+
+def test_a_recorded_form_opens_what_follows(run: Kat, patient: str) -> None:
+    told = run("record", patient, "intake_evaluation", *INTAKE, "--signed", *NPR, *NOW)
+
+    assert told.exit_code == 0
+    assert "opened treatment_consent" in told.output
+
+
+def test_values_may_come_from_a_file_and_leave_as_json(run: Kat, patient: str) -> None:
+    Path("screen.json").write_text('{"q1": false, "q2": false, "q6": false}', encoding="utf-8")
+
+    told = run("record", patient, "suicide_screen", "--values", "screen.json", "--json", *NPR, *NOW)
+
+    assert data(told)["events"][0]["event"] == "observation-recorded"
+
+
+def test_why_names_each_clause_and_writes_nothing(run: Kat, patient: str) -> None:
+    before = data(run("history", patient, "--json"))
+    asked = run("why", patient, "start nad_infusion", *NURSE, *NOW)
+
+    assert asked.exit_code == 3
+    assert "consent nad in force: unknown" in asked.output
+    assert data(run("history", patient, "--json")) == before
+
+
+def test_why_says_when_nothing_stands_in_the_way(run: Kat, patient: str) -> None:
+    asked = run("why", patient, "hold", "reason=a bed", *NURSE, *NOW)
+
+    assert (asked.exit_code, asked.output) == (0, "Nothing stands in the way.\n")
+    assert data(run("why", patient, "hold", "reason=a bed", "--json", *NURSE))["refused"] is None
+
+
+def test_a_refusal_is_json_for_programs_and_code_three(run: Kat, patient: str) -> None:
+    refused = run("do", patient, "start nad_infusion", "--json", *NURSE, *NOW)
+
+    assert refused.exit_code == 3
+    assert data(refused)["refused"]["reasons"][0]["code"] == "not-open"
+
+
+def test_a_refusal_reaches_the_person_as_its_explanation(run: Kat, patient: str) -> None:
+    refused = run("do", patient, "start nad_infusion", *NURSE, *NOW)
+
+    assert isinstance(refused.exception, Refused)
+    assert "way out" in refused.exception.explanation
+
+
+def test_the_lists_say_who_is_where_and_what_is_open(run: Kat, patient: str) -> None:
+    worklist = run("worklist", "--role", "counselor", *NOW)
+    census = run("census", *NOW)
+    items = data(run("worklist", "--role", "nurse_practitioner", "--json", *NOW))["items"]
+
+    assert "Suicide screen" in worklist.output
+    assert "MRN-1" in census.output
+    assert "screening" in census.output
+    assert {item["step"] for item in items} == {"intake_evaluation", "tests", "suicide_screen"}
+    assert data(run("census", "--json", *NOW))["residents"][0]["enrollment"] == patient
+
+
+def test_a_short_list_says_that_there_is_more(run: Kat, patient: str) -> None:
+    assert "There is more" in run("worklist", "--limit", "1", *NOW).output
+
+
+def test_status_and_history_tell_the_whole_way(run: Kat, patient: str) -> None:
+    run("do", patient, "hold", "reason=a bed", *NURSE, *NOW)
+    status = run("status", patient, *NOW)
+    history = run("history", patient, *NOW)
+
+    assert "Hold: hold.1" in status.output
+    assert "late" not in status.output
+    assert "bo (nurse): hold.1 (a bed)" in history.output
+    assert data(run("status", patient, "--json", *NOW))["standing"] == "applied"
+
+
+def test_late_work_is_said_to_be_late(run: Kat, patient: str) -> None:
+    assert "[late] tests" in run("status", patient, "--now", "2026-03-09T08:00").output
+
+
+def test_a_site_has_its_own_zone(run: Kat) -> None:
+    Path("sites.yaml").write_text("west: {zone: America/Los_Angeles}\n", encoding="utf-8")
+    done = run("enroll", "detox-4-day", "--patient", "M", *NPR, *NOW)
+
+    assert "Mon 02 Mar 2026 08:00" in run("history", done.output.strip()).output
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["status", "e-none"], "unknown-enrollment"),
+        (["census", "--now", "yesterday"], "no instant"),
+        (["census", "--sites", "no.yaml"], "No such file"),
+        (["enroll", "detox-4-day", "--patient", "M", "--by", "ann"], "PERSON:ROLE"),
+        (["enroll", "detox-4-dya", "--patient", "M", "--by", "a:b"], "did you mean"),
+        (["try", "detox-4-day", "--zone", "Mars"], "is no zone"),
+        (["test", "nothing"], "no program and no file"),
+    ],
+)
+def test_bad_input_ends_in_a_sentence(run: Kat, words: list[str], says: str) -> None:
+    result = run(*words)
+
+    assert result.exit_code != 0
+    assert says in result.output + str(result.exception)
+
+
+@pytest.mark.parametrize("text", ["main: {zone: Mars}", "- a", "{}"])
+def test_a_wrong_file_of_sites_is_told(run: Kat, text: str) -> None:
+    Path("sites.yaml").write_text(text, encoding="utf-8")
+
+    assert run("census").exit_code == 2
+
+
+@pytest.mark.parametrize("values", ["[1]", "{"])
+def test_values_that_are_no_object_are_told(run: Kat, patient: str, values: str) -> None:
+    Path("v.json").write_text(values, encoding="utf-8")
+
+    assert run("record", patient, "tests", "--values", "v.json", *NPR).exit_code == 2
+
+
+def test_a_detail_without_a_value_is_told(run: Kat, patient: str) -> None:
+    assert run("do", patient, "hold", "reason", *NURSE).exit_code == 2
+
+
+def test_a_patient_is_walked_through_by_hand(run: Kat) -> None:
+    lines = """
+help
+phrases
+form suicide_screen
+form nothing
+why start nad_infusion
+record suicide_screen q1=no q2=no q6=no
+record intake_evaluation {intake} sign!
+nurse: hold reason=waits for a bed
+lift
+override pressure_allows reason=x
+leave against_advice
+wait 2 h
+wait long
+until 2026-03-02T06:00
+status
+history
+bogus
+"""
+    walked = run("try", "detox-4-day", lines=lines.replace("{intake}", " ".join(INTAKE)))
+
+    assert walked.exit_code == 0
+    for words in (
+        "suicide_screen: done",
+        "records no form",
+        "opened treatment_consent",
+        "hold.1 (waits for a bed)",
+        "hold.1 lifted",
+        "discharged as against_advice",
+        "is no duration",
+        "time does not go back",
+        'there is no "bogus"',
+    ):
+        assert words in walked.output
+
+
+def test_the_demo_takes_two_patients_from_yaml_to_discharge(run: Kat) -> None:
+    shown = run("demo")
+
+    assert shown.exit_code == 0
+    assert "discharged as linked_to_care" in shown.output
+    assert "discharged as completed" in shown.output
+    assert "Not medical advice" in shown.output
+    assert len(run("demo", "--brief").output) < len(shown.output)
+
+
+def test_scenarios_are_run_and_what_they_have_not_seen_is_named(run: Kat) -> None:
+    told = run("test", "detox-4-day", "--coverage")
+    plain = data(run("test", "detox-4-day", "--json"))
+
+    assert told.exit_code == 0
+    assert "no scenario has seen" in told.output
+    assert plain["ok"]
+    assert all(scenario["passed"] for scenario in plain["scenarios"])
+
+
+def test_a_scenario_that_goes_otherwise_fails_with_its_line(run: Kat) -> None:
+    Path("wrong.yaml").write_text(
+        """\
+scenario: Wrong
+program: detox-4-day
+starts: 2026-03-02 08:00
+steps:
+  - enroll: M
+    by: nurse_practitioner
+    expect: {standing: closed}
+""",
+        encoding="utf-8",
+    )
+
+    told = run("test", "wrong.yaml")
+
+    assert told.exit_code == 1
+    assert "wrong.yaml:5: expected standing closed; found applied" in told.output
+
+
+def test_every_event_is_said_in_words_or_is_inner_working() -> None:
+    """Made with words of the right type in every field; timers and rechecks say nothing."""
+    silent = {e.RecheckSet, e.TimerElapsed}
+    for kind in get_args(e.Event):
+        fields = msgspec.structs.fields(kind)
+        made = kind(**{field.name: "word" for field in fields if field.required})
+        if kind is e.AlertRaised:
+            made = e.AlertRaised("a", "says", ("nurse",), made.at, "x")
+        if kind is e.PhaseEntered:
+            made = msgspec.structs.replace(made, round=2)
+        assert bool(said(made)) == (kind not in silent), kind

@@ -1,0 +1,223 @@
+"""Scenario files: what they may say, and that each expectation can fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kat_workflow.language import Files, shipped
+from kat_workflow.scenarios import BadScenario, Result, load_scenario, run
+
+HEAD = """\
+scenario: A patient
+program: detox-4-day
+starts: 2026-03-02 08:00
+site: {zone: America/Los_Angeles}
+people: {ann: [nurse_practitioner, nurse]}
+steps:
+  - {enroll: M, by: ann}
+"""
+INTAKE = (
+    "{substances: [alcohol], last_drink: day 0 07:00, pawss: 2, seizure_or_delirium: no, "
+    "unstable: no, could_be_pregnant: no, medicines: none}"
+)
+RECORDED = f"  - {{do: record intake_evaluation, by: ann, with: {INTAKE}, signed: true}}\n"
+
+
+def told(text: str) -> Result:
+    return run(load_scenario(Path("x.yaml"), text), shipped())
+
+
+def differences(text: str) -> list[str]:
+    return [f"{each.line}: {each.expected} | {each.found}" for each in told(text).mismatches]
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "phase: screening",
+        "phase: [screening]",
+        "open: [tests, suicide_screen]",
+        "not_open: [admission]",
+        "standing: applied",
+        "late: []",
+        "settled: {intake_evaluation: done}",
+        "end: null",
+        "sessions: {nad_infusion: {held: 0}}",
+        "missed: []",
+        "holds: 0",
+        "day: null",
+        "deviations: []",
+        "alerts: []",
+        "facts: {intake.pawss: 2}",
+    ],
+)
+def test_what_is_so_passes(right: str) -> None:
+    assert differences(f"{HEAD}{RECORDED}  - {{expect: {{{right}}}}}\n") == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "phase: stay",
+        "open: [admission]",
+        "not_open: [tests]",
+        "standing: closed",
+        "late: [tests]",
+        "settled: {intake_evaluation: declined}",
+        "settled: {tests: done}",
+        "end: hospital",
+        "sessions: {nad_infusion: {held: 1}}",
+        "missed: [tests]",
+        "holds: 1",
+        "day: 1",
+        "deviations: [over-cap]",
+        "alerts: [late]",
+        "facts: {intake.pawss: 3}",
+        "facts: {nothing.at_all: 3}",
+    ],
+)
+def test_what_is_not_so_is_told_with_its_line(wrong: str) -> None:
+    (difference,) = differences(f"{HEAD}{RECORDED}  - {{expect: {{{wrong}}}}}\n")
+
+    assert difference.startswith("9: ")
+
+
+def test_a_refusal_that_nobody_expected_is_told() -> None:
+    (difference,) = differences(f"{HEAD}  - {{do: start nad_infusion, by: nurse}}\n")
+
+    assert "not-open" in difference
+
+
+@pytest.mark.parametrize(
+    ("refused", "passes"),
+    [
+        ("not-open", True),
+        ("{code: not-open}", True),
+        ("{code: not-open, says: infusion}", True),
+        ("{code: gate-closed}", False),
+        ("{gate: nad_agreed}", False),
+        ("null", False),
+    ],
+)
+def test_a_refusal_must_be_the_one_that_was_expected(refused: str, passes: bool) -> None:
+    text = f"{HEAD}  - {{do: start nad_infusion, by: nurse, refused: {refused}}}\n"
+
+    assert (differences(text) == []) == passes
+
+
+def test_a_command_that_should_be_refused_and_is_not_is_told() -> None:
+    text = f"{HEAD}  - {{do: hold a bed, by: nurse, refused: on-hold}}\n"
+
+    assert "it was carried out" in differences(text)[0]
+
+
+def test_time_that_falls_is_told() -> None:
+    assert differences(f"{HEAD}  - {{at: day 1 07:00}}\n")
+
+
+@pytest.mark.parametrize("step", ["after: 2 h", "pass: 2 h", "pass: until day 1 10:00"])
+def test_time_passes_as_it_is_said(step: str) -> None:
+    result = told(f"{HEAD}  - {{{step}, do: hold a bed, by: nurse}}\n")
+
+    assert result.passed
+    assert f"{result.happened[-1].recorded:%H:%M}" == "18:00"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("- a\n", "is a mapping"),
+        ("scenario: x\nstarts: 2026-03-02 08:00\n", '"steps:" is missing'),
+        (f"{HEAD}  - 3\n", "8: a step is a mapping"),
+        (f"{HEAD}  - {{du: hold}}\n", 'has no "du"'),
+        (f"{HEAD}  - {{expect: {{fase: x}}}}\n", 'has no "fase"'),
+        (HEAD.replace("2026-03-02 08:00", "soon"), "no date"),
+        ("a: [\n", "x.yaml"),
+    ],
+)
+def test_a_file_that_is_no_scenario_is_told_with_its_place(text: str, says: str) -> None:
+    with pytest.raises(BadScenario, match=r"x\.yaml") as told_:
+        load_scenario(Path("x.yaml"), text)
+
+    assert says in str(told_.value)
+
+
+def test_a_duration_that_is_none_is_told() -> None:
+    assert "no duration" in differences(f"{HEAD}  - {{after: soon}}\n")[0]
+
+
+QUIET = """\
+language: 1
+program: quiet
+version: "1.0.0"
+title: Quiet
+start: stay
+decided_by: [nurse]
+roles: {nurse: Nurse}
+sources: {practice: {title: Practice, trust: C}}
+forms:
+  vitals: {title: Vitals, fields: {pulse: {type: integer}}}
+phases:
+  stay:
+    steps: {drip: {by: [nurse], session: infusion}}
+    next: [{to: well, when: always}]
+sessions:
+  infusion:
+    by: [nurse]
+    source: practice
+    dose: {drug: Water, route: intravenous, amount: 1 mL}
+    watch: {by: [nurse], record: vitals, at: [0 min], then_every: 30 min}
+    release: {earliest: 30 min, signed_by: [nurse]}
+ends: {well: {kind: completed}}
+leaving: {by: [nurse], work: []}
+rules: {always_after: [{from: infusion.given, then: infusion.released, within: 2 h}]}
+"""
+DOSED = """\
+scenario: Nobody is released
+program: quiet
+starts: 2026-03-02 08:00
+steps:
+  - {enroll: M, by: nurse}
+  - {do: start infusion, by: nurse}
+  - {do: dose infusion, by: nurse, with: {amount: 1 mL}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("rest", "kept"),
+    [
+        ("  - {pass: 1 h}\n", True),
+        ("  - {after: 1 h, do: release infusion, by: nurse}\n  - {pass: 3 h}\n", True),
+        ("  - {after: 1 h, do: leave against_advice, by: nurse}\n  - {pass: 3 h}\n", True),
+        ("  - {pass: 3 h}\n", False),
+    ],
+)
+def test_what_a_rule_promises_after_a_dose_is_held_against_the_record(
+    rest: str, kept: bool
+) -> None:
+    """A release in time, an end, or a time that is not over yet: else somebody must be told."""
+    result = run(load_scenario(Path("x.yaml"), DOSED + rest), Files({"quiet/quiet.yaml": QUIET}))
+
+    assert result.passed == kept
+    assert all("rule" in mismatch.expected for mismatch in result.mismatches)
+
+
+def test_pytest_collects_scenarios_and_reports_their_differences(
+    pytester: pytest.Pytester,
+) -> None:
+    folder = pytester.path / "mine"
+    (folder / "scenarios").mkdir(parents=True)
+    detox = (shipped().root / "detox-4-day" / "detox-4-day.yaml").read_text(encoding="utf-8")
+    text = detox.replace("program: detox-4-day", "program: mine", 1)
+    (folder / "mine.yaml").write_text(text, encoding="utf-8")
+    head = HEAD.replace("program: detox-4-day\n", "")
+    (folder / "scenarios" / "right.yaml").write_text(head, encoding="utf-8")
+    wrong = f"{head}  - {{expect: {{standing: closed}}}}\n"
+    (folder / "scenarios" / "wrong.yaml").write_text(wrong, encoding="utf-8")
+
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*expected standing closed; found applied*"])
