@@ -11,8 +11,8 @@ demo: $(VENV)/demo-ready
 	$(BIN)/kat demo
 
 test: $(VENV)/test-ready
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/coverage erase
 	$(BIN)/coverage run --branch -m pytest
