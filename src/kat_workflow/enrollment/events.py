@@ -100,7 +100,8 @@ class ItemReplanned(_Event, frozen=True, tag="item-replanned"):
 
 class ItemSettled(_Event, frozen=True, tag="item-settled"):
     """An item is answered, for good. `keep`: read from elsewhere after its visit is over;
-    `hands`: who recorded or signed it before `person`."""
+    `hands`: who recorded or signed it before `person`; `compared`: somebody else must do another
+    step."""
 
     item: str
     step: str
@@ -112,6 +113,7 @@ class ItemSettled(_Event, frozen=True, tag="item-settled"):
     keep: bool = False
     tally: bool = False
     hands: tuple[str, ...] = ()
+    compared: bool = False
 
 
 class ObservationRecorded(_Event, frozen=True, tag="observation-recorded"):

@@ -533,6 +533,7 @@ class Run:
                 step is not None and step.remembered,
                 step is not None and step.tallied,
                 () if item.pending is None else item.pending.hands,
+                step is not None and step.compared,
             )
         )
 

@@ -84,7 +84,7 @@ class Item(Struct, frozen=True, array_like=True, gc=False):
 
 class Settlement(Struct, frozen=True, array_like=True, gc=False):
     """How a step was last settled, where and by whom; `number` is that of its opening; `hands`
-    are all who recorded, signed or settled it."""
+    are all who recorded, signed or settled it, kept where somebody else must do another step."""
 
     outcome: Outcome
     at: datetime
@@ -460,7 +460,8 @@ def _item_settled(s: Enrollment, x: e.ItemSettled) -> None:
     s.items.pop(x.item, None)
     if x.step:
         number = int(x.item.rpartition(".")[2])
-        hands = (*x.hands, x.person)
+        # Who did it matters where somebody else must do another step, and whether a timer did.
+        hands = (*x.hands, x.person) if x.compared or x.outcome == "missed" else ()
         s.settled[x.step] = Settlement(x.outcome, x.at, x.place, hands, number, x.keep)
         if x.tally:
             key = f"{x.step}:{x.outcome}"

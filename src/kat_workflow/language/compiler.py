@@ -608,8 +608,14 @@ class _Builder(Parts):
                     name, _, event = moment.rpartition(".")
                     if event == "done":
                         remembered.add(rule.prefix + name)
+        compared = {name for step in self.steps.values() for name in step.different_person_from}
         return {
-            name: evolve(step, remembered=name in remembered, tallied=name in tallied)
+            name: evolve(
+                step,
+                remembered=name in remembered,
+                tallied=name in tallied,
+                compared=name in compared,
+            )
             for name, step in self.steps.items()
         }
 

@@ -125,7 +125,8 @@ class Step:
     Exactly one of `form`, `consent`, `session` is set, or none for a task that is only ticked
     off. `owner` is the name of the phase or session kind it belongs to ("" for work after
     leaving). `remembered` and `tallied` are worked out by the compiler: its last settlement is
-    read from outside its own visit; its settlements are counted by a gate. `keeps` are the fields
+    read from outside its own visit; its settlements are counted by a gate; `compared`: another step must be done by
+    somebody else. `keeps` are the fields
     of its recordings that some gate can read, and `kept_in` the phase or session with whose end
     they can be read no more ("": never).
     """
@@ -162,6 +163,7 @@ class Step:
     about: str = ""
     remembered: bool = False
     tallied: bool = False
+    compared: bool = False
     keeps: tuple[str, ...] = ()
     kept_in: str = ""
     place: Place | None = None
