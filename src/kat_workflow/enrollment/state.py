@@ -83,8 +83,8 @@ class Item(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Settlement(Struct, frozen=True, array_like=True, gc=False):
-    """How a step was last settled, where and by whom; `number` is that of its opening; `hands`
-    are all who recorded, signed or settled it, kept where somebody else must do another step."""
+    """How a step was last settled and where; `number` is that of its opening; `hands` are all who
+    recorded, signed or settled it, kept where somebody else must do another step."""
 
     outcome: Outcome
     at: datetime
