@@ -124,11 +124,10 @@ class Step:
 
     Exactly one of `form`, `consent`, `session` is set, or none for a task that is only ticked
     off. `owner` is the name of the phase or session kind it belongs to ("" for work after
-    leaving). `remembered` and `tallied` are worked out by the compiler: its last settlement is
-    read from outside its own visit; its settlements are counted by a gate; `compared`: another step must be done by
-    somebody else. `keeps` are the fields
-    of its recordings that some gate can read, and `kept_in` the phase or session with whose end
-    they can be read no more ("": never).
+    leaving). The compiler works out the rest: `remembered`, its last settlement is read from
+    outside its own visit; `tallied`, its settlements are counted by a gate; `compared`, somebody
+    else must do another step. `keeps` are the fields of its recordings that some gate can read,
+    and `kept_in` the phase or session with whose end they can be read no more ("": never).
     """
 
     name: str
