@@ -236,17 +236,19 @@ class Engine:
         Refused, and ProgramError where the program's files are at fault.
         """
         id_ = command_id or _new_id()
+        enrollment = "e-" + _hash(id_.encode(errors="backslashreplace"))[:20]
+        act = _sound(c.Enroll(enrollment, patient, site), by, id_, "")
+        digest = _digest(enrollment, act, by, None, program)
+        if command_id is not None and self.journal.receipt(id_, digest) is not None:
+            return enrollment  # a retry needs none of the files, which may be gone by now
         definition = self.program(program)
-        enrollment = "e-" + _hash(id_.encode())[:20]
         if site not in self._sites:
             known = ", ".join(self._sites)
             raise _refused(
                 f"enroll {enrollment}", "unknown-site", f'no site "{site}"', f"sites: {known}"
             )
-        if not self.journal.version(_stream(enrollment)):  # else the command comes again
-            self._keep(definition, enrollment)
-        act = c.Enroll(enrollment, patient, site)
-        self._carry_out(enrollment, act, by, id_, None, "", definition)
+        self._keep(definition, enrollment)
+        self._carry_out(enrollment, act, by, id_, digest, None, "", definition)
         return enrollment
 
     def record(
@@ -296,7 +298,10 @@ class Engine:
         command_id: str | None = None,
     ) -> Outcome:
         """Carry out an act; all other commands come through here."""
-        return self._carry_out(enrollment, act, by, command_id or _new_id(), occurred, role, None)
+        id_ = command_id or _new_id()
+        act = _sound(act, by, id_, role)
+        digest = _digest(enrollment, act, by, occurred, role)
+        return self._carry_out(enrollment, act, by, id_, digest, occurred, role, None)
 
     def why(
         self,
@@ -435,6 +440,8 @@ class Engine:
     def listen(self, listener: Callable[[Happened], None]) -> None:
         """Call a function after each commit of this process: at most once, lost with it.
 
+        What is written in a host's open transaction is not told: it may be rolled back.
+
         Use `follow` for what must not be lost. A listener that fails is logged, never heard of
         by the caller of the command.
         """
@@ -475,11 +482,11 @@ class Engine:
         act: Act,
         by: Actor,
         id_: str,
+        digest: str,
         occurred: datetime | None,
         role: str,
         new: Program | None,
     ) -> Outcome:
-        digest = _digest(enrollment, act, by, occurred, role)
         for _ in range(_ATTEMPTS):
             # What we wrote last is tried first; whoever was faster makes it a Conflict.
             remembered = self._states.pop(enrollment, None)
@@ -564,7 +571,7 @@ class Engine:
         receipt = self.journal.append(
             (append,), command=command, digest=digest, recorded=at, person=person, role=role
         )
-        if self._listeners and not receipt.again:
+        if self._listeners and not receipt.again and not self.journal.joined:
             self._tell(receipt)
         return receipt
 
@@ -573,8 +580,11 @@ class Engine:
             for listener in self._listeners:
                 try:
                     listener(_happened(entry))
-                except Exception:  # whatever a host's function does must not undo a commit
-                    _log.exception("a listener failed on position %d", entry.position)
+                except Exception as error:  # what a host's function does must not undo a commit
+                    # Its text may quote the event, and with it the patient: only its kind is said.
+                    _log.error(
+                        "a listener failed on position %d: %s", entry.position, type(error).__name__
+                    )
 
     def _again(self, enrollment: str, receipt: Receipt) -> Outcome:
         entries = self.journal.follow(receipt.first - 1, receipt.last - receipt.first + 1)
@@ -620,7 +630,8 @@ class Engine:
         if main not in program.files:
             main = next(iter(program.files))
         self.journal.keep_program(program.digest, program.id, program.version, main, program.files)
-        self._kept.add(program.digest)
+        if not self.journal.joined:  # else the host may still roll it back
+            self._kept.add(program.digest)
 
     def _around(self, state: Enrollment) -> Around:
         return _around_site(self._sites.get(state.site) or Site(state.site))
@@ -658,6 +669,28 @@ def _plain(value: object) -> object:
 
 
 _canonical = msgspec.json.Encoder(decimal_format="string", order="deterministic", enc_hook=_plain)
+
+
+@lru_cache(maxsize=1)
+def _sound_decoder() -> msgspec.json.Decoder[tuple[Act, str, str, str]]:
+    return msgspec.json.Decoder(tuple[Act, str, str, str])
+
+
+def _sound(act: Act, by: Actor, id_: str, role: str) -> Act:
+    """The act, all of whose words can be written and read again; else Refused.
+
+    A reason that is a number, or a text that is no Unicode, would be written into an entry that
+    nobody could read any more. What a form holds is judged by the form.
+    """
+    plain = msgspec.structs.replace(act, values={}) if isinstance(act, c.Record) else act
+    try:
+        body = _canonical.encode((plain, by.person, id_, role))
+        read = _sound_decoder().decode(body)[0]
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        says = str(error) if isinstance(error, msgspec.ValidationError) else "it is no plain text"
+        verb = c.words(plain).partition(" ")[0]
+        raise _refused(verb, "bad-phrase", says, "give text where text is meant") from None
+    return act if isinstance(act, c.Record) else read
 
 
 def _digest(enrollment: str, act: Act, by: Actor, occurred: datetime | None, role: str) -> str:

@@ -331,6 +331,9 @@ def parse(phrase: str, given: Mapping[str, Any] | None = None, signed: bool = Fa
     if unknown:
         raise BadPhrase(f'"{verb}" takes no {", ".join(sorted(unknown))}')
     if "present" in given:
-        given["present"] = tuple(given["present"])
+        present = given["present"]
+        if not isinstance(present, list | tuple | set | frozenset):
+            raise BadPhrase(f'"{verb}" takes present as a list of roles')
+        given["present"] = tuple(present)
     act: Act = kind(**{**given, **fixed})
     return act
