@@ -10,13 +10,14 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from walk_in import ANN, EIGHT, TEXT, Clock, programs
 
-from kat_workflow import Actor, Engine, Happened, Refused, replay
+from kat_workflow import Actor, Engine, Happened, Refused, Site, replay
 from kat_workflow.enrollment import events as e
 
 MARKER = "told-in-confidence"
@@ -245,3 +246,44 @@ def test_what_was_acknowledged_survives_a_kill_exactly_once(
             told = replay(x.event for x in engine.history(patient))
             assert engine.enrollment(patient) == told
             assert told.last == EIGHT
+
+
+# Sites
+
+
+def test_no_zone_is_guessed_for_a_site_that_the_engine_was_not_opened_with(
+    folder: Path, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A day of Los Angeles counted in UTC would be the wrong program day, and nobody would see."""
+    file = tmp_path / "clinic.db"
+    west, east = Site("west", "America/Los_Angeles"), Site("east", "America/New_York")
+    with Engine.open(file, programs=folder, clock=clock, sites=[west, east]) as whole:
+        there = whole.enroll("walk-in", patient="P-1", by=ANN, site="west")
+        here = whole.enroll("walk-in", patient="P-2", by=ANN, site="east")
+
+    clock.at += timedelta(hours=9)
+    with Engine.open(file, programs=folder, clock=clock, sites=[east]) as one:
+        for ask in (
+            lambda: one.status(there),
+            lambda: one.why(there, "hold", by=ANN),
+            lambda: one.do(there, "hold", by=ANN, given={"reason": "-"}),
+            lambda: one.census("west"),
+        ):
+            with pytest.raises(Refused, match="unknown-site"):
+                ask()
+        ran = one.run_due()
+
+        assert ran == 2  # two lost rounds of the patient whose site it knows
+        assert one.status(here).day == 1
+        assert f"the timers of enrollment:{there} were not run" in caplog.text
+
+
+def test_the_first_day_of_a_patient_is_that_of_their_own_site(folder: Path, clock: Clock) -> None:
+    """At eleven in the evening in Los Angeles it is tomorrow already where `main` is."""
+    west = Site("west", "America/Los_Angeles")
+    clock.at -= timedelta(hours=1)
+    with Engine.open(programs=folder, clock=clock, sites=[Site("main"), west]) as clinic:
+        patient = clinic.enroll("walk-in", patient="P", by=ANN, site="west")
+
+        assert str(clinic.enrollment(patient).admitted) == "2026-03-01"
+        assert clinic.status(patient).day == 1

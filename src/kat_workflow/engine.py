@@ -67,6 +67,7 @@ __all__ = ["Engine", "Happened", "OpenItem", "Outcome", "Page", "Resident", "Sta
 
 _ATTEMPTS = 50
 _REMEMBERED = 1024
+_IN_TREATMENT = ("applied", "active")
 _log = logging.getLogger("kat_workflow")
 
 
@@ -242,11 +243,7 @@ class Engine:
         if command_id is not None and self.journal.receipt(id_, digest) is not None:
             return enrollment  # a retry needs none of the files, which may be gone by now
         definition = self.program(program)
-        if site not in self._sites:
-            known = ", ".join(self._sites)
-            raise _refused(
-                f"enroll {enrollment}", "unknown-site", f'no site "{site}"', f"sites: {known}"
-            )
+        self._site(site, "enroll")
         self._keep(definition, enrollment)
         self._carry_out(enrollment, act, by, id_, digest, None, "", definition)
         return enrollment
@@ -332,17 +329,24 @@ class Engine:
         """
         ran = 0
         for stream, _ in self.journal.due(self._instant(), limit):
-            enrollment = stream.partition(":")[2]
-            while True:
-                program, state = self._read(enrollment)
-                at = state.wake
-                if at is None or at > self._instant():
-                    break
-                done, _ = catch_up(program, state, self._around(state), at)
-                with suppress(Conflict):  # whoever was faster has run it
-                    self._commit_timer(program, state, *done[0])
-                    ran += 1
+            try:
+                ran += self._run_due_of(stream.partition(":")[2])
+            except (JournalError, Refused) as error:
+                # One record that cannot be read, or of a site that is another engine's, must
+                # not hold up the timers of all others.
+                _log.error("the timers of %s were not run: %s", stream, error)
         return ran
+
+    def _run_due_of(self, enrollment: str) -> int:
+        ran = 0
+        while True:
+            program, state = self._read(enrollment)
+            if state.wake is None or state.wake > self._instant():
+                return ran
+            done, _ = catch_up(program, state, self._around(state), state.wake)
+            with suppress(Conflict):  # whoever was faster has run it
+                self._commit_timer(program, state, *done[0])
+                ran += 1
 
     # ---- questions --------------------------------------------------------------------------
 
@@ -406,10 +410,13 @@ class Engine:
         now = self._instant()
         return Page(tuple(_open_item(row, now) for row in rows), cursor)
 
-    def census(self, site: str = "main", standing: str | None = "active") -> tuple[Resident, ...]:
-        """Who is where, on which day; `standing` None: everybody who ever was."""
+    def census(self, site: str = "main", *, everybody: bool = False) -> tuple[Resident, ...]:
+        """Who is where, on which day: those in treatment, or everybody who ever was.
+
+        Raises Refused for a site that the engine was opened without: its zone decides the day.
+        """
         now = self._instant()
-        place = self._sites.get(site, Site(site))
+        place = self._site(site, "census")
         return tuple(
             Resident(
                 row.stream.partition(":")[2],
@@ -420,7 +427,8 @@ class Engine:
                 None if row.anchor is None else program_day(row.anchor, now, place),
                 row.holds,
             )
-            for row in self.journal.census(site, standing)
+            for row in self.journal.census(site)
+            if everybody or row.standing in _IN_TREATMENT
         )
 
     def history(self, enrollment: str, after_version: int = 0) -> tuple[Happened, ...]:
@@ -497,7 +505,9 @@ class Engine:
             else:
                 program, state = self._read(enrollment)
             command = Command(id_, act, by, self._instant(), occurred, role)
-            around = self._around(state)
+            # Nobody is anywhere before the first event: it happens at the site that is asked for.
+            place = act.site if isinstance(act, c.Enroll) else state.site
+            around = _around_site(self._site(place, f"enrollment {enrollment}"))
             with suppress(Conflict):
                 answer = decide(program, state, around, command)
                 while isinstance(answer, Behind):
@@ -634,7 +644,15 @@ class Engine:
             self._kept.add(program.digest)
 
     def _around(self, state: Enrollment) -> Around:
-        return _around_site(self._sites.get(state.site) or Site(state.site))
+        return _around_site(self._site(state.site, f"enrollment {state.id}"))
+
+    def _site(self, name: str, asked: str) -> Site:
+        """The site of that name; never a guess, since its zone decides days and clock times."""
+        site = self._sites.get(name)
+        if site is None:
+            ways = (f"open the engine with the site {name}", f"sites: {', '.join(self._sites)}")
+            raise _refused(asked, "unknown-site", f'no site "{name}"', *ways)
+        return site
 
     def _parse(self, phrase: str, given: Mapping[str, Any] | None, signed: bool) -> Act:
         try:

@@ -200,7 +200,6 @@ def test_rows_are_kept_in_order_and_those_asked_all_the_time_are_marked() -> Non
 def test_steps_that_recur_or_are_optional_hold_no_phase_open() -> None:
     stay = changed("nap: {by: [nurse]}", "nap: {by: [nurse], optional: true}").phases
 
-    assert stay["stay"].recurring_steps == ("mood_check",)
     assert stay["stay"].required_steps == ()
     assert stay["rest"].required_steps == ()
     assert stay["days"].required_steps == ("morning", "drip")

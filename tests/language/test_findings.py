@@ -9,7 +9,7 @@ import pytest
 
 from kat_workflow.errors import Finding, Place
 from kat_workflow.language import grammar
-from kat_workflow.language.findings import EXPLAINED, closest, explain, finding, render
+from kat_workflow.language.findings import EXPLAINED, closest, finding, render
 from kat_workflow.language.reader import read
 from kat_workflow.language.structure import structure
 
@@ -116,11 +116,3 @@ def test_an_explanation_has_a_title_and_a_paragraph(code: str) -> None:
     assert re.fullmatch("[a-z]+(-[a-z]+)*", code)
     assert EXPLAINED[code].title.endswith(".")
     assert len(EXPLAINED[code].text) > 40
-    assert explain(code).startswith(f"{code}: {EXPLAINED[code].title}\n\n")
-
-
-def test_a_code_that_does_not_exist_is_answered_with_a_near_one() -> None:
-    assert explain("unknown-kee") == (
-        'unknown-kee: no finding has this code; did you mean "unknown-key"?'
-    )
-    assert explain("§") == "§: no finding has this code"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -35,9 +36,17 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 # --- what the verbs share ---------------------------------------------------------------------
 
 
-def clinic_options(verb: _F) -> _F:
-    """Where the record is, which sites there are, and what counts as now."""
-    for option in (
+def on_clinic(verb: Callable[..., None]) -> Callable[..., None]:
+    """Open the clinic that the options name, and give it to the verb after the context."""
+
+    @wraps(verb)
+    def opened(
+        ctx: click.Context, db: str, sites: str | None, now: str | None, **given: Any
+    ) -> None:
+        with open_clinic(ctx, db, sites, now) as engine:
+            verb(ctx, engine, **given)
+
+    options = (
         click.option("--now", metavar="INSTANT", help="What counts as now, for trying things out."),
         click.option(
             "--sites",
@@ -55,9 +64,11 @@ def clinic_options(verb: _F) -> _F:
             show_default=True,
             help="The clinic's record (or KAT_DB).",
         ),
-    ):
-        verb = option(verb)
-    return takes_programs(verb)
+    )
+    taking: Callable[..., None] = click.pass_context(opened)
+    for option in options:
+        taking = option(taking)
+    return takes_programs(taking)
 
 
 def by_option(verb: _F) -> _F:
@@ -80,7 +91,7 @@ def actor(text: str) -> Actor:
 
 
 def open_clinic(ctx: click.Context, db: str, sites: str | None, now: str | None) -> Engine:
-    """The clinic of the options; closed when the verb ends."""
+    """The clinic of the options."""
     places = _sites(sites)
     clock: Callable[[], datetime] | None = None
     if now is not None:
@@ -88,9 +99,7 @@ def open_clinic(ctx: click.Context, db: str, sites: str | None, now: str | None)
         clock = lambda: at  # noqa: E731
     at_folder = folder(ctx)
     options: dict[str, Any] = {} if clock is None else {"clock": clock}
-    engine = Engine.open(db, programs=at_folder, sites=places, **options)
-    ctx.call_on_close(engine.close)
-    return engine
+    return Engine.open(db, programs=at_folder, sites=places, **options)
 
 
 def _sites(file: str | None) -> list[Site]:
@@ -180,19 +189,16 @@ def local(at: datetime | None, site: Site) -> str:
 @click.option("--command-id", default=None, help="Makes a retry harmless.")
 @by_option
 @json_option
-@clinic_options
-@click.pass_context
+@on_clinic
 def enroll(
     ctx: click.Context,
+    engine: Engine,
     program: str,
     patient: str,
     site: str | None,
     command_id: str | None,
     by: str,
     as_json: bool,
-    db: str,
-    sites: str | None,
-    now: str | None,
 ) -> None:
     """Begin a program for a patient and print the enrollment's id.
 
@@ -200,7 +206,6 @@ def enroll(
     Examples:
       kat enroll detox-4-day --patient MRN-1042 --by ann:nurse_practitioner
     """
-    engine = open_clinic(ctx, db, sites, now)
     place = site or engine.sites[0].name
     id_ = engine.enroll(program, patient=patient, by=actor(by), site=place, command_id=command_id)
     if as_json:
@@ -219,10 +224,10 @@ def enroll(
 @click.option("--command-id", default=None, help="Makes a retry harmless.")
 @by_option
 @json_option
-@clinic_options
-@click.pass_context
+@on_clinic
 def record(
     ctx: click.Context,
+    engine: Engine,
     enrollment: str,
     step: str,
     values: tuple[str, ...],
@@ -232,9 +237,6 @@ def record(
     command_id: str | None,
     by: str,
     as_json: bool,
-    db: str,
-    sites: str | None,
-    now: str | None,
 ) -> None:
     """Record the form of an open step.
 
@@ -244,8 +246,8 @@ def record(
       kat record e-1f… intake_evaluation --values intake.json --signed --by ann:nurse_practitioner
     """
     _carry_out(
-        ctx, enrollment, f"record {step}", values, signed, occurred, file, command_id, by, as_json,
-        open_clinic(ctx, db, sites, now),
+        ctx, engine, enrollment, f"record {step}", values, signed, occurred, file, command_id, by,
+        as_json,
     )  # fmt: skip
 
 
@@ -258,10 +260,10 @@ def record(
 @click.option("--command-id", default=None, help="Makes a retry harmless.")
 @by_option
 @json_option
-@clinic_options
-@click.pass_context
+@on_clinic
 def do(
     ctx: click.Context,
+    engine: Engine,
     enrollment: str,
     phrase: str,
     details: tuple[str, ...],
@@ -270,9 +272,6 @@ def do(
     command_id: str | None,
     by: str,
     as_json: bool,
-    db: str,
-    sites: str | None,
-    now: str | None,
 ) -> None:
     """Carry out a phrase: start, dose, release, decline, hold, leave and all the others.
 
@@ -284,13 +283,13 @@ def do(
       kat do e-1f… "leave against_advice" "reason=wants to go home" --by bo:nurse
     """
     _carry_out(
-        ctx, enrollment, phrase, details, signed, occurred, None, command_id, by, as_json,
-        open_clinic(ctx, db, sites, now),
+        ctx, engine, enrollment, phrase, details, signed, occurred, None, command_id, by, as_json
     )  # fmt: skip
 
 
 def _carry_out(
     ctx: click.Context,
+    engine: Engine,
     enrollment: str,
     phrase: str,
     pairs: tuple[str, ...],
@@ -300,7 +299,6 @@ def _carry_out(
     command_id: str | None,
     by: str,
     as_json: bool,
-    engine: Engine,
 ) -> None:
     site = site_of(engine, enrollment)
     given: dict[str, Any] = {}
@@ -354,19 +352,16 @@ def show_outcome(outcome: Outcome, status: Status, site: Site) -> None:
 @click.option("--signed", is_flag=True, help="As if it were signed.")
 @by_option
 @json_option
-@clinic_options
-@click.pass_context
+@on_clinic
 def why(
     ctx: click.Context,
+    engine: Engine,
     enrollment: str,
     phrase: str,
     details: tuple[str, ...],
     signed: bool,
     by: str,
     as_json: bool,
-    db: str,
-    sites: str | None,
-    now: str | None,
 ) -> None:
     """Say what stands in the way of a phrase, and what would clear it. Nothing is written.
 
@@ -374,7 +369,6 @@ def why(
     Examples:
       kat why e-1f… "start nad_infusion" --by bo:nurse
     """
-    engine = open_clinic(ctx, db, sites, now)
     given = fill(engine.program_of(enrollment), phrase, details, site_of(engine, enrollment))
     refusal = engine.why(enrollment, phrase, by=actor(by), given=given, signed=signed)
     if as_json:
@@ -397,18 +391,15 @@ def why(
 @click.option("--patient", default=None, help="Only this patient.")
 @click.option("--limit", default=50, show_default=True, help="How many.")
 @json_option
-@clinic_options
-@click.pass_context
+@on_clinic
 def worklist(
     ctx: click.Context,
+    engine: Engine,
     role: str | None,
     site: str | None,
     patient: str | None,
     limit: int,
     as_json: bool,
-    db: str,
-    sites: str | None,
-    now: str | None,
 ) -> None:
     """List what is open, by when it is due.
 
@@ -417,7 +408,6 @@ def worklist(
       kat worklist --role nurse
       kat worklist --role nurse --site main --limit 20 --json
     """
-    engine = open_clinic(ctx, db, sites, now)
     engine.run_due()
     page = engine.worklist(role, site, patient=patient, limit=limit)
     if as_json:
@@ -449,16 +439,13 @@ def worklist(
 @click.option("--site", default=None, help="The site; the first one by default.")
 @click.option("--all", "everybody", is_flag=True, help="Also who was discharged.")
 @json_option
-@clinic_options
-@click.pass_context
+@on_clinic
 def census(
     ctx: click.Context,
+    engine: Engine,
     site: str | None,
     everybody: bool,
     as_json: bool,
-    db: str,
-    sites: str | None,
-    now: str | None,
 ) -> None:
     """Say who is where, on which day.
 
@@ -467,12 +454,10 @@ def census(
       kat census
       kat census --site main --all --json
     """
-    engine = open_clinic(ctx, db, sites, now)
     engine.run_due()
-    residents = engine.census(site or engine.sites[0].name, None)
-    shown = [r for r in residents if everybody or r.standing in ("applied", "active")]
+    shown = engine.census(site or engine.sites[0].name, everybody=everybody)
     if as_json:
-        echo_json({"format": 1, "residents": msgspec.to_builtins(tuple(shown))})
+        echo_json({"format": 1, "residents": msgspec.to_builtins(shown)})
         return
     from rich.table import Table
 
@@ -489,18 +474,14 @@ def census(
 @click.command()
 @click.argument("enrollment")
 @json_option
-@clinic_options
-@click.pass_context
-def status(
-    ctx: click.Context, enrollment: str, as_json: bool, db: str, sites: str | None, now: str | None
-) -> None:
+@on_clinic
+def status(ctx: click.Context, engine: Engine, enrollment: str, as_json: bool) -> None:
     """Say where a patient stands, what is open and what is waited for.
 
     \b
     Examples:
       kat status e-1f…
     """
-    engine = open_clinic(ctx, db, sites, now)
     found = engine.status(enrollment)
     if as_json:
         echo_json({"format": 1, **msgspec.to_builtins(found)})
@@ -539,11 +520,8 @@ def show_status(found: Status, site: Site) -> None:
 @click.command()
 @click.argument("enrollment")
 @json_option
-@clinic_options
-@click.pass_context
-def history(
-    ctx: click.Context, enrollment: str, as_json: bool, db: str, sites: str | None, now: str | None
-) -> None:
+@on_clinic
+def history(ctx: click.Context, engine: Engine, enrollment: str, as_json: bool) -> None:
     """Tell everything that happened, in order.
 
     \b
@@ -551,7 +529,6 @@ def history(
       kat history e-1f…
       kat history e-1f… --json
     """
-    engine = open_clinic(ctx, db, sites, now)
     happened = engine.history(enrollment)
     if as_json:
         echo_json({"format": 1, "entries": msgspec.to_builtins(happened)})

@@ -283,7 +283,6 @@ class _Builder(Parts):
             start=self._first(spot),
             steps=tuple(spot.steps),
             required_steps=tuple(step.name for step in own if step.required and not step.every),
-            recurring_steps=tuple(step.name for step in own if step.every),
             repeat=repeat,
             next=rows,
             at_once=tuple(row for row in rows if row.at_once),

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from kat_workflow.errors import Finding, Place
 
-__all__ = ["EXPLAINED", "Explanation", "closest", "explain", "finding", "render"]
+__all__ = ["EXPLAINED", "Explanation", "closest", "finding", "render"]
 
 
 @frozen
@@ -46,15 +46,6 @@ def closest(word: str, known: Iterable[str]) -> str:
         return ""
     near = difflib.get_close_matches(word, list(known)[:500], n=1, cutoff=0.6)
     return f'did you mean "{near[0]}"?' if near else ""
-
-
-def explain(code: str) -> str:
-    """The title and the paragraph of a code; a near code is suggested where there is none."""
-    found = EXPLAINED.get(code)
-    if found is None:
-        near = closest(code, EXPLAINED)
-        return f"{code}: no finding has this code" + (f"; {near}" if near else "")
-    return f"{code}: {found.title}\n\n{found.text}"
 
 
 def render(found: Finding, mark: str = "^") -> str:

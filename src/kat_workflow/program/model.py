@@ -217,7 +217,6 @@ class Phase:
     start: str = ""
     steps: tuple[str, ...] = ()
     required_steps: tuple[str, ...] = ()
-    recurring_steps: tuple[str, ...] = ()
     repeat: Repeat | None = None
     next: tuple[Row, ...] = ()
     at_once: tuple[Row, ...] = ()
