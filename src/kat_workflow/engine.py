@@ -25,6 +25,7 @@ from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Around
 from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide, elapse
+from kat_workflow.enrollment.moving import undecided
 from kat_workflow.enrollment.run import Run
 from kat_workflow.enrollment.state import (
     NOBODY,
@@ -796,4 +797,4 @@ def _waiting(
     program: Program, state: Enrollment, around: Around, now: datetime
 ) -> tuple[Waiting, ...]:
     run = Run(program, state, around, now)
-    return tuple(Waiting(phase, to, clauses) for phase, to, clauses in run.undecided())
+    return tuple(Waiting(phase, to, clauses) for phase, to, clauses in undecided(run))

@@ -10,6 +10,7 @@ from test_holds import held, lift, stay
 from test_sessions import clinic, under_way
 
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.moving import undecided
 from kat_workflow.enrollment.run import Run
 from kat_workflow.enrollment.state import decode_row, encode_row
 from kat_workflow.errors import JournalError
@@ -20,7 +21,7 @@ HOUR = timedelta(hours=1)
 def waiting(p: Patient) -> list[tuple[str, str, list[str]]]:
     """The finished phases that wait: phase, where it would lead, which comparisons are missing."""
     run = Run(p.program, p.look(), p.around, p.now)
-    return [(phase, to, [c.text for c in clauses]) for phase, to, clauses in run.undecided()]
+    return [(phase, to, [c.text for c in clauses]) for phase, to, clauses in undecided(run)]
 
 
 def deviations(p: Patient) -> list[str]:

@@ -33,7 +33,9 @@ from kat_workflow.engine import Engine, Happened
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.decide import Decision, catch_up, decide
+from kat_workflow.enrollment.opening import open_items
 from kat_workflow.enrollment.refusals import DEVIATIONS, REFUSALS
+from kat_workflow.enrollment.run import Run
 from kat_workflow.enrollment.state import (
     NOBODY,
     Enrollment,
@@ -135,6 +137,21 @@ def test_a_patient_waits_for_the_first_timer_and_none_is_left_behind(way: Way) -
 
 
 # ---- places and items ----------------------------------------------------------------------------
+
+
+@walked()
+def test_no_step_that_could_open_is_overlooked(way: Way) -> None:
+    """After a command only what it could have let open is looked at; a full look finds no more."""
+    for step in way.steps:
+        now = step.after.last
+        assert now is not None
+        run = Run(way.program, step.after, AROUND, now)
+        run.events.append(e.HoldLifted("any", now, "somebody"))  # after which all is looked at
+
+        skipped = open_items(run)
+
+        assert not skipped
+        assert len(run.events) == 1, run.events[1:]
 
 
 @walked()

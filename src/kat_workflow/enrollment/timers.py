@@ -43,27 +43,26 @@ def timers(s: Enrollment, at: datetime | None = None) -> Iterator[Timer]:
     While a session is under way no timer cuts it: the step that holds it neither closes nor
     recurs before the release (R12).
     """
-    busy = {x.item for x in s.sessions.values() if x.under_way}
-
-    def waits(due: datetime) -> bool:
-        return at is None or due == at
-
+    held = bool(s.holds)
+    busy = {x.item for x in s.sessions.values() if x.under_way} if s.sessions else ()
     for item in s.items.values():
-        if s.holds and item.on_hold != "runs":
+        if held and item.on_hold != "runs":
             continue
         watch = item.kind == "watch"
-        if item.calls and item.due is not None and waits(item.due):
-            yield Timer(item.due, _WATCH if watch else _WINDOW, item.place, item.id, "late")
+        due, closes, following = item.due, item.closes, item.next
+        if item.calls and due is not None and (at is None or due == at):
+            yield Timer(due, _WATCH if watch else _WINDOW, item.place, item.id, "late")
         if item.id in busy:
             continue
-        if item.closes is not None and waits(item.closes):
-            yield Timer(item.closes, _WINDOW, item.place, item.id, "closes")
-        if item.next is not None and waits(item.next):
-            yield Timer(item.next, _WATCH if watch else _SCHEDULE, item.place, item.id, "next")
+        if closes is not None and (at is None or closes == at):
+            yield Timer(closes, _WINDOW, item.place, item.id, "closes")
+        if following is not None and (at is None or following == at):
+            yield Timer(following, _WATCH if watch else _SCHEDULE, item.place, item.id, "next")
     for session in s.sessions.values():
-        if session.lapses is not None and waits(session.lapses) and not s.holds:
-            yield Timer(session.lapses, _WINDOW, session.place, session.id, "lapses")
-    if s.recheck is not None and waits(s.recheck):
+        lapses = session.lapses
+        if lapses is not None and not held and (at is None or lapses == at):
+            yield Timer(lapses, _WINDOW, session.place, session.id, "lapses")
+    if s.recheck is not None and (at is None or s.recheck == at):
         yield Timer(s.recheck, _RECHECK, "", "", "recheck")
 
 

@@ -1,0 +1,340 @@
+"""Where the patient goes (R5 c, d; R6; R7): rows, rounds, ends, holds and excursions.
+
+A move is atomic: what is left is settled from the innermost place outwards, then phases are
+entered from the outermost inwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment import opening
+from kat_workflow.enrollment.state import is_within
+from kat_workflow.errors import Clause
+from kat_workflow.program.chart import Goes, NextRound, Undecided, Ways
+from kat_workflow.program.clock import local_date
+
+if TYPE_CHECKING:
+    from kat_workflow.enrollment.run import Run
+    from kat_workflow.enrollment.state import Session, Visit
+    from kat_workflow.program.model import End, Phase, Program, Row
+
+EXCURSION = "excursion."
+"""What the ids of holds begin with that stand while a patient is on an excursion."""
+
+
+def go_at_once(run: Run) -> bool:
+    """Follow the first `at_once` row that holds; whether anything moved."""
+    urgent = _urgent(run.program)
+    if urgent.isdisjoint(run.s.visits):
+        return False
+    for name in run.chart.outermost_first(tuple(run.s.visits)):
+        phase = run.program.phases[name]
+        if name in urgent:
+            masked = run.masked(phase.excursion)
+            ways = run.chart.safety(name) if masked else run.chart.at_once(name)
+            outcome = ways.ask(run)
+            if isinstance(outcome, Goes) and _go(run, phase, outcome):
+                return True
+            _wait_for(run, ways)
+    return False
+
+
+def _wait_for(run: Run, ways: Ways) -> None:
+    run.waiting.extend(r.when for r in ways.rows if r.when is not None and r.when.temporal)
+
+
+def finish_phases(run: Run) -> bool:
+    """Let the innermost finished phase go on; whether anything moved."""
+    phases, visits = run.program.phases, run.s.visits
+    for name in run.chart.innermost_first(tuple(visits)):
+        phase, visit = phases[name], visits[name]
+        if phase.kind == "sequence" and not visit.ended:
+            continue
+        if _is_finished(run, phase, visit) and _way_on(run, phase, visit):
+            return True
+    return False
+
+
+def undecided(run: Run) -> Iterable[tuple[str, str, tuple[Clause, ...]]]:
+    """The finished phases that wait for a gate: phase, where it would lead, clauses."""
+    for name, visit in run.s.visits.items():
+        phase = run.program.phases[name]
+        if _is_finished(run, phase, visit):
+            outcome = run.chart.finished(name).ask(run, visit.round)
+            if isinstance(outcome, Goes):
+                for session in run.s.sessions.values():
+                    if session.under_way:
+                        says = f"{session.id} is under way"
+                        way = f"release {session.id}"
+                        row = outcome.row
+                        yield name, row.to or row.to_kind, (Clause(says, False, unblock=way),)
+            if isinstance(outcome, Undecided):
+                to = outcome.row.to or outcome.row.to_kind if outcome.row is not None else ""
+                yield name, to, outcome.test.explain(run)
+
+
+def _is_finished(run: Run, phase: Phase, visit: Visit) -> bool:
+    if phase.kind == "sequence" and not visit.ended:
+        return False
+    settled = run.s.settled
+    for name in phase.required_steps:
+        last = settled.get(name)
+        if last is None or last.place != visit.place:
+            return False
+    if phase.kind == "tracks":
+        ended = visit.ended
+        for track in phase.children:
+            if track not in ended and run.program.phases[track].required:
+                return False
+    return not _unreleased(run, visit.place)
+
+
+def _unreleased(run: Run, place: str) -> Session | None:
+    for session in run.s.sessions.values():
+        if is_within(session.place, place):
+            return session
+    return None
+
+
+def _way_on(run: Run, phase: Phase, visit: Visit) -> bool:
+    if run.masked(phase.excursion):
+        return False
+    ways = run.chart.finished(phase.name)
+    outcome = ways.ask(run, visit.round)
+    again = isinstance(outcome, NextRound)
+    repeat = phase.repeat
+    if repeat is not None:
+        if repeat.until is not None and repeat.until.temporal:
+            run.waiting.append(repeat.until)
+        if repeat.one_per:
+            today = run.today()
+            over = local_date(visit.entered, run.site) < today
+            if again and not over:
+                return False  # the next round begins with the next local date: _set_recheck
+            # A day that is over is not waited for: while `until` is unknown, nobody leaves.
+            again = again or (over and isinstance(outcome, Undecided) and outcome.row is None)
+    if again:
+        return _next_round(run, phase, visit)
+    if isinstance(outcome, Goes):
+        return _go(run, phase, outcome)
+    _wait_for(run, ways)
+    if isinstance(outcome, Undecided):
+        return False
+    if not phase.next and phase.parent:
+        _leave_tree(run, phase.name, "finished", finishes=phase.parent)
+        return True
+    return _ask_the_way(run, phase, visit)
+
+
+def _ask_the_way(run: Run, phase: Phase, visit: Visit) -> bool:
+    id_ = f"{visit.place}/way-on"
+    if id_ in run.s.items:
+        return False
+    roles = phase.decided_by or run.program.decided_by or tuple(run.program.roles)
+    run.special(id_, "decide", roles, phase.name, None)
+    return True
+
+
+def _next_round(run: Run, phase: Phase, visit: Visit) -> bool:
+    if not _once(run, phase.name):
+        return False
+    _leave_tree(run, phase.name, "next round")
+    enter(run, run.chart.enter(phase.name), "next round", visit.visit, visit.round + 1)
+    return True
+
+
+def _go(run: Run, phase: Phase, outcome: Goes) -> bool:
+    """Follow a row, unless a session under way would be cut (R12); whether anything moved."""
+    row = outcome.row
+    around = left_behind(run, phase, row)
+    if any(x.under_way and is_within(x.place, around) for x in run.s.sessions.values()):
+        return False
+    if row.to_kind == "phase" and not _once(run, row.to):
+        return False
+    follow(run, phase, row)
+    return True
+
+
+def left_behind(run: Run, phase: Phase, row: Row) -> str:
+    """The place that is left where a row of a phase is followed; "" for all of them."""
+    return "" if row.to_kind == "end" else run.s.visits[_left_by(run, phase, row)].place
+
+
+def follow(run: Run, phase: Phase, row: Row) -> None:
+    """Move from a phase as a row of its says, in one step (R6)."""
+    if row.when is not None:
+        run.use_overrides((row.when,))
+    if row.to_kind == "end":
+        evidence = () if row.when is None else run.evidence((row.when,))
+        discharge(run, run.program.ends[row.to], row.says, row.name, evidence)
+    elif row.to_kind == "finish":
+        left = _left_by(run, phase, row)
+        outer = run.program.phases[left].parent
+        _leave_tree(run, left, "finished", finishes=outer, row=row.name)
+    elif row.to_kind == "back":
+        _leave_tree(run, phase.name, "back", row=row.name)
+        for id_ in [id_ for id_ in run.s.holds if id_.startswith(EXCURSION)]:
+            lift(run, id_)
+    else:
+        evidence = () if row.when is None else run.evidence((row.when,))
+        _leave_tree(run, _left_by(run, phase, row), "moved on")
+        enter(run, run.chart.enter(row.to), row.name, evidence=evidence)
+
+
+def _left_by(run: Run, phase: Phase, row: Row) -> str:
+    """The phase that a row leaves: its own, or, where an end of a contained program leads
+    further out, the one around it that is a sibling of the target."""
+    inside = row.to_kind == "phase"
+    outer = run.program.phases[row.to].parent if inside else row.to or phase.parent
+    return phase.path[phase.path.index(outer) + 1] if outer in phase.path else phase.path[0]
+
+
+def move_to(run: Run, name: str) -> None:
+    """Go to a phase from wherever the patient is: leave what cannot stay, enter what is not
+    entered yet, outermost inwards."""
+    path = run.program.phases[name].path
+    shared = 0
+    while path[shared] in run.s.visits:
+        shared += 1
+    parent = path[shared - 1] if shared else ""
+    if not parent or run.program.phases[parent].kind == "sequence":
+        for other in list(run.s.visits):
+            phase = run.program.phases[other]
+            if phase.parent == parent and not phase.excursion:
+                _leave_tree(run, other, "moved")
+    for outer in path[shared:-1]:
+        beside = run.program.phases[outer]
+        enter(run, (outer,), "moved")
+        if beside.kind == "tracks":
+            for track in beside.children:
+                if track not in path:
+                    enter(run, run.chart.enter(track), "start")
+    enter(run, run.chart.enter(name), "moved")
+
+
+def enter(
+    run: Run,
+    names: Iterable[str],
+    row: str,
+    visit: int = 0,
+    round_: int = 1,
+    evidence: tuple[str, ...] = (),
+) -> None:
+    """Enter phases, outermost inwards. `visit` and `round_` are the first's, where it begins
+    another round instead of a new visit; `evidence` is what led to the move."""
+    for name in names:
+        run.entries.add(name)
+        phase = run.program.phases[name]
+        parent = run.s.visits.get(phase.parent) if phase.parent else None
+        base = f"{parent.place}/{name}" if parent is not None else name
+        entries = run.s.counts if parent is None else parent.inside
+        number = entries.get(name, 0) + 1
+        place = f"{base}.{number}"
+        visit = visit or number - entries.get(name + "#", 0)
+        run.emit(e.PhaseEntered(name, place, phase.region, run.now, visit, round_, row, evidence))
+        if phase.admits and run.s.admitted is None:
+            run.emit(e.Admitted(run.today(), run.now))
+        visit, round_, row, evidence = 0, 1, "start", ()
+
+
+def _once(run: Run, phase: str) -> bool:
+    """R7: a phase is entered at most once per run; a breach asks a person to look."""
+    if phase not in run.entries:
+        return True
+    run.looped = True
+    if not any(i.about == "program-loops" for i in run.s.items.values()):
+        run.review("program-loops")
+    return False
+
+
+def _leave_tree(run: Run, name: str, reason: str, finishes: str = "", row: str = "") -> None:
+    """Leave a phase and all that is active inside, innermost first, settling its items."""
+    for left in run.chart.leave(name, tuple(run.s.visits)):
+        visit = run.s.visits[left]
+        _settle_items_of(run, visit, reason)
+        up, by = (finishes, row) if left == name else ("", "")
+        run.emit(e.PhaseLeft(left, visit.place, run.now, reason, up, by))
+
+
+def _settle_items_of(run: Run, visit: Visit, reason: str) -> None:
+    for session in list(run.s.sessions.values()):
+        if session.state in ("booked", "arrived") and is_within(session.place, visit.place):
+            run.cancel_session(session, reason)
+    inside = visit.place + "/"
+    for item in [item for item in run.s.items.values() if item.id.startswith(inside)]:
+        run.settle_item(item, "left", run.now, reason)
+
+
+def discharge(
+    run: Run, end: End, reason: str, row: str = "", evidence: tuple[str, ...] = ()
+) -> None:
+    """Every end, from everywhere, in one commit."""
+    s = run.s
+    left_early = False
+    for session in list(s.sessions.values()):
+        if session.under_way and session.dosed is not None:
+            if session.state == "under_way":
+                run.emit(e.SessionAborted(session.id, run.now, end.name))
+            counted = run.counts(s.sessions[session.id])
+            run.release(s.sessions[session.id], "aborted", counted, "left before release")
+            left_early = True
+        else:
+            run.cancel_session(session, end.name)
+    for item in list(s.items.values()):
+        run.settle_item(item, "left", run.now, end.name)
+    for name in run.chart.innermost_first(tuple(s.visits)):
+        run.emit(e.PhaseLeft(name, s.visits[name].place, run.now, end.name))
+    run.emit(e.Discharged(end.name, end.kind, run.now, reason, row, evidence))
+    if left_early and end.kind not in ("died", "entered_in_error"):  # these close at once
+        roles = run.program.decided_by or tuple(run.program.roles)
+        run.alert(
+            "left-before-release",
+            "The patient left before being released from a session",
+            roles,
+            timedelta(hours=1),
+            "",
+        )
+    for name in end.work:
+        opening.open_work(run, run.program.steps[name])
+
+
+def close(run: Run) -> bool:
+    """Close a discharged enrollment in which nothing is left to do; whether it was."""
+    if run.s.standing == "discharged" and not run.s.items:
+        run.emit(e.Closed(run.now))
+        return True
+    return False
+
+
+def hold(run: Run, id_: str, reason: str) -> None:
+    """Mask requests and moves; stop any dosing at once."""
+    run.emit(e.Held(id_, reason, run.now, run.person))
+    for session in list(run.s.sessions.values()):
+        if session.dosing == "running":
+            run.emit(e.DosingPaused(session.id, run.now, "hold"))
+
+
+def lift(run: Run, id_: str) -> None:
+    """Take a hold away; with the last one the paused and restarted times are re-planned."""
+    since = run.s.holds[id_].masks
+    run.emit(e.HoldLifted(id_, run.now, run.person))
+    if run.s.holds:
+        return
+    for item in list(run.s.items.values()):
+        if item.on_hold != "runs":
+            opening.replan(run, item, since)
+    for session in list(run.s.sessions.values()):
+        if session.lapses is not None and session.booked_for is not None:
+            lapses = session.lapses + (run.now - since)
+            run.emit(e.SessionMoved(session.id, session.booked_for, run.now, lapses))
+
+
+@lru_cache(maxsize=256)
+def _urgent(program: Program) -> frozenset[str]:
+    """The phases that have `at_once` rows."""
+    return frozenset(name for name, phase in program.phases.items() if phase.at_once)

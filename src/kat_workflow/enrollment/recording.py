@@ -1,0 +1,197 @@
+"""Acts about items: recordings, signatures, settlements and consents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kat_workflow.enrollment import commands as c
+from kat_workflow.enrollment import events as e
+from kat_workflow.program.chart import ITEM
+from kat_workflow.program.clock import plus
+from kat_workflow.program.forms import Form, accept
+
+if TYPE_CHECKING:
+    from kat_workflow.enrollment.judge import Judge
+    from kat_workflow.enrollment.state import Item
+    from kat_workflow.program.model import Step
+
+REPORTS = frozenset({"done", "declined", "missed", "unable"})
+"""Settlements that say what happened; the others ask leave."""
+
+
+def record(j: Judge, act: c.Record) -> None:
+    """See `commands.Record`."""
+    program, run = j.program, j.run
+    item = j.item(act.step)
+    step = program.steps[item.step] if item is not None and item.step else None
+    if item is None or step is None:
+        return _record_unscheduled(j, act)
+    form = program.forms.get(step.form)
+    if form is None:
+        raise j.stop("nothing-to-record", f"{step.name} records no form", f"done {step.name}")
+    if item.pending is not None:
+        raise j.stop("already-recorded", f"{item.id} waits for a signature", f"sign {step.name}")
+    j.actor_in(step.by, step.name)
+    j.other_person(step)
+    values = _values(j, form, act)
+    also = [_also(j, form, name) for name in act.also]
+    needs = _needs(step, act)
+    j.end()
+    if j.occurred < item.opens and (form.any_time or step.every):
+        run.observe(form.name, step.name, item.place, values, j.occurred, "", needs)
+        return None
+    record = run.observe(form.name, step.name, item.place, values, j.occurred, item.id, needs)
+    if step.signed and act.signed:
+        run.emit(e.Signed(item.id, record, "signature", j.actor.person, run.role, j.at))
+    if j.occurred < item.opens:
+        run.deviation("early", f"{step.name} was recorded before it opened", record)
+    if not needs:
+        run.settle_item(item, "done", j.occurred)
+    for other in also:
+        run.settle_item(other, "done", j.occurred)
+    return None
+
+
+def _needs(step: Step, act: c.Record) -> tuple[str, ...]:
+    """The signatures that a recording of a step still needs."""
+    signature = ("signature",) if step.signed and not act.signed else ()
+    return (*signature, "cosignature") if step.cosigned_by else signature
+
+
+def _also(j: Judge, form: Form, name: str) -> Item:
+    other = j.item(name)
+    if other is None:
+        raise j.not_open(name)
+    if j.program.steps[other.step].form != form.name:
+        j.against("other-form", f"{other.id} records another form", "record it by itself")
+    return other
+
+
+def _record_unscheduled(j: Judge, act: c.Record) -> None:
+    """A form marked `any_time` may be recorded without an item, under any standing."""
+    program = j.program
+    full = program.find("steps", act.step)
+    form = program.forms.get(program.steps[full].form if full else act.step)
+    if form is None or not form.any_time or j.s.standing == "new":
+        raise j.not_open(act.step)
+    j.actor_in(form.by or (program.steps[full].by if full else ()), form.name)
+    values = _values(j, form, act)
+    j.end()
+    place = (j.run.where(program.steps[full].owner) or "") if full else ""
+    # Without an item nobody will be asked to sign it: it stays unsigned, and opens nothing.
+    needs = _needs(program.steps[full], act) if full else ()
+    j.run.observe(form.name, full or "", place, values, j.occurred, "", needs)
+
+
+def _values(j: Judge, form: Form, act: c.Record) -> dict[str, Any]:
+    values, slips = accept(form, act.values)
+    for slip in slips:
+        j.against(slip.code, slip.says, slip.unblock)
+    return values
+
+
+def sign(j: Judge, act: c.Sign) -> None:
+    """See `commands.Sign`."""
+    item = j.item(act.step)
+    if item is None:
+        raise j.not_open(act.step)
+    as_ = "cosignature" if act.cosign else "signature"
+    pending = item.pending
+    if pending is None or as_ not in pending.needs:
+        raise j.stop(
+            "nothing-to-sign", f"{item.id} waits for no {as_}", f"record {item.step} first"
+        )
+    step = j.program.steps[item.step]
+    if act.cosign:
+        j.actor_in(step.cosigned_by, f"cosigning {step.name}")
+        others = pending.hands
+    else:
+        j.actor_in(step.by, f"signing {step.name}")
+        j.other_person(step)
+        others = pending.hands[1:]  # whoever recorded it may sign it
+    if j.actor.person in others:
+        j.against("same-person", "a cosignature is another person's", "ask another person")
+    j.end()
+    j.run.emit(e.Signed(item.id, pending.observation, as_, j.actor.person, j.run.role, j.at))
+    if pending.needs == (as_,):
+        j.run.settle_item(item, "done", j.at)
+
+
+def settle(j: Judge, act: c.Settle) -> None:
+    """See `commands.Settle`."""
+    item = j.item(act.step)
+    if item is None:
+        raise j.not_open(act.step)
+    if item.kind in ("alert", "review", "decide"):
+        return _answer(j, act, item)
+    step = j.program.steps[item.step]
+    if act.outcome not in REPORTS and j.s.standing != "discharged":
+        j.not_held()
+    j.actor_in(step.by, step.name)
+    if act.outcome == "done":
+        if step.form or step.session:
+            verb = "record" if step.form else "start"
+            raise j.stop("not-done-so", f"{step.name} is done otherwise", f"{verb} {step.name}")
+        j.other_person(step)
+    elif not (act.outcome in step.may_be or (step.consent and act.outcome == "declined")):
+        ways = ", ".join(sorted(step.may_be)) or "done"
+        j.against(
+            "outcome-not-allowed", f"{step.name} may not be {act.outcome}", f"it may be: {ways}"
+        )
+    elif ITEM.next("open" if item.pending is None else "recorded", act.outcome) is None:
+        j.against("already-recorded", f"{item.id} was recorded", f"sign {step.name}")
+    elif not act.reason and item.place != "after":
+        j.against("reason-missing", f"{act.outcome} needs a reason", "say why")
+    under_way = next((x for x in j.s.sessions.values() if x.item == item.id and x.under_way), None)
+    if under_way is not None:
+        j.against("session-under-way", f"{under_way.id} is under way", "release or abort it first")
+    j.end()
+    if step.consent:
+        _consent(j, step, "given" if act.outcome == "done" else act.outcome)
+    for session in list(j.s.sessions.values()):
+        if session.item == item.id:
+            j.run.cancel_session(session, act.outcome)
+    j.run.settle_item(item, act.outcome, j.occurred, act.reason)
+    return None
+
+
+def _answer(j: Judge, act: c.Settle, item: Item) -> None:
+    j.actor_in(item.roles, item.about or item.id)
+    if item.kind == "decide":
+        raise j.stop("choose-the-way", f"{item.id} is answered by choosing", "go PHASE or END")
+    if act.outcome != "done":
+        j.against(
+            "outcome-not-allowed", f"{item.id} is answered, not {act.outcome}", f"done {item.id}"
+        )
+    j.end()
+    j.run.settle_item(item, "done", j.occurred, act.reason)
+
+
+def _consent(j: Judge, step: Step, state: str) -> None:
+    consent = j.program.consents[step.consent]
+    until = None
+    if state == "given" and consent.lasts is not None:
+        until = plus(j.occurred, consent.lasts, j.run.site)
+    j.run.emit(e.ConsentChanged(consent.name, state, consent.version, j.at, j.actor.person, until))
+
+
+def revoke(j: Judge, act: c.Revoke) -> None:
+    """See `commands.Revoke`: it ends dosing, never the watch."""
+    full = j.program.find("consents", act.consent)
+    if full is None:
+        known = ", ".join(j.program.consents)
+        raise j.stop(
+            "unknown-consent", f'there is no consent "{act.consent}"', f"consents: {known}"
+        )
+    state = j.s.consents.get(full)
+    if state is None or state.state != "given":
+        raise j.stop(
+            "not-given", f"the consent {full} is not in force", "there is nothing to revoke"
+        )
+    j.actor_in((), "recording a revocation")
+    j.end()
+    j.run.emit(e.ConsentChanged(full, "revoked", state.version, j.at, j.actor.person))
+    for session in list(j.s.sessions.values()):
+        ready = j.program.sessions[session.kind].ready
+        if session.state == "under_way" and any(full in test.consents for test in ready):
+            j.run.stop_dosing(session.id, "consent revoked", "consent-revoked")

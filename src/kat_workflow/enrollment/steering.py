@@ -1,0 +1,193 @@
+"""Acts about the whole course: enrolling, ways on, overrides, holds, ends, and time passing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kat_workflow.enrollment import commands as c
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment import moving
+from kat_workflow.enrollment.moving import EXCURSION
+from kat_workflow.enrollment.state import NOBODY
+from kat_workflow.program.clock import plus
+
+if TYPE_CHECKING:
+    from kat_workflow.enrollment.judge import Judge
+    from kat_workflow.program.model import Row
+
+
+def enroll(j: Judge, act: c.Enroll) -> None:
+    """See `commands.Enroll`."""
+    program, run = j.program, j.run
+    if j.s.standing != NOBODY.standing:
+        raise j.stop("already-enrolled", f"{j.s.id} exists", "use another command id")
+    j.actor_in((), "enrolling")
+    if not act.patient:
+        j.against("no-patient", "the patient's id is missing", "say whom to enroll")
+    j.end()
+    run.emit(
+        e.Enrolled(
+            act.enrollment,
+            program.id,
+            program.version,
+            program.digest,
+            act.patient,
+            act.site,
+            j.at,
+        )
+    )
+    moving.enter(run, run.chart.enter(program.start), "start")
+
+
+def go(j: Judge, act: c.Go) -> None:
+    """See `commands.Go`."""
+    j.treated()
+    run, s = j.run, j.s
+    full = j.program.find("phases", act.to)
+    if full is not None and j.program.phases[full].excursion:
+        return _go_on_excursion(j, full)
+    for item in list(s.items.values()):
+        if item.kind != "decide":
+            continue
+        phase = j.program.phases[item.about]
+        row = next((r for r in phase.next if act.to in _called(r)), None)
+        if row is not None:
+            j.not_held(away=phase.excursion)
+            j.actor_in(item.roles, f"choosing the way on from {phase.name}")
+            j.none_under_way("release", around=moving.left_behind(run, phase, row))
+            j.end()
+            run.settle_item(item, "done", j.at, act.reason)
+            moving.follow(run, phase, row)
+            return None
+    ways = [
+        _called(row)[0]
+        for item in s.items.values()
+        if item.kind == "decide"
+        for row in j.program.phases[item.about].next
+    ]
+    j.not_held()
+    raise j.stop(
+        "no-way",
+        f'"{act.to}" cannot be chosen now',
+        f"possible: {', '.join(ways)}" if ways else "the program moves on by its gates",
+    )
+
+
+def _called(row: Row) -> tuple[str, ...]:
+    """What the way of a row may be called: its target, or what it does."""
+    return (row.to, row.to.rpartition(".")[2]) if row.to else (row.to_kind,)
+
+
+def _go_on_excursion(j: Judge, name: str) -> None:
+    phase = j.program.phases[name]
+    j.actor_in(phase.by, f"sending a patient to {name}")
+    if any(id_.startswith(EXCURSION) for id_ in j.s.holds):
+        j.against("away", "the patient is on an excursion", "come back first")
+    j.none_under_way("release")
+    j.end()
+    moving.hold(j.run, f"{EXCURSION}{j.s.counts.get('hold', 0) + 1}", name)
+    moving.enter(j.run, j.run.chart.enter(name), "go")
+
+
+def move(j: Judge, act: c.Move) -> None:
+    """See `commands.Move`: where the patient is, past the gates."""
+    j.treated()
+    run, full = j.run, j.program.find("phases", act.to)
+    if full is None or j.program.phases[full].excursion:
+        phases = ", ".join(n for n, p in j.program.phases.items() if not p.excursion)
+        raise j.stop("unknown-phase", f'there is no phase "{act.to}" to be in', f"phases: {phases}")
+    if full in j.s.visits:
+        raise j.stop("there-already", f"the patient is in {full}", "name another phase")
+    j.actor_in(j.program.decided_by, "reporting where a patient is")
+    if not act.reason:
+        j.against("reason-missing", "a move past the gates needs a reason", "say why")
+    j.none_under_way("release")
+    j.end()
+    moving.move_to(run, full)
+    run.deviation("moved-past-gates", f"the patient was moved to {full} past the program's gates")
+
+
+def override(j: Judge, act: c.Override) -> None:
+    """See `commands.Override`."""
+    j.treated()
+    j.not_held()
+    full = j.program.find("gates", act.gate)
+    if full is None:
+        raise j.stop(
+            "unknown-gate", f'there is no gate "{act.gate}"', f"gates: {', '.join(j.program.gates)}"
+        )
+    rule = j.program.gates[full].override
+    if rule is None:
+        raise j.stop(
+            "absolute-gate", f"nobody may override {full}", "record what the gate asks for"
+        )
+    j.actor_in(rule.by, f"overriding {full}")
+    if not act.reason:
+        j.against("reason-missing", "an override needs a reason", "say why")
+    j.end()
+    until = plus(j.at, rule.lasts, j.run.site)
+    j.run.emit(e.OverrideGranted(full, act.reason, until, j.actor.person, j.run.role, j.at))
+
+
+def hold(j: Judge, act: c.Hold) -> None:
+    """See `commands.Hold`."""
+    j.treated()
+    j.actor_in(j.program.hold_by, "holding")
+    if not act.reason:
+        j.against("reason-missing", "a hold needs a reason", "say why")
+    j.end()
+    moving.hold(j.run, f"hold.{j.s.counts.get('hold', 0) + 1}", act.reason)
+
+
+def lift(j: Judge, act: c.Lift) -> None:
+    """See `commands.Lift`."""
+    own = [id_ for id_ in j.s.holds if not id_.startswith(EXCURSION)]
+    if act.hold:
+        found = act.hold if act.hold in own else None
+    else:
+        found = own[0] if len(own) == 1 else None
+    if found is None:
+        raise j.stop(
+            "which-hold",
+            f"{len(own)} holds stand",
+            f"name one of: {', '.join(own)}" if own else "none stands",
+        )
+    j.actor_in(j.program.hold_by, "lifting a hold")
+    j.end()
+    moving.lift(j.run, found)
+
+
+def leave(j: Judge, act: c.Leave) -> None:
+    """See `commands.Leave`."""
+    j.treated()
+    full = j.program.find("ends", act.end)
+    end = j.program.ends[full] if full is not None else None
+    if end is None or end.kind in ("completed", "not_eligible"):
+        able = [
+            x.name for x in j.program.ends.values() if x.kind not in ("completed", "not_eligible")
+        ]
+        raise j.stop("unknown-end", f'"{act.end}" cannot be reported', f"ends: {', '.join(able)}")
+    j.actor_in(end.by, f"reporting {end.name}")
+    j.end()
+    moving.discharge(j.run, end, act.reason)
+
+
+def elapsed(j: Judge, act: c.Elapsed) -> None:
+    """See `commands.Elapsed`."""
+    run = j.run
+    run.emit(e.TimerElapsed(act.timer, j.at, act.about if act.what == "late" else ""))
+    item = j.s.items.get(act.about)
+    if act.what == "lapses":
+        run.cancel_session(j.s.sessions[act.about], "no-show")
+    elif act.what == "late" and item is not None:
+        late = run.lateness(item)
+        assert late is not None
+        says = f"{item.step} is late"
+        within = late.answer_within.elapsed
+        run.alert(f"late.{item.step}", says, late.tell, within, item.id, item.id)
+    elif item is not None:
+        reason = "closed" if act.what == "closes" else "next opened"
+        for session in list(j.s.sessions.values()):
+            if session.item == item.id:  # not under way: then the timer would wait
+                run.cancel_session(session, reason)
+        run.settle_item(item, "missed", j.at, reason)
