@@ -46,13 +46,13 @@ def test_a_reason_that_is_no_text_is_refused_and_the_record_stays_readable(
     engine: Engine, reason: Any
 ) -> None:
     patient = engine.enroll("walk-in", patient="P", by=ANN)
-    before = engine.history(patient)
+    before = engine.follow()
 
     with pytest.raises(Refused) as refused:
         engine.do(patient, "hold", by=ANN, given={"reason": reason})
 
     assert refused.value.code == "bad-phrase"
-    assert engine.history(patient) == before
+    assert engine.history(patient) == tuple(x for x in before if x.enrollment)
     assert engine.follow() == before
     assert engine.status(patient).holds == ()
 
@@ -242,7 +242,7 @@ def test_what_was_acknowledged_survives_a_kill_exactly_once(
         assert set((remarks + enrolled).values()) == {1}
         assert len(remarks) + len(enrolled) - len(sent) in (0, 1)  # one may be unacknowledged
         assert [x.position for x in entries] == list(range(1, len(entries) + 1))
-        for patient in {x.enrollment for x in entries}:
+        for patient in {x.enrollment for x in entries if x.enrollment}:
             told = replay(x.event for x in engine.history(patient))
             assert engine.enrollment(patient) == told
             assert told.last == EIGHT

@@ -15,14 +15,14 @@ from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment.around import Around
+from kat_workflow.enrollment.around import EMPTY, FOLDS, Around, Beside, Unread
 from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide, elapse
 from kat_workflow.enrollment.moving import undecided
@@ -66,6 +66,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Happened", "OpenItem", "Outcome", "Page", "Resident", "Status", "Waiting"]
 
+_Asked = TypeVar("_Asked")
+_Answer = TypeVar("_Answer")
 _ATTEMPTS = 50
 _REMEMBERED = 1024
 _IN_TREATMENT = ("applied", "active")
@@ -73,7 +75,11 @@ _log = logging.getLogger("kat_workflow")
 
 
 class Happened(Struct, frozen=True):
-    """One entry of the journal with its event: what a host follows."""
+    """One entry of the journal with its event: what a host follows.
+
+    `stream` is what it is about (`patient:…`, `site:…`); `enrollment` is "" where that is no
+    enrollment.
+    """
 
     position: int
     enrollment: str
@@ -83,6 +89,7 @@ class Happened(Struct, frozen=True):
     person: str
     role: str
     event: e.Event
+    stream: str = ""
 
 
 class Outcome(Struct, frozen=True):
@@ -297,8 +304,7 @@ class Engine:
     ) -> Outcome:
         """Carry out an act; all other commands come through here."""
         id_ = command_id or _new_id()
-        act = _sound(act, by, id_, role)
-        digest = _digest(enrollment, act, by, occurred, role)
+        act, digest = _received(enrollment, act, by, id_, occurred, role)
         return self._carry_out(enrollment, act, by, id_, digest, occurred, role, None)
 
     def why(
@@ -318,9 +324,9 @@ class Engine:
         act = self._parse(phrase, given, signed)
         program, state = self._read(enrollment)
         now = self._instant()
-        around = self._around(state)
-        _, state = catch_up(program, state, around, now)
-        answer = decide(program, state, around, Command("why", act, by, now, None, role))
+        around, (_, state) = self._ask(catch_up, program, state, self._around(state), now)
+        command = Command("why", act, by, now, None, role)
+        _, answer = self._ask(decide, program, state, around, command)
         return answer if isinstance(answer, Refusal) else None
 
     def run_due(self, limit: int = 1000) -> int:
@@ -344,7 +350,7 @@ class Engine:
             program, state = self._read(enrollment)
             if state.wake is None or state.wake > self._instant():
                 return ran
-            done, _ = catch_up(program, state, self._around(state), state.wake)
+            _, (done, _) = self._ask(catch_up, program, state, self._around(state), state.wake)
             with suppress(Conflict):  # whoever was faster has run it
                 self._commit_timer(program, state, *done[0])
                 ran += 1
@@ -507,15 +513,19 @@ class Engine:
                 program, state = self._read(enrollment)
             command = Command(id_, act, by, self._instant(), occurred, role)
             # Nobody is anywhere before the first event: it happens at the site that is asked for.
-            place = act.site if isinstance(act, c.Enroll) else state.site
-            around = _around_site(self._site(place, f"enrollment {enrollment}"))
+            if isinstance(act, c.Enroll):
+                site = self._site(act.site, f"enrollment {enrollment}")
+                around = _around_site(site).read("patient", self._beside("patient", act.patient))
+            else:
+                around = self._around(state)
             with suppress(Conflict):
-                answer = decide(program, state, around, command)
+                around, answer = self._ask(decide, program, state, around, command)
                 while isinstance(answer, Behind):
-                    ran = elapse(program, state, around, answer.timer)
-                    self._commit_timer(program, state, answer.timer, ran)
-                    state = ran.enrollment
-                    answer = decide(program, state, around, command)
+                    timer = answer.timer
+                    around, ran = self._ask(elapse, program, state, around, timer)
+                    self._commit_timer(program, state, timer, ran)
+                    state, around = ran.enrollment, around.after(ran.beside)
+                    around, answer = self._ask(decide, program, state, around, command)
                 if isinstance(answer, Refusal):
                     before = self.journal.receipt(id_, digest)
                     if before is not None:
@@ -572,15 +582,21 @@ class Engine:
         append = Append(
             stream,
             before.version,
-            tuple(e.encode(event) for event in decision.events),
+            tuple([e.encode(event) for event in decision.events]),
             encode_row(after),
             after.wake,
             tuple(gone),
-            tuple(_item_row(program, after, stream, id_) for id_ in came),
+            tuple([_item_row(program, after, stream, id_) for id_ in came]),
             _census_row(program, after, stream) if moved else None,
         )
+        appends = [append]
+        for addition in decision.beside:
+            name = _beside_stream(addition.what, after)
+            bodies = tuple(e.encode(event) for event in addition.events)
+            row = _rows.encode(addition.state) if bodies else None
+            appends.append(Append(name, addition.expected, bodies, row))
         receipt = self.journal.append(
-            (append,), command=command, digest=digest, recorded=at, person=person, role=role
+            appends, command=command, digest=digest, recorded=at, person=person, role=role
         )
         if self._listeners and not receipt.again and not self.journal.joined:
             self._tell(receipt)
@@ -599,7 +615,9 @@ class Engine:
 
     def _again(self, enrollment: str, receipt: Receipt) -> Outcome:
         entries = self.journal.follow(receipt.first - 1, receipt.last - receipt.first + 1)
-        return Outcome(enrollment, tuple(e.decode(entry.body) for entry in entries), again=True)
+        own = _stream(enrollment)
+        events = tuple(e.decode(entry.body) for entry in entries if entry.stream == own)
+        return Outcome(enrollment, events, again=True)
 
     def _read(self, enrollment: str) -> tuple[Program, Enrollment]:
         row = self.journal.row(_stream(enrollment))
@@ -647,6 +665,33 @@ class Engine:
     def _around(self, state: Enrollment) -> Around:
         return _around_site(self._site(state.site, f"enrollment {state.id}"))
 
+    def _ask(
+        self,
+        core: Callable[[Program, Enrollment, Around, _Asked], _Answer],
+        program: Program,
+        state: Enrollment,
+        around: Around,
+        asked: _Asked,
+    ) -> tuple[Around, _Answer]:
+        """What the pure core answers; a stream around is read once it turns out to be needed."""
+        while True:
+            try:
+                return around, core(program, state, around, asked)
+            except Unread as missing:
+                key = _beside_key(missing.what, state)
+                around = around.read(missing.what, self._beside(missing.what, key))
+
+    def _beside(self, what: Beside, key: str) -> Any:
+        """A stream around enrollments, as it is now."""
+        stream = f"{what}:{key}"
+        row = self.journal.row(stream)
+        if row is not None:
+            return _beside_decoder(what).decode(row[1])
+        state = EMPTY[what]
+        for entry in self.journal.read(stream):
+            state = FOLDS[what](state, e.decode(entry.body))
+        return state
+
     def _site(self, name: str, asked: str) -> Site:
         """The site of that name; never a guess, since its zone decides days and clock times."""
         site = self._sites.get(name)
@@ -672,7 +717,24 @@ class Engine:
 
 @lru_cache(maxsize=256)
 def _around_site(site: Site) -> Around:
-    return Around(site)
+    return Around(site, patient=None)
+
+
+def _beside_key(what: Beside, state: Enrollment) -> str:
+    """Whose stream it is that lies beside an enrollment."""
+    return state.patient
+
+
+def _beside_stream(what: Beside, state: Enrollment) -> str:
+    return f"{what}:{_beside_key(what, state)}"
+
+
+_rows = msgspec.msgpack.Encoder()
+
+
+@lru_cache(maxsize=8)
+def _beside_decoder(what: Beside) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(type(EMPTY[what]))
 
 
 def _new_id() -> str:
@@ -712,6 +774,21 @@ def _sound(act: Act, by: Actor, id_: str, role: str) -> Act:
     return act if isinstance(act, c.Record) else read
 
 
+def _received(
+    enrollment: str, act: Act, by: Actor, id_: str, occurred: datetime | None, role: str
+) -> tuple[Act, str]:
+    """The act as `_sound` gives it, and the digest of the command."""
+    if type(act) is c.Record and type(act.signed) is bool and type(act.also) is tuple:
+        # Most commands are recordings. Where all words are texts, and could be written for the
+        # digest, nothing else is left to be found unsound.
+        words = (act.step, by.person, id_, role, *act.also)
+        if set(map(type, words)) == {str} and id_.isascii():
+            with suppress(TypeError, ValueError):
+                return act, _hash(_canonical.encode((enrollment, act, by.person, occurred, role)))
+    act = _sound(act, by, id_, role)
+    return act, _digest(enrollment, act, by, occurred, role)
+
+
 def _digest(enrollment: str, act: Act, by: Actor, occurred: datetime | None, role: str) -> str:
     """What makes two commands the same: everything but when they were sent."""
     try:
@@ -722,9 +799,14 @@ def _digest(enrollment: str, act: Act, by: Actor, occurred: datetime | None, rol
 
 
 def _hash(body: bytes) -> str:
+    return str(_sha256()(body).hexdigest())
+
+
+@lru_cache(maxsize=1)
+def _sha256() -> Callable[[bytes], Any]:
     from hashlib import sha256  # noqa: PLC0415  # loaded on first use
 
-    return sha256(body).hexdigest()
+    return sha256
 
 
 def _refused(command: str, code: str, says: str, *unblock: str) -> Refused:
@@ -732,15 +814,17 @@ def _refused(command: str, code: str, says: str, *unblock: str) -> Refused:
 
 
 def _happened(entry: Entry) -> Happened:
+    kind, _, key = entry.stream.partition(":")
     return Happened(
         entry.position,
-        entry.stream.partition(":")[2],
+        key if kind == "enrollment" else "",
         entry.version,
         entry.recorded,
         entry.cause,
         entry.person,
         entry.role,
         e.decode(entry.body),
+        entry.stream,
     )
 
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment import recording, sessions, steering
-from kat_workflow.enrollment.around import Around
+from kat_workflow.enrollment.around import Addition, Around
 from kat_workflow.enrollment.judge import Judge, Refused
 from kat_workflow.enrollment.run import Run
 from kat_workflow.enrollment.state import Enrollment
@@ -30,11 +30,13 @@ if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
 
 
 class Decision(Struct, frozen=True, gc=False):
-    """What a command did: its events and the enrollment after them."""
+    """What a command did: its events and the enrollment after them; `beside` is what it adds to
+    the streams around."""
 
     events: tuple[e.Event, ...]
     enrollment: Enrollment
     role: str = ""
+    beside: tuple[Addition, ...] = ()
 
 
 class Behind(Struct, frozen=True):
@@ -46,7 +48,10 @@ class Behind(Struct, frozen=True):
 def decide(
     program: Program, enrollment: Enrollment, around: Around, command: c.Command
 ) -> Decision | Refusal | Behind:
-    """What follows from a command, without a trace anywhere else."""
+    """What follows from a command, without a trace anywhere else.
+
+    Raises Unread where it needs a stream that `around` does not hold.
+    """
     act = command.act
     now = command.at
     if enrollment.last is not None and enrollment.last > now:
@@ -66,7 +71,7 @@ def decide(
         run.s.wake = wake(run.s)
     except Refused as refused:
         return Refusal(command.words, refused.reasons)
-    return Decision(tuple(run.events), run.s, run.role)
+    return Decision(tuple(run.events), run.s, run.role, tuple(run.beside.values()))
 
 
 def catch_up(
@@ -83,7 +88,7 @@ def catch_up(
         assert timer is not None
         decision = elapse(program, enrollment, around, timer)
         ran.append((timer, decision))
-        enrollment = decision.enrollment
+        enrollment, around = decision.enrollment, around.after(decision.beside)
     return ran, enrollment
 
 

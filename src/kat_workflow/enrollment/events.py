@@ -354,6 +354,28 @@ class Closed(_Event, frozen=True, tag="closed"):
     at: datetime
 
 
+# Of a patient's own stream.
+
+
+class EnrollmentBegan(_Event, frozen=True, tag="enrollment-began"):
+    """The patient has begun a program."""
+
+    patient: str
+    enrollment: str
+    program: str
+    site: str
+    at: datetime
+
+
+class EnrollmentEnded(_Event, frozen=True, tag="enrollment-ended"):
+    """Treatment in one of the patient's enrollments is over."""
+
+    enrollment: str
+    end: str
+    kind: str
+    at: datetime
+
+
 Event = (
     Enrolled
     | Admitted
@@ -386,6 +408,8 @@ Event = (
     | TimerElapsed
     | Discharged
     | Closed
+    | EnrollmentBegan
+    | EnrollmentEnded
 )
 
 _encoder = msgspec.json.Encoder()

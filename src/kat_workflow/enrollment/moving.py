@@ -290,6 +290,8 @@ def discharge(
     for name in run.chart.innermost_first(tuple(s.visits)):
         run.emit(e.PhaseLeft(name, s.visits[name].place, run.now, end.name))
     run.emit(e.Discharged(end.name, end.kind, run.now, reason, row, evidence))
+    if s.id in (record := run.stream("patient")).state.enrollments:
+        record.emit(e.EnrollmentEnded(s.id, end.name, end.kind, run.now))
     if left_early and end.kind not in ("died", "entered_in_error"):  # these close at once
         roles = run.program.decided_by or tuple(run.program.roles)
         run.alert(

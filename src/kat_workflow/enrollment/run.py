@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kat_workflow.enrollment import alerts, moving, opening
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.around import Addition, Beside, Unread
 from kat_workflow.enrollment.state import (
     FOLDS,
     Enrollment,
@@ -46,6 +47,7 @@ class Run:
     __slots__ = (
         "_today",
         "around",
+        "beside",
         "chart",
         "command",
         "entries",
@@ -71,6 +73,7 @@ class Run:
         self.chart = chart_of(program)
         self.steps = opening.steps_of(program)
         self.around = around
+        self.beside: dict[str, Addition] = {}
         self.site: Site = around.site
         self.s = copy_of(enrollment)
         self.now = now
@@ -91,6 +94,19 @@ class Run:
         self.events.append(event)
         self.s.version += 1
         FOLDS[type(event)](self.s, event)
+
+    def stream(self, what: Beside) -> Addition:
+        """A stream around the enrollment, to be read or written to in the same commit.
+
+        Raises Unread where the shell has not read it.
+        """
+        found = self.beside.get(what)
+        if found is None:
+            state = getattr(self.around, what)
+            if state is None:
+                raise Unread(what)
+            found = self.beside[what] = Addition(what, state.version, state)
+        return found
 
     # ---- Facts: what gates may read -------------------------------------------------------
 

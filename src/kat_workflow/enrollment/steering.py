@@ -36,6 +36,9 @@ def enroll(j: Judge, act: c.Enroll) -> None:
             j.at,
         )
     )
+    run.stream("patient").emit(
+        e.EnrollmentBegan(act.patient, act.enrollment, program.id, act.site, j.at)
+    )
     moving.enter(run, run.chart.enter(program.start), "start")
 
 
