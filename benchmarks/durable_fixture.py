@@ -9,6 +9,7 @@ in every round, and each command is durable before the next (`synchronous=FULL`)
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,8 +33,8 @@ Row = tuple[object, ...]
 class Commit(Struct, frozen=True):
     """The rows of one transaction, ready to be written."""
 
-    stream: Row
-    new: bool
+    begun: list[Row]
+    streams: list[Row]
     entries: list[Row]
     gone: list[tuple[str, str]]
     items: list[Row]
@@ -62,9 +63,9 @@ def by_engine(file: Path, noted: Script | None = None) -> float:
             if noted is not None:
                 into: list[Commit] = getattr(noted, name)
                 engine.journal = _Noting(journal, into, len(journal.follow(0, 10_000)))  # type: ignore[assignment]
+            script, enrollment = plan(name), ""
             began = perf_counter()
-            enrollment = ""
-            for command in plan(name):
+            for command in script:
                 now = command.at
                 act, by = command.act, command.by
                 if isinstance(act, Enroll):
@@ -100,15 +101,10 @@ def rows() -> Script:
 def _write(connection: sqlite3.Connection, commit: Commit) -> None:
     execute, many = connection.execute, connection.executemany
     execute("BEGIN IMMEDIATE")
-    if commit.new:
-        execute(
-            "INSERT INTO kat_streams (version, row, wake, stream) VALUES (?, ?, ?, ?)",
-            commit.stream,
-        )
-    else:
-        execute(
-            "UPDATE kat_streams SET version = ?, row = ?, wake = ? WHERE stream = ?", commit.stream
-        )
+    for row in commit.begun:
+        execute("INSERT INTO kat_streams (version, row, wake, stream) VALUES (?, ?, ?, ?)", row)
+    for row in commit.streams:
+        execute("UPDATE kat_streams SET version = ?, row = ?, wake = ? WHERE stream = ?", row)
     many("INSERT INTO kat_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", commit.entries)
     if commit.gone:
         many("DELETE FROM kat_items WHERE stream = ? AND item = ?", commit.gone)
@@ -131,35 +127,32 @@ class _Noting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._journal, name)
 
-    def append(self, appends: tuple[Append], **about: Any) -> Receipt:
-        (append,) = appends
+    def append(self, appends: Sequence[Append], **about: Any) -> Receipt:
         cause, at = about["command"], _micros(about["recorded"])
         who = (cause, about["person"], about["role"])
-        stream, first = append.stream, self._position + 1
-        version = append.expected + len(append.bodies)
-        listed: list[Row] = []
-        for item in append.items:
-            body = msgspec.json.encode(item)
-            for lead, role in enumerate(item.roles or ("",)):
-                key = (stream, item.item, role, int(not lead), item.site, item.patient)
-                listed.append((*key, _micros(item.sort), body))
-        self._position += len(append.bodies)
-        seen = append.census
-        self._noted.append(
-            Commit(
-                (version, append.row, append.wake and _micros(append.wake), stream),
-                not append.expected,
-                [
-                    (first + i, stream, append.expected + i + 1, at, *who, body)
-                    for i, body in enumerate(append.bodies)
-                ],
-                [(stream, name) for name in append.items_gone]
-                + [(stream, item.item) for item in append.items],
-                listed,
-                [(stream, seen.site, seen.standing, msgspec.json.encode(seen))] if seen else [],
-                (cause, about["digest"], first, self._position),
-            )
-        )
+        first = self._position + 1
+        commit = Commit([], [], [], [], [], [], (cause, about["digest"], first, 0))
+        for append in sorted(appends, key=lambda each: each.stream):
+            if not append.bodies:  # it was read for the decision
+                continue
+            stream, version = append.stream, append.expected + len(append.bodies)
+            row = (version, append.row, append.wake and _micros(append.wake), stream)
+            (commit.streams if append.expected else commit.begun).append(row)
+            for count, body in enumerate(append.bodies, append.expected + 1):
+                self._position += 1
+                commit.entries.append((self._position, stream, count, at, *who, body))
+            commit.gone.extend((stream, name) for name in append.items_gone)
+            for item in append.items:
+                commit.gone.append((stream, item.item))
+                body = msgspec.json.encode(item)
+                for lead, role in enumerate(item.roles or ("",)):
+                    key = (stream, item.item, role, int(not lead), item.site, item.patient)
+                    commit.items.append((*key, _micros(item.sort), body))
+            if (seen := append.census) is not None:
+                body = msgspec.json.encode(seen)
+                commit.census.append((stream, seen.site, seen.standing, body))
+        done = (cause, about["digest"], first, self._position)
+        self._noted.append(msgspec.structs.replace(commit, command=done))
         return self._journal.append(appends, **about)
 
 

@@ -19,6 +19,7 @@ from walk_in import ANN, EIGHT, TEXT, Clock, programs
 
 from kat_workflow import Actor, Engine, Happened, Refused, Site, replay
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.commands import Record
 
 MARKER = "told-in-confidence"
 
@@ -73,6 +74,25 @@ def test_persons_patients_and_ids_are_text(engine: Engine, name: Any) -> None:
             attempt()
         assert refused.value.code == "bad-phrase"
 
+    assert engine.follow() == before
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"step": 5}, {"step": "\ud800"}, {"signed": 1}, {"also": "bp"}, {"also": (5,)}],
+)
+def test_what_a_recording_says_beside_its_values_is_of_its_kind(
+    engine: Engine, odd: dict[str, Any]
+) -> None:
+    patient = engine.enroll("walk-in", patient="P", by=ANN)
+    before = engine.follow()
+
+    with pytest.raises(Refused) as refused:
+        engine.handle(
+            patient, Record(**{"step": "look", "values": {"systolic": 120}, **odd}), by=ANN
+        )
+
+    assert refused.value.code == "bad-phrase"
     assert engine.follow() == before
 
 

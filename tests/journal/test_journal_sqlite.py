@@ -87,6 +87,20 @@ def test_every_append_is_one_commit_forced_to_the_disk(path: Path) -> None:
     assert len(statements) == rows + 4  # begin, known?, last position, commit
 
 
+def test_a_journal_of_its_own_finds_out_by_writing_whether_a_command_is_new(path: Path) -> None:
+    statements: list[str] = []
+
+    with SqliteJournal(path) as journal:
+        journal._connection.set_trace_callback(statements.append)
+        write(journal, SECOND, command="c2")
+        new = len(statements)
+        again = write(journal, SECOND, command="c2")
+
+    assert again.again
+    assert new == 4 + 3  # entry, state row, item out, command; begin, last position, commit
+    assert not any("UPDATE" in statement for statement in statements[new:])
+
+
 def test_the_sqlite_module_is_loaded_only_by_who_opens_a_file() -> None:
     look = (
         "import sys, kat_workflow.journal as j; j.open_journal(); print('sqlite3' in sys.modules)"
@@ -323,6 +337,18 @@ def test_a_host_that_was_overtaken_in_its_transaction_is_told_to_begin_again(
         host.rollback()
 
         assert not write(journal, Append(B, 0, (b"1",)), command="c3").again
+
+
+def test_a_host_that_was_overtaken_still_learns_what_it_wrote_before(
+    host: sqlite3.Connection, path: Path
+) -> None:
+    with SqliteJournal(connection=host) as journal, SqliteJournal(path) as other:
+        host.execute("BEGIN")
+        assert beds(host) == []
+        write(other, SECOND, command="c2")
+
+        assert write(journal, FIRST).again
+        assert host.in_transaction
 
 
 def test_without_a_transaction_of_the_host_an_append_commits_by_itself(

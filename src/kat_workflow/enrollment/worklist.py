@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Timeliness = Literal["early", "open", "late"]
 
 _SPECIAL = {"alert": "Answer the call", "review": "Review", "decide": "Decide the way on"}
+_PLANNED = (e.ItemOpened, e.ItemReplanned)
 _MOVES = (
     e.Enrolled,
     e.Admitted,
@@ -66,7 +67,7 @@ def changed(events: Sequence[e.Event]) -> tuple[list[str], list[str], bool]:
     gone: dict[str, None] = {}
     moved = False
     for event in events:
-        if isinstance(event, e.ItemOpened | e.ItemReplanned):
+        if isinstance(event, _PLANNED):
             came[event.item] = None
             gone.pop(event.item, None)
         elif isinstance(event, e.Signed) or (

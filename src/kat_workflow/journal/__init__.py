@@ -287,16 +287,16 @@ def open_journal(where: str | PathLike[str] | None = None) -> Journal:
 
 def in_order(appends: Sequence[Append], recorded: datetime) -> list[Append]:
     """The appends in name order; ValueError for what no store can write. Stores call it first."""
-    if len({append.stream for append in appends}) < len(appends):
-        raise ValueError("a stream is appended to twice by one command")
-    instants = [recorded]
+    zoned = recorded.tzinfo is not None
     for append in appends:
-        if not append.bodies and append.row is None and append.wake is not None:
-            raise ValueError(f"{append.stream}: a wake-up is written with the state row it is of")
+        if append.wake is not None:
+            zoned = zoned and append.wake.tzinfo is not None
+            if not append.bodies and append.row is None:
+                raise ValueError(
+                    f"{append.stream}: a wake-up is written with the state row it is of"
+                )
         if append.expected == 0 and not append.bodies and append != Append(append.stream, 0):
             raise ValueError(f"{append.stream}: a stream begins with an entry")
-        if append.wake is not None:
-            instants.append(append.wake)
         if append.census is not None and append.census.stream != append.stream:
             raise ValueError(f"{append.stream}: the census row is of {append.census.stream}")
         if append.items:
@@ -305,10 +305,13 @@ def in_order(appends: Sequence[Append], recorded: datetime) -> list[Append]:
             for item in append.items:
                 if item.stream != append.stream:
                     raise ValueError(f"{append.stream}: item {item.item} is of {item.stream}")
-                instants.append(item.opens)
-                instants.append(item.sort)
-    if any(instant.tzinfo is None for instant in instants):
+                zoned = zoned and item.opens.tzinfo is not None and item.sort.tzinfo is not None
+    if not zoned:
         raise ValueError("an instant without a zone cannot be written")
+    if len(appends) == 1:
+        return list(appends)
+    if len({append.stream for append in appends}) < len(appends):
+        raise ValueError("a stream is appended to twice by one command")
     return sorted(appends, key=_name)
 
 

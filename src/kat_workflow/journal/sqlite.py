@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from threading import RLock
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -110,8 +110,12 @@ _SELECT_VERSION = "SELECT version FROM kat_streams WHERE stream = ?"
 _SELECT_ENTRIES = """SELECT position, stream, version, recorded, cause, person, role, body
     FROM kat_entries"""
 _SELECT_COMMAND = "SELECT digest, first, last FROM kat_commands WHERE command = ?"
-_INSERT_COMMAND = "INSERT INTO kat_commands VALUES (?, ?, ?, ?)"
+_SELECT_LAST = "SELECT max(position) FROM kat_entries"
+_INSERT_COMMAND = "INSERT INTO kat_commands VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_KEEP_PROGRAM = "INSERT INTO kat_programs VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _UPSERT_CENSUS = "INSERT OR REPLACE INTO kat_census VALUES (?, ?, ?, ?)"
+
+_Answer = TypeVar("_Answer")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -190,49 +194,20 @@ class SqliteJournal:
     ) -> Receipt:
         """See `Journal.append`; in a transaction of the host, durable when the host commits."""
         ordered = in_order(appends, recorded)
-        with self._writing("append") as cursor:
-            known = _receipt(cursor, command, digest)
-            if known is not None:
+
+        def write(cursor: sqlite3.Cursor) -> Receipt:
+            # A host's transaction may be such that nothing can be written in it any more, while
+            # a command that is sent again can still be answered.
+            if self._hosted and (known := _known(cursor, command, digest)) is not None:
                 return known
-            (last,) = cursor.execute("SELECT max(position) FROM kat_entries").fetchone()
-            first = position = (last or 0) + 1
-            instant = _micros(recorded)
-            entries: list[tuple[object, ...]] = []
-            gone: list[tuple[str, str]] = []
-            listed: list[tuple[object, ...]] = []
-            versions: list[tuple[str, int]] = []
-            for append in ordered:
-                stream = append.stream
-                _claim(cursor, append)
-                if append.bodies:
-                    version = append.expected
-                    for body in append.bodies:
-                        version += 1
-                        entries.append(
-                            (position, stream, version, instant, command, person, role, body)
-                        )
-                        position += 1
-                    versions.append((stream, version))
-                gone.extend([(stream, name) for name in append.items_gone])
-                for item in append.items:
-                    gone.append((stream, item.item))
-                    listed.extend(_listed(item))
-                if append.census is not None:
-                    row = append.census
-                    cursor.execute(_UPSERT_CENSUS, (stream, row.site, row.standing, _encode(row)))
-            if entries:
-                cursor.executemany(_INSERT_ENTRY, entries)
-            if gone:
-                cursor.executemany(_DELETE_ITEM, gone)
-            if listed:
-                cursor.executemany(_INSERT_ITEM, listed)
-            cursor.execute(_INSERT_COMMAND, (command, digest, first, position - 1))
-        return Receipt(command, first, position - 1, tuple(versions))
+            return _append(cursor, ordered, command, digest, recorded, person, role)
+
+        return self._written("append", write)
 
     def receipt(self, command: str, digest: str) -> Receipt | None:
         """See `Journal.receipt`."""
         with self._doing("read") as cursor:
-            return _receipt(cursor, command, digest)
+            return _known(cursor, command, digest)
 
     def read(self, stream: str, after_version: int = 0) -> list[Entry]:
         """See `Journal.read`."""
@@ -324,11 +299,8 @@ class SqliteJournal:
         """See `Journal.keep_program`."""
         if self.program(digest) is not None:
             return
-        with self._writing("keep a program") as cursor:
-            cursor.execute(
-                "INSERT INTO kat_programs VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (digest, id, version, main, _encode(dict(files))),
-            )
+        row = digest, id, version, main, _encode(dict(files))
+        self._written("keep a program", lambda cursor: cursor.execute(_KEEP_PROGRAM, row))
 
     def program(self, digest: str) -> KeptProgram | None:
         """See `Journal.program`."""
@@ -409,10 +381,12 @@ class SqliteJournal:
         return int(self._select("SELECT version FROM kat_schema", ())[0][0]) if found else None
 
     def _create(self) -> None:
-        with self._writing("create") as cursor:
+        def create(cursor: sqlite3.Cursor) -> None:
             if self._schema() is None:  # nobody was faster
                 for statement in SCHEMA:
                     cursor.execute(statement)
+
+        self._written("create", create)
 
     # Reading and writing
 
@@ -441,23 +415,34 @@ class SqliteJournal:
             cursor.row_factory = None  # a host may have set one of its own
             yield cursor
 
-    @contextmanager
-    def _writing(self, what: str) -> Iterator[sqlite3.Cursor]:
-        """A transaction, or a savepoint within the host's; nothing stays of it if it fails."""
-        with self._doing(what) as cursor:
-            joined = self._connection.in_transaction
-            cursor.execute("SAVEPOINT kat" if joined else "BEGIN IMMEDIATE")
+    def _written(self, what: str, write: Callable[[sqlite3.Cursor], _Answer]) -> _Answer:
+        """What `write` answers, all of whose writes are durable then; nothing stays if it fails.
+
+        It runs in a transaction, or in a savepoint within the host's. Its code stands in one
+        function, since after the wait for a disk every further one is dear to enter.
+        """
+        if self._process != os.getpid():
+            raise self._forked()
+        with self._lock:
             try:
-                yield cursor
-                cursor.execute("RELEASE kat" if joined else "COMMIT")
-            except BaseException:
-                # SQLite may have undone everything itself, as on a full disk.
-                with suppress(sqlite3.Error):
-                    if self._connection.in_transaction:
-                        if joined:
-                            cursor.execute("ROLLBACK TO kat")
-                        cursor.execute("RELEASE kat" if joined else "ROLLBACK")
-                raise
+                cursor = self._connection.cursor()
+                cursor.row_factory = None
+                joined = self._connection.in_transaction
+                cursor.execute("SAVEPOINT kat" if joined else "BEGIN IMMEDIATE")
+                try:
+                    answer = write(cursor)
+                    cursor.execute("RELEASE kat" if joined else "COMMIT")
+                except BaseException:
+                    # SQLite may have undone everything itself, as on a full disk.
+                    with suppress(sqlite3.Error):
+                        if self._connection.in_transaction:
+                            if joined:
+                                cursor.execute("ROLLBACK TO kat")
+                            cursor.execute("RELEASE kat" if joined else "ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                raise self._ours(error, what) from error
+        return answer
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
@@ -475,6 +460,55 @@ class SqliteJournal:
             )
         way = _WAYS_OUT.get(_code(error), "")
         return JournalError(f"{self._name}: cannot {what}: {error}" + (f"; {way}" if way else ""))
+
+
+def _append(
+    cursor: sqlite3.Cursor,
+    appends: Sequence[Append],
+    command: str,
+    digest: str,
+    recorded: datetime,
+    person: str,
+    role: str,
+) -> Receipt:
+    """Write the appends in the order given, in the transaction that is open."""
+    (last,) = cursor.execute(_SELECT_LAST).fetchone()
+    first = position = (last or 0) + 1
+    total = sum([len(append.bodies) for append in appends])
+    # A command that is new, as nearly all are, is found out by writing it.
+    cursor.execute(_INSERT_COMMAND, (command, digest, first, last := first + total - 1))
+    if not cursor.rowcount and (known := _known(cursor, command, digest)) is not None:
+        return known
+    instant = _micros(recorded)
+    entries: list[tuple[object, ...]] = []
+    gone: list[tuple[str, str]] = []
+    listed: list[tuple[object, ...]] = []
+    versions: list[tuple[str, int]] = []
+    for append in appends:
+        stream = append.stream
+        _claim(cursor, append)
+        if append.bodies:
+            version = append.expected
+            for body in append.bodies:
+                version += 1
+                entries.append((position, stream, version, instant, command, person, role, body))
+                position += 1
+            versions.append((stream, version))
+        for name in append.items_gone:
+            gone.append((stream, name))
+        for item in append.items:
+            gone.append((stream, item.item))
+            _list(listed, item)
+        if append.census is not None:
+            row = append.census
+            cursor.execute(_UPSERT_CENSUS, (stream, row.site, row.standing, _encode(row)))
+    if entries:
+        cursor.executemany(_INSERT_ENTRY, entries)
+    if gone:
+        cursor.executemany(_DELETE_ITEM, gone)
+    if listed:
+        cursor.executemany(_INSERT_ITEM, listed)
+    return Receipt(command, first, last, tuple(versions))
 
 
 def _claim(cursor: sqlite3.Cursor, append: Append) -> None:
@@ -496,13 +530,14 @@ def _claim(cursor: sqlite3.Cursor, append: Append) -> None:
         raise Conflict(f"{stream} is at version {now}, not {expected}")
 
 
-def _receipt(cursor: sqlite3.Cursor, command: str, digest: str) -> Receipt | None:
+def _known(cursor: sqlite3.Cursor, command: str, digest: str) -> Receipt | None:
+    """The receipt of a command that was written before."""
     known = cursor.execute(_SELECT_COMMAND, (command,)).fetchone()
     if known is None:
         return None
-    if known[0] != digest:
+    written, first, last = known
+    if written != digest:
         raise reused(command)
-    _, first, last = known
     reached = cursor.execute(
         """SELECT stream, max(version) FROM kat_entries WHERE position BETWEEN ? AND ?
         GROUP BY stream ORDER BY stream""",
@@ -511,12 +546,12 @@ def _receipt(cursor: sqlite3.Cursor, command: str, digest: str) -> Receipt | Non
     return Receipt(command, first, last, tuple(reached), again=True)
 
 
-def _listed(item: ItemRow) -> Iterator[tuple[object, ...]]:
-    """The rows of an item: one per role, one without if it has none."""
+def _list(listed: list[tuple[object, ...]], item: ItemRow) -> None:
+    """Add the rows of an item: one per role, one without if it has none."""
     sort, body = _micros(item.sort), _encode(item)
     lead = 1
     for role in dict.fromkeys(item.roles) or ("",):
-        yield item.stream, item.item, role, lead, item.site, item.patient, sort, body
+        listed.append((item.stream, item.item, role, lead, item.site, item.patient, sort, body))
         lead = 0
 
 
