@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
+import by_hand
 import pytest
 from attrs import evolve
 from gate_cases import IN_DAY, IN_SESSION, NOW, PLACES, Patient, ago, compiled, reading
-from gate_patients import patients, texts
+from gate_patients import CONDITIONS, patients, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kat_workflow.errors import Clause
 from kat_workflow.program.clock import Site
 from kat_workflow.program.forms import Observation
-from kat_workflow.program.gates import Context
-from kat_workflow.program.truth import All, Node, Not, Side, Some, Truth, Use
-from kat_workflow.program.why import turned, written
+from kat_workflow.program.gates import Context, Test
+from kat_workflow.program.truth import (
+    All,
+    Compare,
+    Judge,
+    Node,
+    Not,
+    Side,
+    Some,
+    Truth,
+    Use,
+    judge,
+)
+from kat_workflow.program.why import leaves, turned, written
 
 SCREENING = Context(("screening",))
 
@@ -136,6 +149,8 @@ def test_an_overridden_gate_says_so_and_nothing_else() -> None:
          "vitals.systolic 110 mmHg, vitals.diastolic 80 mmHg"),
         ("age of vitals.systolic < 1 h", reading("vitals", 26.25, systolic=1), "26 h 15 min"),
         ("time since intake.born < 1 h", reading("intake", born="2026-01-01"), "63 d 12 h"),
+        ("time since intake.last_use < 1 h",
+         reading("intake", last_use="2026-03-05T09:15:00+01:00"), "3 h 45 min"),
         ("intake.note is not recorded", reading("intake", note="as told"), "as told"),
         ("total of drinks.taken within 4 h > 1 L", reading("drinks", taken="500.5"), "500.5 mL"),
         ("total of intake.sleep within 4 h > 9 h", reading("intake", sleep=27_000), "7 h 30 min"),
@@ -431,7 +446,8 @@ def test_what_lies_beyond_the_calendar_is_not_waited_for() -> None:
     future = reading("intake", last_use="9990-01-01T00:00:00Z")
     patient = Patient(recorded=[future])
 
-    assert compiled("time since intake.last_use >= 400000 h").turns_at(patient) is None
+    for times in ("time", "2 * time"):
+        assert compiled(f"{times} since intake.last_use >= 800000 h").turns_at(patient) is None
     assert compiled("time since intake.last_use >= 30000 d").truth(patient) is False
     assert compiled("time since intake.last_use >= 30000 d").turns_at(patient) is not None
 
@@ -475,6 +491,68 @@ def test_following_the_turns_meets_every_change(text: str, patient: Patient) -> 
             assert test.truth(evolve(later, now=instant)) is truth
             instant += step
         later = evolve(later, now=turn)
+
+
+# Against what is worked out the slow and plain way.
+
+ODD = [
+    "26 h = time since entering",
+    "time since entering > 90 min",
+    "time since entering stay != 0 h",
+    "time since nad_infusion dosed < 0.0000015 s",
+    "time since nad_infusion started >= 2.5 s",
+    "time since intake.moved <= 2 d",
+    "4 d < time since intake.last_use",
+    "time since bloods done > 30 min",
+    "age of drinks_check.taken < 30 h",
+    "24 h - age of laboratory.potassium > 1 h",
+    "0.1 * time since entering > 0.7 h",
+    "3 <= program day",
+    "program day > 2.5",
+    "count of nad_infusion held >= 1.5",
+    "2 * count of nad_infusion held < round",
+    "given >= 0.0015 g",
+    "drinks.taken >= 0.00123 L",
+    "drinks.taken - 0.3 * total of drinks.taken within 1 d < 0.35 mL",
+    "total of drinks.taken within 90 min > 0 mL",
+    "3.7 kPa < vitals.systolic - watch.diastolic",
+    "180 mmHg != vitals.systolic",
+    "last 1 of laboratory.potassium > 3 mmol/L",
+    "every laboratory.potassium of last 1 wk > 3 mmol/L",
+]
+
+
+@cache
+def prepared(side: Side) -> list[tuple[Test, list[tuple[Compare, Judge]]]]:
+    """Every condition with its comparisons of numbers and times."""
+    tests = [compiled(text, IN_SESSION, side) for text in [*CONDITIONS, *ODD]]
+    return [
+        (
+            test,
+            [
+                (leaf, judge(leaf, side))
+                for leaf in leaves(test.tree)
+                if isinstance(leaf, Compare) and "first_use" not in written(leaf)
+            ],
+        )
+        for test in tests
+    ]
+
+
+@given(patients(), st.sampled_from(["go", "stop"]))
+@settings(deadline=None)
+def test_what_is_prepared_judges_and_turns_like_what_is_not(patient: Patient, side: Side) -> None:
+    """At each turn and in between; the functions stay the same while the facts change."""
+    for test, comparisons in prepared(side):
+        later = patient
+        for _ in range(3):
+            for leaf, truth in comparisons:
+                assert truth(later) is by_hand.truth(leaf, later, side)
+            turn = by_hand.turns_at(test.timed, later, side)
+            assert test.turns_at(later) == turn
+            if turn is None:
+                break
+            later = evolve(later, now=turn)
 
 
 # Explanation and truth.

@@ -125,6 +125,7 @@ class Chart:
         self._enter: dict[str, tuple[str, ...]] = {}
         self._around: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
         self._inward: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._outward: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.regions = MappingProxyType(_regions(program, self.enter, by))
         self.table = MappingProxyType(_table(self.regions, program, by))
         self._finished = self._by_phase("finished")
@@ -174,7 +175,10 @@ class Chart:
 
     def innermost_first(self, leaves: tuple[str, ...]) -> tuple[str, ...]:
         """Every phase a patient is in, innermost first, then in the order of the file."""
-        return self.leave("", leaves)
+        outward = self._outward.get(leaves)
+        if outward is None:
+            outward = self._outward[leaves] = self.leave("", leaves)
+        return outward
 
     def outermost_first(self, leaves: tuple[str, ...]) -> tuple[str, ...]:
         """Every phase a patient is in, outermost first, then in the order of the file."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
@@ -28,8 +28,11 @@ _END = datetime(9999, 12, 30, tzinfo=UTC)
 _WRITTEN = re.compile(r"(0|[1-9][0-9]{0,5}) (s|min|h|d|wk)")
 
 
-class Duration(Struct, frozen=True):
-    """A whole number of one unit, as written: `24 h` is elapsed time, `1 d` is the next date."""
+class Duration(Struct, frozen=True, dict=True):
+    """A whole number of one unit, as written: `24 h` is elapsed time, `1 d` is the next date.
+
+    What follows from the two is worked out once: durations belong to programs and live long.
+    """
 
     amount: int
     unit: Unit
@@ -37,7 +40,7 @@ class Duration(Struct, frozen=True):
     def __str__(self) -> str:
         return f"{self.amount} {self.unit}"
 
-    @property
+    @cached_property
     def calendar(self) -> bool:
         """Whether it counts local dates instead of elapsed time."""
         return self.unit in ("d", "wk")
@@ -47,13 +50,13 @@ class Duration(Struct, frozen=True):
         """Its length; for days and weeks the nominal one of 24 hours a day."""
         return self.amount * _SECONDS[self.unit]
 
-    @property
+    @cached_property
     def elapsed(self) -> timedelta:
         """Its length as elapsed time; for days and weeks the nominal one."""
         return timedelta(seconds=self.seconds)
 
 
-class Site(Struct, frozen=True):
+class Site(Struct, frozen=True, dict=True):
     """A place of treatment; it owns the zone, the closed days and the quiet hours.
 
     `zone` is an IANA name. `closed` are local dates on which clock-time occurrences move to the
@@ -64,12 +67,12 @@ class Site(Struct, frozen=True):
     zone: str = "UTC"
     closed: tuple[date, ...] = ()
 
+    @cached_property
+    def tz(self) -> ZoneInfo:
+        """The zone itself."""
+        from zoneinfo import ZoneInfo  # noqa: PLC0415  # loaded on first use
 
-@lru_cache(maxsize=64)
-def _zone(name: str) -> ZoneInfo:
-    from zoneinfo import ZoneInfo  # noqa: PLC0415  # loaded on first use
-
-    return ZoneInfo(name)
+        return ZoneInfo(self.zone)
 
 
 def parse_duration(text: str) -> Duration | None:
@@ -82,7 +85,7 @@ def parse_duration(text: str) -> Duration | None:
 
 def local_date(instant: datetime, site: Site) -> date:
     """The site's date at this instant."""
-    return instant.astimezone(_zone(site.zone)).date()
+    return instant.astimezone(site.tz).date()
 
 
 @lru_cache(maxsize=4096)
@@ -92,7 +95,7 @@ def at_clock(day: date, clock: time, site: Site) -> datetime:
     In a gap it is the first instant after it; of two it is the first. Dates at the very ends of
     the calendar are taken as the last that every zone can tell.
     """
-    zone = _zone(site.zone)
+    zone = site.tz
     day = min(max(day, _FIRST), _LAST)
     wall = datetime.combine(day, clock.replace(fold=0), tzinfo=zone)
     instant = wall.astimezone(UTC)
@@ -119,12 +122,13 @@ def plus(instant: datetime, duration: Duration, site: Site) -> datetime:
     """
     if duration.amount == 0:
         return instant
-    if not duration.calendar:
-        return _END if duration.elapsed > _END - instant else instant + duration.elapsed
-    wall = instant.astimezone(_zone(site.zone))
-    days = duration.amount * (7 if duration.unit == "wk" else 1)
-    ordinal = min(wall.toordinal() + days, _LAST.toordinal())
-    return at_clock(date.fromordinal(ordinal), wall.time(), site)
+    length = duration.elapsed
+    if duration.calendar:
+        wall = instant.astimezone(site.tz)
+        day = wall.date()
+        day = _LAST if length > _LAST - day else day + length
+        return at_clock(day, wall.time(), site)
+    return _END if length > _END - instant else instant + length
 
 
 def program_day(admitted: date, now: datetime, site: Site) -> int:

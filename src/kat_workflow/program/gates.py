@@ -28,6 +28,7 @@ from datetime import datetime
 from decimal import Decimal
 from difflib import get_close_matches
 from fractions import Fraction
+from functools import cached_property
 from typing import ClassVar, Literal, NoReturn, Protocol, cast
 
 from attrs import evolve, field, frozen
@@ -73,7 +74,7 @@ from kat_workflow.program.truth import (
     Total,
     Use,
     Window,
-    calendar_span,
+    elapsed_span,
     judge,
 )
 from kat_workflow.program.units import NONE, POINTS, Unit, nearest_unit, unit
@@ -264,7 +265,7 @@ class Test:
 
     def explain(self, facts: Facts) -> tuple[Clause, ...]:
         """Every comparison with its truth, what was read, and what would make it true."""
-        return why.explain(self.tree, facts, self.side)
+        return self._explain(facts)
 
     def turns_at(self, facts: Facts) -> datetime | None:
         """The next instant after now at which the truth could turn through time alone.
@@ -272,7 +273,15 @@ class Test:
         Never later than the real one; perhaps earlier. The end of an override is not foreseen
         here: it is a timer of its own.
         """
-        return why.turns_at(self.timed, facts, self.side)
+        return self._turns_at(facts)
+
+    @cached_property
+    def _explain(self) -> why.Explain:
+        return why.explaining(self.tree, self.side)
+
+    @cached_property
+    def _turns_at(self) -> why.Turn:
+        return why.turning(self.timed, self.side)
 
     def prose(self) -> str:
         """The condition in plain words."""
@@ -1298,7 +1307,8 @@ class _Reader:
             return False
         timed = any(isinstance(a, Elapsed) for a, _ in every)
         days = [a for a, _ in every if isinstance(a, Number) and a.unit.code in ("d", "wk")]
-        if timed and days and calendar_span(node) is None:
+        single = elapsed_span(node)
+        if timed and days and not (single and single[1].calendar):
             self.problem(
                 "unit-mismatch",
                 (left[0], right[1]),

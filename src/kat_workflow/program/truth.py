@@ -20,9 +20,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from math import lcm
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
-from attrs import evolve, frozen
+from attrs import frozen
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kat_workflow.program.clock import Duration, Site, at_clock, plus, program_day
 from kat_workflow.program.forms import Observation, Raw
@@ -165,6 +168,8 @@ class Entering:
 
 Moment = Fact | StepMoment | SessionMoment | Entering
 SECONDS = Unit("s", "s", (("time", 1),))
+_TICK = timedelta(microseconds=1)
+_TICKS = Unit("us", "us", (("time", 1),), Fraction(1, 1_000_000))
 
 
 @frozen
@@ -330,7 +335,7 @@ Leaf = Always | Compare | Is | Has | Over | Recorded | InForce | Settled
 Node = Leaf | Not | All | Some | Use
 
 Judge = Callable[[Facts], Truth]
-_Figure = Callable[[Facts], Fraction | None]
+_Figure = Callable[[Facts], Fraction | int | None]
 _Meets = Callable[[Facts], Callable[[Any], Truth]]
 _T = TypeVar("_T")
 _SIGNS: Mapping[Sign, Callable[[Any, Any], bool]] = {
@@ -417,15 +422,10 @@ def _joined(judges: tuple[Judge, ...], decisive: bool) -> Judge:
 
 
 def _compared(node: Compare, side: Side) -> Judge:
-    """A comparison; of one fact with one number without any arithmetic while judging."""
-    compare, left = _SIGNS[node.sign], _single(node.left)
-    if isinstance(left, Number) and isinstance(_single(node.right), Fact):
+    """A comparison; with as little arithmetic as possible left to be done while judging."""
+    compare, left, right = _SIGNS[node.sign], _single(node.left), _single(node.right)
+    if isinstance(left, Number) and isinstance(right, Fact):
         return _compared(Compare(node.right, TURNED[node.sign], node.left), side)
-    if isinstance(left, Fact) and left.kind == "number":
-        bound = _bound(left.unit, node.right)
-        if bound is not None:
-            return _read(left, side, _bounded(bound, compare))
-    right = _single(node.right)
     if isinstance(left, Fact) and isinstance(right, Fact) and left.kind != "number":
         point: Callable[[str], object] = _instant if left.kind == "instant" else date.fromisoformat
         one, two = _read(left, side, point), _read(right, side, point)
@@ -435,16 +435,11 @@ def _compared(node: Compare, side: Side) -> Judge:
             return None if a is None or b is None else compare(a, b)
 
         return ordered
-    if (days := calendar_span(node)) is not None:
-        elapsed, span, sign = days
-        late = _SIGNS[sign]
-
-        def reached(facts: Facts) -> Truth:
-            moment = began(elapsed, facts, side).instant
-            return None if moment is None else late(facts.now, plus(moment, span, facts.site))
-
-        return reached
-    gap = difference(node.left, node.right, side)
+    if (timed := elapsed_span(node)) is not None:
+        return _lasted(*timed, side)
+    if isinstance(left, Fact) and isinstance(right, Number):
+        return _read(left, side, _bounded(right, left.unit, compare))
+    gap, _ = _gap(node.left, node.right, side)
 
     def summed(facts: Facts) -> Truth:
         amount = gap(facts)
@@ -453,26 +448,35 @@ def _compared(node: Compare, side: Side) -> Judge:
     return summed
 
 
-def _bounded(bound: object, compare: Callable[[Any, Any], bool]) -> Callable[[Any], bool]:
-    """A kept number compared with a constant in its own unit."""
-    number: Callable[[str], object] = Fraction if isinstance(bound, Fraction) else Decimal
+def _lasted(elapsed: Elapsed, span: Duration, sign: Sign, side: Side) -> Judge:
+    """The time since a moment compared with a span: on the calendar, or exactly."""
+    compare, start = _SIGNS[sign], beginning(elapsed, side)
+
+    def reached(facts: Facts) -> Truth:
+        moment = start(facts)
+        return None if moment is None else compare(facts.now, plus(moment, span, facts.site))
+
+    def lasted(facts: Facts) -> Truth:
+        moment = start(facts)
+        return None if moment is None else compare(facts.now - moment, span.elapsed)
+
+    return reached if span.calendar else lasted
+
+
+def _bounded(
+    bound: Number, unit: Unit, compare: Callable[[Any, Any], bool]
+) -> Callable[[Any], bool]:
+    """A kept number compared with a constant, in the unit in which it is kept."""
+    exact = bound.unit.convert(bound.value, unit)
+    rounded = Decimal(exact.numerator) / Decimal(exact.denominator)
+    fits = Fraction(rounded) == exact
+    number: Callable[[str], object] = Decimal if fits else Fraction
+    limit = exact.numerator if exact.denominator == 1 else rounded if fits else exact
 
     def bounded(raw: Any) -> bool:
-        return compare(number(raw) if raw.__class__ is str else raw, bound)
+        return compare(number(raw) if raw.__class__ is str else raw, limit)
 
     return bounded
-
-
-def _bound(unit: Unit, right: Sum) -> int | Decimal | Fraction | None:
-    """A constant side in the fact's own unit, as the simplest exact number; None if not one."""
-    only = _single(right)
-    if not isinstance(only, Number):
-        return None
-    exact = only.unit.convert(only.value, unit)
-    if exact.denominator == 1:
-        return exact.numerator
-    rounded = Decimal(exact.numerator) / Decimal(exact.denominator)
-    return rounded if Fraction(rounded) == exact else exact
 
 
 def _single(side: Sum) -> Atom | None:
@@ -480,83 +484,97 @@ def _single(side: Sum) -> Atom | None:
     return side[0][1] if len(side) == 1 and side[0][0] == 1 else None
 
 
-def calendar_span(node: Compare) -> tuple[Elapsed, Duration, Sign] | None:
-    """The time since a moment compared with whole days or weeks: these count local dates."""
+def elapsed_span(node: Compare) -> tuple[Elapsed, Duration, Sign] | None:
+    """The time since a moment compared with one span: whole days and weeks count local dates,
+    whole seconds are elapsed time. None where anything else is compared."""
     for one, two, sign in (
         (node.left, node.right, node.sign),
         (node.right, node.left, TURNED[node.sign]),
     ):
         elapsed, bound = _single(one), _single(two)
         if isinstance(elapsed, Elapsed) and isinstance(bound, Number):
-            code = bound.unit.code
-            if code in ("d", "wk") and bound.value == int(bound.value):
-                days = int(bound.value) * (7 if code == "wk" else 1)
-                return elapsed, Duration(days, "d"), sign
+            seconds = _based(bound.value, bound.unit)
+            if bound.unit.code in ("d", "wk") and bound.value == int(bound.value):
+                return elapsed, Duration(int(seconds) // 86_400, "d"), sign
+            if seconds.denominator == 1:
+                return elapsed, Duration(int(seconds), "s"), sign
     return None
 
 
-def difference(left: Sum, right: Sum, side: Side) -> _Figure:
+def difference(left: Sum, right: Sum, side: Side) -> Callable[[Facts], Fraction | None]:
     """One sum less another, exactly, in the base unit of their dimension."""
+    gap, parts = _gap(left, right, side)
+    return lambda facts: None if (amount := gap(facts)) is None else Fraction(amount) / parts
+
+
+def _gap(left: Sum, right: Sum, side: Side) -> tuple[_Figure, int]:
+    """One sum less another, counted in parts of the base unit so small that every factor is
+    whole; and how many of them that unit has."""
     constant = Fraction(0)
-    parts: list[tuple[Fraction, _Figure]] = []
+    exact: list[tuple[Fraction, _Figure]] = []
     for factor, atom in (*left, *((-factor, atom) for factor, atom in right)):
         if isinstance(atom, Number):
-            constant += factor * (Fraction(atom.value) * atom.unit.factor + atom.unit.offset)
+            constant += factor * _based(atom.value, atom.unit)
         else:
-            parts.append((factor, _figure(atom, side)))
+            unit = _TICKS if isinstance(atom, Elapsed) else atom.unit
+            constant += factor * unit.offset
+            exact.append((factor * unit.factor, _figure(atom, side)))
+    parts = lcm(constant.denominator, *(factor.denominator for factor, _ in exact))
+    start, whole = int(constant * parts), [(int(f * parts), figure) for f, figure in exact]
 
-    def summed(facts: Facts) -> Fraction | None:
-        total = constant
-        for factor, figure in parts:
+    def summed(facts: Facts) -> Fraction | int | None:
+        total: Fraction | int = start
+        for factor, figure in whole:
             value = figure(facts)
             if value is None:
                 return None
             total += factor * value
         return total
 
-    return summed
+    return summed, parts
+
+
+def _based(value: Decimal | str | int, unit: Unit) -> Fraction:
+    """A value in the base unit of its dimension."""
+    return Fraction(value) * unit.factor + unit.offset
 
 
 def _figure(atom: Measure, side: Side) -> _Figure:
-    """What an atom measures, in the base unit of its dimension."""
-    unit = atom.unit
-
-    def based(raw: str | int) -> Fraction:
-        return Fraction(raw) * unit.factor + unit.offset
-
+    """What an atom measures, in its own unit; times in `_TICKS`."""
     match atom:
         case Fact():
-            return _read(atom, side, based)
+            return _read(atom, side, _exact)
         case Elapsed():
-            return lambda facts: _seconds(began(atom, facts, side).instant, facts.now)
+            start = beginning(atom, side)
+            return lambda facts: (
+                None if (moment := start(facts)) is None else (facts.now - moment) // _TICK
+            )
         case Count(what, event):
             key = f"{what}:{event}"
-            return lambda facts: Fraction(facts.tally(key))
+            return lambda facts: facts.tally(key)
         case Total():
             return lambda facts: _total(atom, facts, side)
         case ProgramDay():
             return lambda facts: (
                 None
                 if facts.admitted is None
-                else Fraction(program_day(facts.admitted, facts.now, facts.site))
+                else program_day(facts.admitted, facts.now, facts.site)
             )
         case Round(phase):
-            return lambda facts: None if (n := facts.round(phase)) is None else Fraction(n)
+            return lambda facts: facts.round(phase)
         case _:
-            name = atom.session
-            return lambda facts: None if (g := _given(name, facts)) is None else based(g)
+            session = atom.session
+            return lambda facts: _given(session, facts)
 
 
-def _given(session: str, facts: Facts) -> str | None:
+def _exact(raw: Any) -> Fraction | int:
+    return raw if raw.__class__ is int else Fraction(raw)
+
+
+def _given(session: str, facts: Facts) -> Fraction | int | None:
     """Nothing given yet in a session that is there is an amount of 0."""
     here = facts.where(session)
-    return None if here is None else (facts.given(session, here) or "0")
-
-
-def _seconds(start: datetime | None, now: datetime) -> Fraction | None:
-    if start is None:
-        return None
-    return Fraction((now - start) // timedelta(microseconds=1), 1_000_000)
+    return None if here is None else _exact(facts.given(session, here) or 0)
 
 
 def _meets(node: Is | Has) -> Callable[[Any], bool]:
@@ -627,8 +645,7 @@ def _inside(reading: Observation, place: str, fact: Fact, facts: Facts) -> bool:
 # What is seen: the same reading with all its circumstances.
 
 
-@frozen
-class Seen:
+class Seen(Struct, frozen=True):
     """What a fact or moment reads at one instant, and why it does not if it does not."""
 
     raw: Raw = None
@@ -664,12 +681,12 @@ def look(fact: Fact, facts: Facts, side: Side) -> Seen:
         return Seen(remark=unsettled)
     seen = Seen(reading.values.get(fact.field), "known", reading, reading.occurred, reading.step)
     if side == "go" and not reading.signed:
-        return evolve(seen, state="unsigned")
+        return replace(seen, state="unsigned")
     if side == "go" and reading.valid_until is not None and facts.now >= reading.valid_until:
-        return evolve(seen, state="expired")
+        return replace(seen, state="expired")
     if seen.raw is None:
         why = reading.unanswered(fact.field) or "no answer"
-        return evolve(seen, state="unknown", remark=why.replace("_", " "))
+        return replace(seen, state="unknown", remark=why.replace("_", " "))
     return seen
 
 
@@ -679,13 +696,13 @@ def began(elapsed: Elapsed, facts: Facts, side: Side) -> Seen:
         case Fact() as fact:
             seen = look(fact, facts, side)
             if seen.state != "known":
-                return evolve(seen, instant=None)
+                return replace(seen, instant=None)
             if elapsed.age:
                 return seen
             if fact.kind == "date":
                 day = date.fromisoformat(str(seen.raw))
-                return evolve(seen, instant=at_clock(day, time(), facts.site))
-            return evolve(seen, instant=_instant(str(seen.raw)))
+                return replace(seen, instant=at_clock(day, time(), facts.site))
+            return replace(seen, instant=_instant(str(seen.raw)))
         case StepMoment(step, outcome, scope):
             last = settlement(step, scope, facts)
             if last is None or last[0] != outcome:
@@ -696,6 +713,19 @@ def began(elapsed: Elapsed, facts: Facts, side: Side) -> Seen:
         case _:
             instant = facts.entered(elapsed.since.phase)
     return Seen(instant=instant, state="unknown" if instant is None else "known")
+
+
+def beginning(elapsed: Elapsed, side: Side) -> Callable[[Facts], datetime | None]:
+    """A function that tells the instant alone that a time is counted from."""
+    match elapsed.since:
+        case Fact(kind="instant") as fact if not elapsed.age:
+            return _read(fact, side, _instant)
+        case SessionMoment(session, event):
+            return lambda facts: facts.session_instant(session, event)
+        case Entering(phase):
+            return lambda facts: facts.entered(phase)
+        case _:
+            return lambda facts: began(elapsed, facts, side).instant
 
 
 def _counts(reading: Observation, fact: Fact, place: str, facts: Facts) -> bool:
@@ -741,8 +771,7 @@ def _in_force(consent: tuple[str, datetime | None] | None, now: datetime) -> Tru
 # Several readings.
 
 
-@frozen
-class Span:
+class Span(Struct, frozen=True):
     """The truth of a quantified comparison, and the readings it was taken over, oldest first."""
 
     truth: Truth
@@ -794,17 +823,15 @@ def _element(test: Compare | Is | Has, side: Side) -> _Meets:
         holds = _meets(test)
         return lambda facts: holds
     ((_, fact),) = test.left
-    compare, unit, bound = _SIGNS[test.sign], fact.unit, difference(test.right, (), side)
-    constant = _bound(unit, test.right)
-    if constant is not None:
-        one = _bounded(constant, compare)
+    compare, unit, only = _SIGNS[test.sign], fact.unit, _single(test.right)
+    if isinstance(only, Number):
+        one = _bounded(only, unit, compare)
         return lambda facts: one
+    bound = difference(test.right, (), side)
 
     def meets(facts: Facts) -> Callable[[Any], Truth]:
         limit = bound(facts)
-        return lambda raw: (
-            None if limit is None else compare(Fraction(raw) * unit.factor + unit.offset, limit)
-        )
+        return lambda raw: None if limit is None else compare(_based(raw, unit), limit)
 
     return meets
 
@@ -814,7 +841,8 @@ def history(fact: Fact, facts: Facts) -> Sequence[Observation]:
     current session."""
     if _watched(fact):
         return _scoped(fact, facts.readings(fact.form), facts)
-    return [r for r in facts.readings(fact.form) if not fact.step or r.step == fact.step]
+    readings = facts.readings(fact.form)
+    return [r for r in readings if r.step == fact.step] if fact.step else readings
 
 
 def _watched(fact: Fact) -> bool:
@@ -844,13 +872,14 @@ def within(readings: Sequence[Observation], span: Duration, facts: Facts) -> Seq
     return [r for r in readings if plus(r.occurred, span, facts.site) > facts.now]
 
 
-def _total(atom: Total, facts: Facts, side: Side) -> Fraction | None:
-    readings, total = history(atom.fact, facts), Fraction(0)
+def _total(atom: Total, facts: Facts, side: Side) -> Fraction | int | None:
+    readings = history(atom.fact, facts)
+    total: Fraction | int = 0
     for reading in within(readings, atom.within.span, facts):
         raw = reading.values.get(atom.fact.field)
         if raw is None or (side == "go" and not reading.signed):
             return None
-        total += Fraction(raw) * atom.unit.factor  # type: ignore[arg-type]
+        total += _exact(raw)
     return total if readings else None
 
 

@@ -2,16 +2,18 @@
 
 An explanation takes the gate apart into its comparisons. What stands under `not` is turned
 round first (`not a < b` is `a >= b`), so that every clause wants to be true and its way out
-says how. All of this walks the tree of `truth`, and asks `truth` for every verdict.
+says how. All of this walks the tree of `truth`, and asks `truth` for every verdict. What is
+asked again and again (`explaining`, `turning`) walks it once and returns a function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil, floor
+from typing import cast
 
 from attrs import evolve, field, frozen
 from msgspec.structs import replace
@@ -53,17 +55,19 @@ from kat_workflow.program.truth import (
     Total,
     Use,
     began,
-    calendar_span,
+    beginning,
     difference,
+    elapsed_span,
     history,
     judge,
     look,
     over,
     settlement,
+    within,
 )
 from kat_workflow.program.units import Unit
 
-__all__ = ["Needs", "explain", "leaves", "needs", "prose", "turns_at", "written", "written_atom"]
+__all__ = ["Needs", "explaining", "leaves", "needs", "prose", "turning", "written", "written_atom"]
 
 _OPPOSITE: dict[Sign, Sign] = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "=": "!=", "!=": "="}
 _IN_WORDS: dict[Sign, str] = {
@@ -207,9 +211,7 @@ def _facts(leaf: Leaf) -> Iterator[Fact]:
 # Why.
 
 
-def explain(node: Node, facts: Facts, side: Side) -> tuple[Clause, ...]:
-    """Every comparison as it stands, in the order of the text."""
-    return tuple(_clauses(node, _Asking(facts, side)))
+Explain = Callable[[Facts], tuple[Clause, ...]]
 
 
 @frozen
@@ -217,33 +219,35 @@ class _Asking:
     """What is asked of a part of a tree: `wanted` is whether it should hold, `ways` are those
     out of the gates around it, the innermost of which is `gate`."""
 
-    facts: Facts
     side: Side
     wanted: bool = True
     gate: str = ""
     ways: tuple[str, ...] = ()
 
 
-def _clauses(node: Node, asking: _Asking) -> Iterator[Clause]:
+def explaining(node: Node, side: Side) -> Explain:
+    """A function that tells every comparison as it stands, in the order of the text."""
+    return _explaining(node, _Asking(side))
+
+
+def _explaining(node: Node, asking: _Asking) -> Explain:
     match node:
         case Not(inner):
-            yield from _clauses(inner, evolve(asking, wanted=not asking.wanted))
+            return _explaining(inner, evolve(asking, wanted=not asking.wanted))
         case All(nodes) | Some(nodes):
-            for one in nodes:
-                yield from _clauses(one, asking)
+            parts = tuple(_explaining(one, asking) for one in nodes)
+            return lambda facts: tuple(clause for part in parts for clause in part(facts))
         case Use(name, _, inner, by):
-            if by and asking.facts.overridden(name):
-                yield Clause(text=f"{name}: overridden", truth=asking.wanted)
-                return
             ways = asking.ways
             if by and asking.wanted:  # an override makes a gate true: no way to its opposite
                 ways = (*ways, f"{_article(by)} may override {name}")
-            yield from _clauses(inner, evolve(asking, gate=name, ways=ways))
+            told = _explaining(inner, evolve(asking, gate=name, ways=ways))
+            if not by:
+                return told
+            overridden = (Clause(text=f"{name}: overridden", truth=asking.wanted),)
+            return lambda facts: overridden if facts.overridden(name) else told(facts)
         case _:
-            clause = _clause(node, asking.facts, asking.side, asking.wanted)
-            text = f"{asking.gate}: {clause.text}" if asking.gate else clause.text
-            out = " or ".join(way for way in (clause.unblock, *asking.ways) if way)
-            yield replace(clause, text=text, unblock="" if clause.truth else out)
+            return _clause(node, asking)
 
 
 def _article(roles: tuple[str, ...]) -> str:
@@ -262,22 +266,36 @@ def turned(leaf: Leaf) -> Node:
             return Not(leaf)
 
 
-def _clause(leaf: Leaf, facts: Facts, side: Side, wanted: bool) -> Clause:
-    node = leaf if wanted else turned(leaf)
-    truth = judge(node, side)(facts)
-    name, seen, value = _seen(leaf, facts, side)
-    reading = seen.reading
-    return Clause(
-        text=written(node),
-        truth=truth,
-        state="known" if truth is not None else "unknown" if seen.state == "known" else seen.state,
-        fact=name,
-        value=value,
-        recorded=seen.instant if reading is None else reading.occurred,
-        step=seen.step,
-        record=reading.id if reading else "",
-        unblock="" if truth else _way_out(node, seen, facts, side),
-    )
+def _clause(leaf: Leaf, asking: _Asking) -> Explain:
+    node, side = leaf if asking.wanted else turned(leaf), asking.side
+    judged, way_out = judge(node, side), _way_out(node, side)
+    text = f"{asking.gate}: {written(node)}" if asking.gate else written(node)
+
+    def told(facts: Facts) -> tuple[Clause, ...]:
+        truth = judged(facts)
+        name, seen, value = _seen(leaf, facts, side)
+        reading, state, ways = seen.reading, seen.state, ""
+        if truth is not None:
+            state = "known"
+        elif state == "known":
+            state = "unknown"
+        if not truth:
+            ways = " or ".join(way for way in (way_out(seen, facts), *asking.ways) if way)
+        return (
+            Clause(
+                text=text,
+                truth=truth,
+                state=state,
+                fact=name,
+                value=value,
+                recorded=seen.instant if reading is None else reading.occurred,
+                step=seen.step,
+                record=reading.id if reading else "",
+                unblock=ways,
+            ),
+        )
+
+    return told
 
 
 def _seen(leaf: Leaf, facts: Facts, side: Side) -> tuple[str, Seen, str]:
@@ -334,7 +352,7 @@ def _seen_over(leaf: Over, facts: Facts, side: Side) -> tuple[str, Seen, str]:
     seen = Seen(state=span.state, remark=span.remark)
     if telling:
         newest = telling[-1]
-        seen = evolve(seen, reading=newest, step=newest.step, instant=newest.occurred)
+        seen = replace(seen, reading=newest, step=newest.step, instant=newest.occurred)
     shown = [_raw(leaf.fact, r.values.get(leaf.fact.field)) for r, _ in span.over[-6:]]
     more = f" (the last 6 of {len(span.over)})" if len(span.over) > 6 else ""
     return leaf.fact.name, seen, span.remark or ", ".join(shown) + more
@@ -392,17 +410,31 @@ def _when(instant: datetime) -> str:
 # Ways out.
 
 
-def _way_out(node: Node, seen: Seen, facts: Facts, side: Side) -> str:
+_Way = Callable[[Seen, Facts], str]
+
+
+def _way_out(node: Node, side: Side) -> _Way:
     """What would make a comparison true; "" where nothing that anybody does would."""
-    if seen.state == "unsigned" and judge(node, "stop")(facts):
-        return f"sign {seen.step or (seen.reading.form if seen.reading else '')}".strip()
+    signed, way = judge(node, "stop"), _way(node, side)
+    waiting = _waiting(node, side) if isinstance(node, Compare) else None
+
+    def way_out(seen: Seen, facts: Facts) -> str:
+        if seen.state == "unsigned" and signed(facts):
+            return f"sign {seen.step or (seen.reading.form if seen.reading else '')}".strip()
+        if waiting is not None and (until := waiting(facts)):
+            return f"wait until {_when(until)}"
+        return way if isinstance(way, str) else way(seen, facts)
+
+    return way_out
+
+
+def _way(node: Node, side: Side) -> str | _Way:
+    """What somebody would have to do."""
     match node:
         case Compare():
-            return _way_to(node, seen, facts, side)
-        case Is(fact, word, negated):
-            return f"record {fact.name} {'other than' if negated else 'as'} {_word(word)}"
-        case Has(fact, option, negated):
-            return f"record {fact.name} {'without' if negated else 'with'} {option}"
+            return lambda seen, _: _way_to(node, seen)
+        case Is() | Has():
+            return f"record {node.fact.name} {_answer(node)}"
         case Recorded(fact, negated):
             return "" if negated else f"record {fact.name}"
         case InForce(consent):
@@ -412,16 +444,20 @@ def _way_out(node: Node, seen: Seen, facts: Facts, side: Side) -> str:
         case Settled(step, outcome, _, negated):
             return f"settle {step} other than {outcome}" if negated else _settle(step, outcome)
         case Over():
-            return _way_over(node, True, facts, side)
+            return lambda _, facts: _way_over(node, True, facts, side)
         case Not(Over() as leaf):
-            return _way_over(leaf, False, facts, side)
+            return lambda _, facts: _way_over(leaf, False, facts, side)
         case _:
             return ""
 
 
-def _way_to(node: Compare, seen: Seen, facts: Facts, side: Side) -> str:
-    if until := _wait(node, facts, side):
-        return f"wait until {_when(until)}"
+def _answer(node: Is | Has) -> str:
+    if isinstance(node, Is):
+        return f"{'other than' if node.negated else 'as'} {_word(node.word)}"
+    return f"{'without' if node.negated else 'with'} {node.option}"
+
+
+def _way_to(node: Compare, seen: Seen) -> str:
     readable = [atom for atom in _atoms(node) if not isinstance(atom, Number)]
     if len(readable) > 1:
         return f"bring about that {written(node)}"
@@ -467,7 +503,7 @@ def _way_over(leaf: Over, wanted: bool, facts: Facts, side: Side) -> str:
     if isinstance(test, Compare):
         bound = f"{_IN_WORDS[test.sign]} {_bounds(test.right)}"
     else:
-        bound = _way_out(test, Seen(), facts, side).removeprefix(f"record {fact.name} ")
+        bound = _answer(cast("Is | Has", test))
     if wanted is (leaf.which in ("any", "ever")):  # a single reading is enough
         return f"record {fact.name} {bound}"
     if leaf.which == "last":
@@ -497,17 +533,22 @@ def _bounds(side: Sum) -> str:
             return written_sum(side)
 
 
-def _wait(node: Compare, facts: Facts, side: Side) -> datetime | None:
-    """The instant at which waiting alone makes a comparison true, if it does."""
-    truth, later = judge(node, side), _Later(facts, facts.now)
-    for _ in range(_FAR):
-        turn = turns_at((node,), later, side)
-        if turn is None:
-            return None
-        later = _Later(facts, turn)
-        if truth(later):
-            return turn
-    return None
+def _waiting(node: Compare, side: Side) -> Turn:
+    """A function that tells when waiting alone makes a comparison true, if it does."""
+    truth, turns_at = judge(node, side), turning((node,), side)
+
+    def waiting(facts: Facts) -> datetime | None:
+        later = facts
+        for _ in range(_FAR):
+            turn = turns_at(later)
+            if turn is None:
+                return None
+            later = _Later(facts, turn)
+            if truth(later):
+                return turn
+        return None
+
+    return waiting
 
 
 class _Later:
@@ -537,72 +578,129 @@ def timed(node: Node) -> tuple[Leaf, ...]:
     return tuple(leaf for leaf in leaves(node) if could(leaf))
 
 
-def turns_at(leaves: Iterable[Leaf], facts: Facts, side: Side) -> datetime | None:
-    """The next instant after now at which time alone could turn one of them, or an earlier one."""
-    now = facts.now
-    return min(
-        (turn for leaf in leaves for turn in _turns(leaf, facts, side) if turn > now),
-        default=None,
-    )
-
-
+Turn = Callable[[Facts], datetime | None]
+_Turns = Callable[[Facts], Iterable[datetime]]
 _TICK = timedelta(microseconds=1)
 
 
-def _turns(leaf: Leaf, facts: Facts, side: Side) -> Iterator[datetime]:
-    """Instants around which a comparison could turn; those that are past do no harm."""
+def turning(leaves: Iterable[Leaf], side: Side) -> Turn:
+    """A function that tells the next instant after now at which time alone could turn one of
+    these comparisons, or an earlier one."""
+    every = tuple(turns for leaf in leaves for turns in _turns(leaf, side))
+
+    def turns_at(facts: Facts) -> datetime | None:
+        now = facts.now
+        return min((turn for turns in every for turn in turns(facts) if turn > now), default=None)
+
+    return turns_at
+
+
+def _turns(leaf: Leaf, side: Side) -> Iterator[_Turns]:
+    """Where a comparison could turn, for each of its reasons; what is past does no harm."""
     for fact in _facts(leaf) if side == "go" else ():
-        reading = look(fact, facts, side).reading if fact.expires else None
-        if reading is not None and reading.valid_until is not None:
-            yield reading.valid_until
+        if fact.expires:
+            yield _expiring(fact, side)
     match leaf:
         case InForce(consent):
-            given = facts.consent(consent)
-            if given is not None and given[1] is not None:
-                yield given[1]
+            yield lambda facts: () if (given := facts.consent(consent)) is None else _at(given[1])
         case Over(which, _, fact, _, window):
-            readings = history(fact, facts)
             if window is not None:
-                yield from (plus(r.occurred, window.span, facts.site) for r in readings)
-            if which == "last" and side == "go" and readings and readings[-1].valid_until:
-                yield readings[-1].valid_until
+                yield _leaving(fact, window.span)
+            if which == "last" and side == "go":
+                yield _expiring_last(fact)
         case Compare():
-            yield from _crossings(leaf, facts, side)
+            if (timed := elapsed_span(leaf)) is not None:
+                yield _meeting(timed[0], timed[1], side)
+            else:
+                yield from _crossing(leaf, side)
         case _:
             pass
     for atom in _atoms(leaf):
         match atom:
-            case Total(fact, within):
-                for reading in history(fact, facts):
-                    yield plus(reading.occurred, within.span, facts.site)
-            case ProgramDay() if facts.admitted is not None:
-                tomorrow = local_date(facts.now, facts.site) + timedelta(days=1)
-                yield at_clock(tomorrow, time(), facts.site)
+            case Total():
+                yield _leaving(atom.fact, atom.within.span)
+            case ProgramDay():
+                yield _midnight
             case _:
                 pass
 
 
-def _crossings(node: Compare, facts: Facts, side: Side) -> Iterator[datetime]:
+def _at(instant: datetime | None) -> tuple[datetime, ...]:
+    return () if instant is None else (instant,)
+
+
+def _expiring(fact: Fact, side: Side) -> _Turns:
+    """Where the latest reading of a fact expires."""
+
+    def expires(facts: Facts) -> Iterable[datetime]:
+        reading = look(fact, facts, side).reading
+        return () if reading is None else _at(reading.valid_until)
+
+    return expires
+
+
+def _expiring_last(fact: Fact) -> _Turns:
+    """Where the newest of several readings expires."""
+    return lambda facts: [r.valid_until for r in history(fact, facts)[-1:] if r.valid_until]
+
+
+def _leaving(fact: Fact, span: Duration) -> _Turns:
+    """Where the readings in a window leave it; of elapsed time, the oldest does so first."""
+
+    def leaves(facts: Facts) -> Iterable[datetime]:
+        inside = within(history(fact, facts), span, facts)
+        first = inside if span.calendar else inside[:1]
+        return [plus(reading.occurred, span, facts.site) for reading in first]
+
+    return leaves
+
+
+def _midnight(facts: Facts) -> Iterable[datetime]:
+    """Where the program day ends."""
+    if facts.admitted is None:
+        return ()
+    tomorrow = local_date(facts.now, facts.site) + timedelta(days=1)
+    return (at_clock(tomorrow, time(), facts.site),)
+
+
+def _meeting(elapsed: Elapsed, span: Duration, side: Side) -> _Turns:
     """Where elapsed time meets its bound, and the tick after, at which `>` and `=` turn."""
-    if (days := calendar_span(node)) is not None:
-        start = began(days[0], facts, side).instant
-        if start is not None:
-            meeting = plus(start, days[1], facts.site)
-            yield meeting
-            yield meeting + _TICK
-        return
+    start = beginning(elapsed, side)
+
+    def meets(facts: Facts) -> Iterable[datetime]:
+        moment = start(facts)
+        if moment is None:
+            return ()
+        try:
+            turn = plus(moment, span, facts.site) if span.calendar else moment + span.elapsed
+        except OverflowError:  # beyond the calendar: nobody waits for it
+            return ()
+        return turn, turn + _TICK
+
+    return meets
+
+
+def _crossing(node: Compare, side: Side) -> Iterator[_Turns]:
+    """The same for a sum of several times."""
     slope = sum((f for f, a in node.left if isinstance(a, Elapsed)), Fraction(0))
     slope -= sum((f for f, a in node.right if isinstance(a, Elapsed)), Fraction(0))
-    gap = difference(node.left, node.right, side)(facts) if slope else None
-    if gap is None:
+    if not slope:
         return
-    ticks = -gap / slope * 1_000_000
-    for after in (ceil(ticks), floor(ticks) + 1):
-        if after > 0:
-            try:
-                yield facts.now + after * _TICK
-            except OverflowError:  # beyond the calendar: nobody waits for it
-                return
+    gap = difference(node.left, node.right, side)
+
+    def crosses(facts: Facts) -> Iterator[datetime]:
+        amount = gap(facts)
+        if amount is None:
+            return
+        ticks = -amount / slope * 1_000_000
+        for after in (ceil(ticks), floor(ticks) + 1):
+            if after > 0:
+                try:
+                    yield facts.now + after * _TICK
+                except OverflowError:  # see above
+                    return
+
+    yield crosses
 
 
 # In words.
