@@ -75,5 +75,9 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return f"discharged as {event.end}{why}"
         case e.Closed():
             return "closed"
+        case e.EnrollmentBegan():
+            return f"began {event.program} as {event.enrollment}"
+        case e.EnrollmentEnded():
+            return f"{event.enrollment} ended as {event.end}"
         case e.RecheckSet() | e.TimerElapsed():
             return ""
