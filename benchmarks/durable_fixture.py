@@ -62,7 +62,7 @@ def by_engine(file: Path, noted: Script | None = None) -> float:
         for name in ("before", "timed"):
             if noted is not None:
                 into: list[Commit] = getattr(noted, name)
-                engine.journal = _Noting(journal, into, len(journal.follow(0, 10_000)))  # type: ignore[assignment]
+                engine.journal = _Noting(journal, into, len(journal.follow(0, 10_000)))
             script, enrollment = plan(name), ""
             began = perf_counter()
             for command in script:
