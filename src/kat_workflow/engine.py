@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment.around import EMPTY, FOLDS, Around, Beside, Unread
+from kat_workflow.enrollment.around import EMPTY, FOLDS, Addition, Around, Beside, Unread
 from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide, elapse
 from kat_workflow.enrollment.moving import undecided
+from kat_workflow.enrollment.register import SIGNER, Register, retire, sign_off
 from kat_workflow.enrollment.run import Run
 from kat_workflow.enrollment.state import (
     NOBODY,
@@ -178,8 +180,10 @@ class Engine:
         library: Library,
         clock: Callable[[], datetime] = _now,
         sites: Iterable[Site] = (Site(),),
+        signed_only: bool = False,
     ) -> None:
         self.journal = journal
+        self._signed_only = signed_only
         self._library = library
         self._clock = clock
         self._sites = {site.name: site for site in sites}
@@ -199,12 +203,15 @@ class Engine:
         clock: Callable[[], datetime] = _now,
         sites: Iterable[Site] = (Site(),),
         connection: sqlite3.Connection | None = None,
+        signed_only: bool = False,
     ) -> Engine:
         """A clinic in the SQLite file `where` (None: in memory), made if it is not there.
 
         `programs` is a folder of program files; what is not found in it, and everything when it
         is None, comes from the programs that ship. `connection` is a host's own SQLite
         connection instead of a file: commands then join its open transaction, and commit with it.
+        With `signed_only`, as in production, nobody is enrolled in a program that is not signed
+        off (`sign_off`).
         """
         from kat_workflow.language import Folder, shipped  # noqa: PLC0415  # loaded on first use
 
@@ -216,7 +223,7 @@ class Engine:
         else:
             journal = open_journal(where)
         library = shipped() if programs is None else Folder(os.fspath(programs), shipped())
-        return cls(journal, library, clock, sites)
+        return cls(journal, library, clock, sites, signed_only)
 
     def close(self) -> None:
         """Give back the journal; a second time does nothing."""
@@ -485,11 +492,105 @@ class Engine:
         return self._around(self._read(enrollment)[1]).site
 
     @property
+    def now(self) -> datetime:
+        """The instant by the clinic's clock, in UTC."""
+        return self._instant()
+
+    @property
     def sites(self) -> tuple[Site, ...]:
         """The sites the engine was opened with."""
         return tuple(self._sites.values())
 
+    # ---- programs and who signed them --------------------------------------------------------
+
+    def sign_off(
+        self,
+        program: str,
+        *,
+        by: Actor,
+        name: str,
+        meaning: str = "approved for use in this clinic",
+        command_id: str | None = None,
+    ) -> str:
+        """Sign a program off as its files say now; returns the digest that was signed.
+
+        `by` must have the role `medical_director`; `name` is printed beside the signature. The
+        files are kept, so that what changes later can be told. Raises Refused, and ProgramError
+        where the files are at fault.
+        """
+        found = self.program(program)
+        self._keep(found, found.id)
+
+        def judge(addition: Addition, at: datetime) -> Refusal | None:
+            return sign_off(addition, found.id, found.version, found.digest, by, name, meaning, at)
+
+        self._add("program", found.id, judge, by, SIGNER, command_id, (found.digest, name, meaning))
+        return found.digest
+
+    def retire(
+        self, program: str, digest: str, *, by: Actor, reason: str, command_id: str | None = None
+    ) -> None:
+        """Let these files of a program (its id) take nobody new; whoever is in them stays."""
+
+        def judge(addition: Addition, at: datetime) -> Refusal | None:
+            return retire(addition, program, digest, by, reason, at)
+
+        self._add("program", program, judge, by, SIGNER, command_id, (digest, reason))
+
+    def register(self, program: str) -> Register:
+        """What was signed off and retired of a program, by digest."""
+        found: Register = self._beside("program", program)
+        return found
+
+    def kept_files(self, digest: str) -> Mapping[str, str] | None:
+        """The files with a digest as the journal keeps them, None if it does not."""
+        kept = self.journal.program(digest)
+        return None if kept is None else kept.files
+
     # ---- inside -----------------------------------------------------------------------------
+
+    def _add(
+        self,
+        what: Beside,
+        key: str,
+        judge: Callable[[Addition, datetime], Refusal | None],
+        by: Actor,
+        role: str,
+        command_id: str | None,
+        said: object,
+    ) -> tuple[e.Event, ...]:
+        """Write to a stream that is no enrollment's what a pure judge makes of its state.
+
+        Judged again where somebody else was faster. A retry with the same command id and the
+        same `said` writes nothing. Raises Refused.
+        """
+        id_ = command_id or _new_id()
+        digest = _hash(_canonical.encode((what, key, by.person, said)))
+        for _ in range(_ATTEMPTS):
+            if command_id is not None and self.journal.receipt(id_, digest) is not None:
+                return ()
+            state, at = self._beside(what, key), self._instant()
+            addition = Addition(what, state.version, state)
+            refusal = judge(addition, at)
+            if refusal is not None:
+                raise Refused(refusal)
+            bodies = tuple(e.encode(event) for event in addition.events)
+            append = Append(
+                f"{what}:{key}", addition.expected, bodies, _rows.encode(addition.state)
+            )
+            with suppress(Conflict):
+                receipt = self.journal.append(
+                    (append,),
+                    command=id_,
+                    digest=digest,
+                    recorded=at,
+                    person=by.person,
+                    role=role,
+                )
+                if self._listeners and not receipt.again and not self.journal.joined:
+                    self._tell(receipt)
+                return tuple(addition.events)
+        raise Conflict(f"{what} {key} is being written to by others; try again")
 
     def _carry_out(
         self,
@@ -516,6 +617,9 @@ class Engine:
             if isinstance(act, c.Enroll):
                 site = self._site(act.site, f"enrollment {enrollment}")
                 around = _around_site(site).read("patient", self._beside("patient", act.patient))
+                if self._signed_only and new is not None:
+                    register = self._beside("program", new.id)
+                    around = replace(around.read("program", register), signed_only=True)
             else:
                 around = self._around(state)
             with suppress(Conflict):
@@ -717,12 +821,12 @@ class Engine:
 
 @lru_cache(maxsize=256)
 def _around_site(site: Site) -> Around:
-    return Around(site, patient=None)
+    return Around(site, patient=None, program=None)
 
 
 def _beside_key(what: Beside, state: Enrollment) -> str:
     """Whose stream it is that lies beside an enrollment."""
-    return state.patient
+    return state.program if what == "program" else state.patient
 
 
 def _beside_stream(what: Beside, state: Enrollment) -> str:

@@ -46,6 +46,12 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "fmt": Verb("programs", "Lay program files out in the one usual way."),
         "schema": Verb("programs", "Print the JSON Schema by which editors know the language."),
     },
+    "Governance": {
+        "sheet": Verb("governing", "Write a program as one printable page to sign."),
+        "sign-off": Verb("governing", "Sign a program off, as its files say now."),
+        "retire": Verb("governing", "Let an approved version take nobody new."),
+        "register": Verb("governing", "List what was signed off, by whom and when."),
+    },
     "Trying out": {
         "demo": Verb("trying", "Watch patients go through the shipped programs."),
         "try": Verb("trying", "Walk a patient through a program by hand."),
@@ -82,6 +88,10 @@ def _commands(module: str) -> Mapping[str, click.Command]:
         from kat_workflow.cli import patients
 
         return patients.COMMANDS
+    if module == "governing":
+        from kat_workflow.cli import governing
+
+        return governing.COMMANDS
     from kat_workflow.cli import shell
 
     return shell.COMMANDS

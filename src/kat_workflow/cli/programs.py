@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +22,9 @@ from kat_workflow.cli.screen import (
     watched,
     write,
 )
+
+if TYPE_CHECKING:
+    from kat_workflow.protocol import Section
 
 __all__ = ["COMMANDS"]
 
@@ -190,29 +194,61 @@ def _list_codes(kinds: dict[str, dict[str, tuple[str, str]]], as_json: bool) -> 
 
 
 @click.command()
-@click.argument("program", type=ProgramName(), metavar="PROGRAM")
+@click.argument("program", required=False, type=ProgramName(), metavar="[PROGRAM]")
 @click.option("--role", help="Only what this role does, decides or is called to.")
+@click.option("--day", type=click.IntRange(1), help="Only what is done on this program day.")
+@click.option("--patient", metavar="ENROLLMENT", help="Today's plan of one patient.")
+@click.option("--db", type=click.Path(dir_okay=False), envvar="KAT_DB", default="clinic.db")
+@click.option("--sites", type=click.Path(dir_okay=False), envvar="KAT_SITES", hidden=True)
+@click.option("--now", metavar="INSTANT", hidden=True)
 @click.option("--markdown", is_flag=True, help="Markdown, for a document or a pull request.")
 @json_option
 @takes_programs
 @click.pass_context
-def show(ctx: click.Context, program: str, role: str | None, markdown: bool, as_json: bool) -> None:
+def show(
+    ctx: click.Context,
+    program: str | None,
+    role: str | None,
+    day: int | None,
+    patient: str | None,
+    db: str,
+    sites: str | None,
+    now: str | None,
+    markdown: bool,
+    as_json: bool,
+) -> None:
     """Write a program out as a protocol to read and print.
 
     \b
     Examples:
       kat show detox-4-day
       kat show detox-4-day --role nurse
+      kat show detox-4-day --role nurse --day 2
+      kat show --patient e-3f9a11c2
       kat show detox-4-day --markdown > protocol.md
       kat show detox-4-day --json | jq .limits
     """
     from kat_workflow.language.compiler import load
-    from kat_workflow.protocol import as_data, as_markdown, as_rich, protocol
+    from kat_workflow.protocol import as_data, protocol
 
-    if as_json and (markdown or role):
-        raise click.UsageError(
-            "--json shows the whole program; leave --markdown or --role out", ctx
-        )
+    if (program is None) is (patient is None):
+        raise click.UsageError("name a PROGRAM, or an enrollment with --patient", ctx)
+    if as_json and (markdown or role or day or patient):
+        raise click.UsageError("--json shows the whole program, and only that", ctx)
+    if patient is not None:
+        from kat_workflow.cli.patients import open_clinic
+        from kat_workflow.protocol.sheet import plan_of_today
+
+        with open_clinic(ctx, db, sites, now) as clinic:
+            plan = plan_of_today(
+                clinic.program_of(patient),
+                clinic.status(patient),
+                clinic.site_of(patient),
+                clinic.now,
+            )
+        _tell(plan, markdown)
+        return
+    assert program is not None  # one of the two is given
     loaded = load(program, library(ctx))
     if role is not None and role not in loaded.roles:
         from kat_workflow.language.findings import closest
@@ -222,7 +258,17 @@ def show(ctx: click.Context, program: str, role: str | None, markdown: bool, as_
     if as_json:
         echo_json(as_data(loaded))
         return
-    section = protocol(loaded, role or "")
+    if day is not None:
+        from kat_workflow.protocol.sheet import day_sheet
+
+        _tell(day_sheet(loaded, role or "", day), markdown)
+    else:
+        _tell(protocol(loaded, role or ""), markdown)
+
+
+def _tell(section: Section, markdown: bool) -> None:
+    from kat_workflow.protocol import as_markdown, as_rich
+
     if markdown:
         click.echo(as_markdown(section), nl=False)
     else:

@@ -15,11 +15,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment import patients
+from kat_workflow.enrollment import patients, register
 from kat_workflow.enrollment.patients import PatientRecord
+from kat_workflow.enrollment.register import Register
 from kat_workflow.program.clock import Site
 
-Beside = Literal["patient"]
+Beside = Literal["patient", "program"]
 """The streams around an enrollment, by what they are about."""
 
 
@@ -28,6 +29,8 @@ class Around(Struct, frozen=True):
 
     site: Site = Site()
     patient: PatientRecord | None = PatientRecord()
+    program: Register | None = Register()
+    signed_only: bool = False  # whether a program must be signed off to take a patient
 
     def read(self, what: Beside, state: Any) -> Around:
         """The same view with one more stream that was read."""
@@ -65,7 +68,10 @@ class Addition(Struct):
         self.state = FOLDS[self.what](self.state, event)
 
 
-FOLDS: Mapping[Beside, Callable[[Any, e.Event], Any]] = {"patient": patients.evolve}
+FOLDS: Mapping[Beside, Callable[[Any, e.Event], Any]] = {
+    "patient": patients.evolve,
+    "program": register.evolve,
+}
 """How each of the streams is folded: a new state, the old one is left as it was."""
-EMPTY: Mapping[Beside, Any] = {"patient": PatientRecord()}
+EMPTY: Mapping[Beside, Any] = {"patient": PatientRecord(), "program": Register()}
 """Each of them before its first event; also the type that its state row holds."""

@@ -376,6 +376,31 @@ class EnrollmentEnded(_Event, frozen=True, tag="enrollment-ended"):
     at: datetime
 
 
+# Of a program's own stream.
+
+
+class ProgramSignedOff(_Event, frozen=True, tag="program-signed-off"):
+    """A person has signed that these very files may drive patients; `meaning` is in their words."""
+
+    program: str
+    version: str
+    digest: str
+    person: str
+    name: str
+    meaning: str
+    at: datetime
+
+
+class ProgramRetired(_Event, frozen=True, tag="program-retired"):
+    """These files take nobody new; whoever is in them stays."""
+
+    program: str
+    digest: str
+    person: str
+    reason: str
+    at: datetime
+
+
 Event = (
     Enrolled
     | Admitted
@@ -410,6 +435,8 @@ Event = (
     | Closed
     | EnrollmentBegan
     | EnrollmentEnded
+    | ProgramSignedOff
+    | ProgramRetired
 )
 
 _encoder = msgspec.json.Encoder()

@@ -41,8 +41,13 @@ REFUSALS: dict[str, str] = {
     "not-an-option": "The answer is not one of the field's options.",
     "not-asked": "The field is asked only after certain answers to another field.",
     "not-done-so": "The step is done by recording its form or holding its session.",
+    "name-missing": "A signature has the printed name of whoever signs. Give it.",
+    "not-approved": "Only what is approved can be retired. `kat register` lists what is.",
     "not-given": "The consent is not in force, so that it cannot be revoked.",
     "not-in-treatment": "The treatment has ended. A re-admission is a new enrollment.",
+    "not-signed-off": "This clinic takes patients only into programs that a medical director has "
+    "signed off, and these very files are not (a changed file is a draft again). Sign them off "
+    "(`kat sign-off`), or enroll in an approved version.",
     "not-open": "The step is not open: steps before it are not settled, its phase or session is "
     "not active, or its condition does not hold.",
     "not-paused": "Dosing is not paused.",
@@ -69,6 +74,8 @@ REFUSALS: dict[str, str] = {
     "session-state": "The session is not in a state in which this can happen.",
     "session-under-way": "At most one session is under way per enrollment, and nothing cuts it "
     "short but an end, a stop rule or an abort.",
+    "signed-already": "These very files were signed off or retired before. A changed program "
+    "gets a new version, and is then signed.",
     "steps-open": "A step that comes first is not settled.",
     "there-already": "The patient is in that phase.",
     "too-early": "The minimum time since the first dose has not passed.",

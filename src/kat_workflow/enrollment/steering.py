@@ -24,6 +24,14 @@ def enroll(j: Judge, act: c.Enroll) -> None:
     j.actor_in((), "enrolling")
     if not act.patient:
         j.against("no-patient", "the patient's id is missing", "say whom to enroll")
+    if run.around.signed_only:
+        standing = run.stream("program").state.standing(program.digest)
+        if standing != "approved":
+            j.against(
+                "not-signed-off",
+                f"{program.id} {program.version} (digest {program.digest[:12]}) is {standing}",
+                "let the medical director sign it off, or enroll in an approved version",
+            )
     j.end()
     run.emit(
         e.Enrolled(

@@ -1,0 +1,194 @@
+"""The verbs about who may use a program: sheet, sign-off, retire, register."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import click
+
+from kat_workflow.cli.patients import actor, on_clinic
+from kat_workflow.cli.screen import (
+    ProgramName,
+    echo_json,
+    echo_rich,
+    json_option,
+    write,
+)
+from kat_workflow.engine import Engine
+from kat_workflow.enrollment.commands import Actor
+from kat_workflow.enrollment.register import SIGNER
+
+__all__ = ["COMMANDS"]
+
+_by = click.option(
+    "--by",
+    required=True,
+    metavar="PERSON",
+    envvar="KAT_BY",
+    help=f"Who signs; it is taken that they are a {SIGNER.replace('_', ' ')} (or KAT_BY).",
+)
+
+
+@click.command()
+@click.argument("program", type=ProgramName(), metavar="PROGRAM")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write; else standard output.",
+)  # fmt: skip
+@on_clinic
+def sheet(ctx: click.Context, engine: Engine, program: str, output: Path | None) -> None:
+    """Write a program as one printable page to sign.
+
+    It is HTML that needs nothing else, with the whole digest that a signature is for, and what
+    the clinic's register says of it.
+
+    \b
+    Examples:
+      kat sheet detox-4-day -o detox.html
+    """
+    from kat_workflow.protocol import protocol
+    from kat_workflow.protocol.sheet import page
+
+    found = engine.program(program)
+    text = page(protocol(found), found, engine.register(found.id).signed.get(found.digest))
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        write(output, text)
+
+
+@click.command("sign-off")
+@click.argument("program", type=ProgramName(), metavar="PROGRAM")
+@click.option("--name", help="The printed name beside the signature.")
+@click.option("--meaning", default="approved for use in this clinic", show_default=True)
+@click.option("--changes", is_flag=True, help="Only say what changed since the last signature.")
+@_by
+@on_clinic
+def sign_off(
+    ctx: click.Context,
+    engine: Engine,
+    program: str,
+    name: str | None,
+    meaning: str,
+    changes: bool,
+    by: str,
+) -> None:
+    """Sign a program off, as its files say now.
+
+    What is signed is the digest of all its files: whoever changes one has a draft again. See
+    first what changed since the last signature with --changes.
+
+    \b
+    Examples:
+      kat sign-off detox-4-day --changes --by dr-lee
+      kat sign-off detox-4-day --by dr-lee --name "Kim Lee, MD"
+    """
+    if changes:
+        click.echo(_changes(engine, program), nl=False)
+        return
+    if not name:
+        raise click.UsageError("a signature needs the printed --name of whoever signs", ctx)
+    digest = engine.sign_off(program, by=_director(by), name=name, meaning=meaning)
+    click.echo(f"{program} is approved; digest {digest}")
+
+
+def _director(by: str) -> Actor:
+    return actor(by if ":" in by else f"{by}:{SIGNER}")
+
+
+def _changes(engine: Engine, program: str) -> str:
+    """What changed in the files since the digest that was approved last, as a unified diff."""
+    found = engine.program(program)
+    last = engine.register(found.id).approved()
+    if not last:
+        return f"{found.id} was never signed off: everything is new\n"
+    before = engine.kept_files(last) or {}
+    lines: list[str] = []
+    for name in sorted({*before, *found.files}):
+        lines += difflib.unified_diff(
+            before.get(name, "").splitlines(keepends=True),
+            found.files.get(name, "").splitlines(keepends=True),
+            f"approved/{name}",
+            f"now/{name}",
+            n=1,
+        )
+    return "".join(lines) or f"nothing has changed since {found.id} was approved\n"
+
+
+@click.command()
+@click.argument("program", type=ProgramName(), metavar="PROGRAM")
+@click.argument("digest")
+@click.option("--reason", required=True, help="Why nobody new may be enrolled in it.")
+@_by
+@on_clinic
+def retire(
+    ctx: click.Context, engine: Engine, program: str, digest: str, reason: str, by: str
+) -> None:
+    """Let an approved version take nobody new; whoever is in it stays.
+
+    DIGEST may be its beginning.
+
+    \b
+    Examples:
+      kat retire detox-4-day 3f9a11c2 --by dr-lee --reason "the new one is safer"
+    """
+    id_ = program.partition("@")[0]
+    known = [each for each in engine.register(id_).signed if each.startswith(digest)]
+    if len(known) != 1:
+        found = f"{len(known)} digests of {id_} begin with {digest}" if known else "none does"
+        raise click.UsageError(f'"{digest}" names no one version: {found}; see kat register', ctx)
+    engine.retire(id_, known[0], by=_director(by), reason=reason)
+    click.echo(f"{id_} ({known[0][:12]}) is retired")
+
+
+@click.command()
+@click.argument("program", required=False, type=ProgramName(), metavar="[PROGRAM]")
+@json_option
+@on_clinic
+def register(ctx: click.Context, engine: Engine, program: str | None, as_json: bool) -> None:
+    """List what was signed off: draft, approved or retired, by whom and when.
+
+    \b
+    Examples:
+      kat register
+      kat register detox-4-day --json
+    """
+    from rich.table import Table
+
+    from kat_workflow.cli.screen import ids, library
+
+    names = (
+        [program.partition("@")[0]]
+        if program
+        else sorted({name.partition("@")[0] for name in ids(library(ctx).names())})
+    )
+    rows = []
+    for name in names:
+        now = engine.program(name)
+        signed = engine.register(name).signed
+        if now.digest not in signed:
+            rows.append((name, now.version, now.digest, "draft", "", "", ""))
+        rows += [
+            (
+                name,
+                each.version,
+                digest,
+                each.standing,
+                each.name,
+                f"{each.at:%Y-%m-%d}",
+                each.meaning,
+            )
+            for digest, each in signed.items()
+        ]
+    keys = ("program", "version", "digest", "standing", "name", "on", "meaning")
+    if as_json:
+        echo_json([dict(zip(keys, row, strict=True)) for row in rows])
+        return
+    grid = Table("Program", "Version", "Digest", "Standing", "Signed by", "On", "Meaning")
+    for row in rows:
+        grid.add_row(*row[:2], row[2][:12], *row[3:])
+    echo_rich(grid)
+
+
+COMMANDS = {"sheet": sheet, "sign-off": sign_off, "retire": retire, "register": register}
