@@ -192,7 +192,7 @@ def test_what_is_no_text_is_a_finding_and_not_a_traceback(author: Author) -> Non
         (("check", "short-detoks"), 'did you mean "short-detox"?'),
         (("show", "no.yaml"), 'there is no file "no.yaml"'),
         (("show", "short-detox", "--role", "nurze"), 'did you mean "nurse"?'),
-        (("show", "short-detox", "--json", "--markdown"), "leave --markdown or --role out"),
+        (("show", "short-detox", "--json", "--markdown"), "shows the whole program"),
         (("explain", "unknown-rol"), 'did you mean "unknown-role"?'),
         (("new", "Bad Name"), "cannot be the id of a program"),
         (("new", "short-detox"), "is there already"),

@@ -79,5 +79,9 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return f"began {event.program} as {event.enrollment}"
         case e.EnrollmentEnded():
             return f"{event.enrollment} ended as {event.end}"
+        case e.ProgramSignedOff():
+            return f"{event.program} {event.version} signed off by {event.name}: {event.meaning}"
+        case e.ProgramRetired():
+            return f"{event.program} retired ({event.reason})"
         case e.RecheckSet() | e.TimerElapsed():
             return ""

@@ -139,11 +139,17 @@ def _at(item: OpenItem) -> datetime:
 
 _STYLE = """
 @page { size: A4; margin: 16mm }
-body { font: 10.5pt/1.4 Georgia, serif; color: #111; max-width: 46rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; border-bottom: 1px solid #999; break-after: avoid }
-h3, h4, h5, h6 { font-size: 1rem; break-after: avoid } li, tr { break-inside: avoid }
-table { border-collapse: collapse; width: 100%; margin: .5rem 0 } td, th { border: 1px solid #bbb; padding: .2rem .4rem; text-align: left; vertical-align: top }
-.digest { font-family: monospace; overflow-wrap: anywhere } .standing { border: 1px solid #111; padding: .5rem .8rem }
+body { font: 10.5pt/1.4 Georgia, serif; color: #111; max-width: 46rem; margin: 2rem auto;
+  padding: 0 1rem }
+h1 { font-size: 1.6rem }
+h2 { font-size: 1.2rem; border-bottom: 1px solid #999 }
+h3, h4, h5, h6 { font-size: 1rem }
+h2, h3, h4, h5, h6 { break-after: avoid }
+li, tr { break-inside: avoid }
+table { border-collapse: collapse; width: 100%; margin: .5rem 0 }
+td, th { border: 1px solid #bbb; padding: .2rem .4rem; text-align: left; vertical-align: top }
+.digest { font-family: monospace; overflow-wrap: anywhere }
+.standing { border: 1px solid #111; padding: .5rem .8rem }
 """
 
 
@@ -162,7 +168,8 @@ def page(section: Section, program: Program, signed: SignOff | None = None) -> s
         "<!DOCTYPE html>\n"
         f'<html lang="en"><head><meta charset="utf-8"><title>{head}</title>'
         f"<style>{_STYLE}</style></head>\n<body>\n"
-        f'<p class="standing">{escape(program.id)} {escape(program.version)}. {escape(standing)}<br>'
+        f'<p class="standing">{escape(program.id)} {escape(program.version)}. '
+        f"{escape(standing)}<br>"
         f'Digest <span class="digest">{escape(program.digest)}</span></p>\n'
         f"{body}\n</body></html>\n"
     )
