@@ -759,9 +759,7 @@ class Engine:
                     f"{program.id} {program.version} was used with other files before",
                     "give the changed program a new version",
                 )
-        main = f"{program.id}/{program.id}.yaml"
-        if main not in program.files:
-            main = next(iter(program.files))
+        main = next(iter(program.files))  # then those that it names, or is based on
         self.journal.keep_program(program.digest, program.id, program.version, main, program.files)
         if not self.journal.joined:  # else the host may still roll it back
             self._kept.add(program.digest)

@@ -57,6 +57,27 @@ rules: {never: [{start: drip, unless: calm}]}
 """
 
 
+VARIANT = """\
+language: 1
+program: small-clinic
+version: "1.0.0"
+title: Small clinic
+based_on: day-clinic@1.0.0
+changes:
+  - {set: limits.high.is, to: 170 mmHg}
+  - {add: gates.free, to: {says: It is free, when: [always]}, before: calm}
+  - {remove: phases.stay.next.1}
+overlays: [sites/north.yaml]
+"""
+OVERLAY = """\
+language: 1
+overlay: north
+for: day-clinic
+sources: {north: {title: Our own, trust: C}}
+limits: {high: {is: 170 mmHg, source: north}}
+"""
+
+
 def both(tree: Any) -> tuple[bool, bool]:
     """Whether the reader and the schema accept a tree."""
     document = Document("a.yaml", "", tree)
@@ -65,10 +86,12 @@ def both(tree: Any) -> tuple[bool, bool]:
 
 
 def kind_of(tree: Any) -> type:
-    for key, cls in {"program": grammar.Program, "instrument": grammar.Instrument}.items():
-        if isinstance(tree, dict) and key in tree:
-            return cls
-    return grammar.FormsFile
+    keys = tree if isinstance(tree, dict) else {}
+    if "program" in keys:
+        return grammar.Variant if "based_on" in keys else grammar.Program
+    if "overlay" in keys:
+        return grammar.Overlay
+    return grammar.Instrument if "instrument" in keys else grammar.FormsFile
 
 
 def test_the_schema_is_one() -> None:
@@ -81,8 +104,9 @@ def test_what_ships_is_accepted_by_both(path: Path) -> None:
     assert both(read(path.name, path.read_bytes()).tree) == (True, True)
 
 
-def test_the_small_program_is_accepted_by_both() -> None:
-    assert both(read("a.yaml", SMALL).tree) == (True, True)
+@pytest.mark.parametrize("text", [SMALL, VARIANT, OVERLAY])
+def test_small_files_are_accepted_by_both(text: str) -> None:
+    assert both(read("a.yaml", text).tree) == (True, True)
 
 
 def spots(tree: Any) -> Iterator[tuple[Any, Any]]:
@@ -103,10 +127,13 @@ WRONG = st.one_of(
 KEYS = st.sampled_from(["by", "titel", "order", "null", "Name", "name", "from_", "is", "language"])
 
 
+SAMPLES = (SMALL, SMALL, VARIANT, OVERLAY)
+
+
 @given(st.data())
 @settings(deadline=None, max_examples=400)
 def test_reader_and_schema_agree_on_a_program_that_was_changed(data: st.DataObject) -> None:
-    tree = copy.deepcopy(read("a.yaml", SMALL).tree)
+    tree = copy.deepcopy(read("a.yaml", data.draw(st.sampled_from(SAMPLES))).tree)
     for _ in range(data.draw(st.integers(1, 2))):
         holder, key = data.draw(st.sampled_from(list(spots(tree))))
         match data.draw(st.sampled_from(["change", "remove", "add"])):

@@ -29,16 +29,38 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS"]
 
 
+def _overlay_file(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
+    """The path of a file, or its name in the folder of programs."""
+    if value is None or Path(value).is_file() or value in set(library(ctx).names()):
+        return value
+    raise click.BadParameter(f'there is no file "{value}"')
+
+
+overlay_option = click.option(
+    "--overlay",
+    metavar="FILE",
+    callback=_overlay_file,
+    help="A file with a clinic's own figures.",
+)
+
+
 # --- check ------------------------------------------------------------------------------------
 
 
 @click.command()
 @click.argument("programs", nargs=-1, type=ProgramName(), metavar="[PROGRAM]...")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
+@overlay_option
 @json_option
 @takes_programs
 @click.pass_context
-def check(ctx: click.Context, programs: tuple[str, ...], strict: bool, as_json: bool) -> None:
+def check(
+    ctx: click.Context,
+    programs: tuple[str, ...],
+    strict: bool,
+    overlay: str | None,
+    as_json: bool,
+) -> None:
     """Say everything that is wrong with program files.
 
     Every finding of every file comes at once, with its place, the line of the file and a way
@@ -49,6 +71,7 @@ def check(ctx: click.Context, programs: tuple[str, ...], strict: bool, as_json: 
       kat check
       kat check detox-4-day residential-30-day
       kat check drafts/detox-4-day.yaml --strict
+      kat check detox-4-day --overlay sites/north.yaml
       kat check --json | jq '.findings[].code'
     """
     from kat_workflow.language.compiler import check as look
@@ -57,7 +80,9 @@ def check(ctx: click.Context, programs: tuple[str, ...], strict: bool, as_json: 
     names = programs or tuple(ids(own(ctx).names()))
     if not names:
         raise click.UsageError(f'there are no programs in "{own(ctx).root}"', ctx)
-    checked = {name: look(name, found) for name in watched(names, "Checking")}
+    if overlay and not programs:
+        raise click.UsageError("--overlay needs the PROGRAM whose figures it sets", ctx)
+    checked = {name: look(name, found, overlay) for name in watched(names, "Checking")}
     findings = list(dict.fromkeys(each for one in checked.values() for each in one.findings))
     wrong = [each for each in findings if strict or each.severity == "error"]
     if as_json:
@@ -202,6 +227,7 @@ def _list_codes(kinds: dict[str, dict[str, tuple[str, str]]], as_json: bool) -> 
 @click.option("--sites", type=click.Path(dir_okay=False), envvar="KAT_SITES", hidden=True)
 @click.option("--now", metavar="INSTANT", hidden=True)
 @click.option("--markdown", is_flag=True, help="Markdown, for a document or a pull request.")
+@overlay_option
 @json_option
 @takes_programs
 @click.pass_context
@@ -215,6 +241,7 @@ def show(
     sites: str | None,
     now: str | None,
     markdown: bool,
+    overlay: str | None,
     as_json: bool,
 ) -> None:
     """Write a program out as a protocol to read and print.
@@ -226,6 +253,7 @@ def show(
       kat show detox-4-day --role nurse --day 2
       kat show --patient e-3f9a11c2
       kat show detox-4-day --markdown > protocol.md
+      kat show detox-4-day --overlay sites/north.yaml
       kat show detox-4-day --json | jq .limits
     """
     from kat_workflow.language.compiler import load
@@ -249,7 +277,7 @@ def show(
         _tell(plan, markdown)
         return
     assert program is not None  # one of the two is given
-    loaded = load(program, library(ctx))
+    loaded = load(program, library(ctx), overlay)
     if role is not None and role not in loaded.roles:
         from kat_workflow.language.findings import closest
 

@@ -27,7 +27,15 @@ from kat_workflow.language.checks import (
 )
 from kat_workflow.language.findings import closest
 from kat_workflow.language.layout import Layout, Spot
-from kat_workflow.language.library import Files, Folder, Library, digest_of, program_names, shipped
+from kat_workflow.language.library import (
+    Files,
+    Folder,
+    Library,
+    digest_of,
+    program_names,
+    shipped,
+    with_overlay,
+)
 from kat_workflow.language.names import Path, Unit, in_words
 from kat_workflow.language.parts import Parts
 from kat_workflow.language.words import Around, duration, unless_always
@@ -93,21 +101,34 @@ class Checked:
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
 
-def load(path_or_id: str | OsPath, programs: Library | None = None) -> model.Program:
+def load(
+    path_or_id: str | OsPath,
+    programs: Library | None = None,
+    overlay: str | OsPath | None = None,
+) -> model.Program:
     """The program in a file, or with an id (`detox-4-day`, `detox-4-day@1.0.0`).
 
-    Raises ProgramError with all errors of all its files.
+    `overlay` is as in `check`. Raises ProgramError with all errors of all its files.
     """
-    return _usable(check(path_or_id, programs))
+    return _usable(check(path_or_id, programs, overlay))
 
 
-def check(path_or_id: str | OsPath, programs: Library | None = None) -> Checked:
+def check(
+    path_or_id: str | OsPath,
+    programs: Library | None = None,
+    overlay: str | OsPath | None = None,
+) -> Checked:
     """The program and every finding, warnings too; it raises nothing.
 
     A file is looked at with the files around it. What is not there, and every id, is looked for
     in `programs`, or without that among the programs that ship.
+
+    `overlay` is a file with a clinic's own figures, in the library or anywhere. What comes of
+    it is another version of the program, named after both: `1.0.0+north`, with its own digest.
     """
     library, name = _located(str(path_or_id), programs or shipped())
+    if overlay is not None:
+        library, name = with_overlay(library, name, str(overlay))
     checked = _compile(library, name)
     return Checked(
         checked.program,

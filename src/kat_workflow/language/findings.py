@@ -488,6 +488,88 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "A kind of session is only booked through a step of a phase with `session:`. Add the "
         "step, or take the session out.",
     ),
+    # --- variants and overlays ---------------------------------------------------------------
+    (
+        "base-version",
+        "The variant does not say which version it is based on.",
+        "`based_on: ketamine-assisted-therapy@1.0.0` names one version, that very one: a change "
+        "of the base must never change a variant that nobody has looked at again.",
+    ),
+    (
+        "unknown-base",
+        "The program that this is a variant of is not there.",
+        "`based_on:` names a program and a version: the newest stands in `id/id.yaml`, older "
+        "ones in `id/id@1.0.0.yaml`. Keep the version that variants are based on beside the new "
+        "one.",
+    ),
+    (
+        "base-chain",
+        "The variant is based on itself, or on too many others.",
+        "A variant may be based on a variant, eight deep at most, but in the end on a program "
+        "that is written out. Whoever reads one has to open them all.",
+    ),
+    (
+        "change-kind",
+        "The change does not say one thing.",
+        "A change is `{set: …, to: …}` for what is there, `{add: …, to: …}` for what is not, or "
+        "`{remove: …}`. `before:` says in front of which entry of a list something is added.",
+    ),
+    (
+        "change-head",
+        "The variant says this of itself.",
+        "Its id, version, title, `about:` and overlays stand at the top of the variant's own "
+        "file, not among its changes.",
+    ),
+    (
+        "change-nowhere",
+        "The base has nothing at this path.",
+        "A path leads from the top of the base down: "
+        "`phases.approval.steps.second_evaluation.due`. An entry of a list is named by itself "
+        "(`sessions.kat_session.ready.sober`), a row of `next` by where it leads "
+        "(`phases.approval.next.deferred`), any entry by its place (`alerts.1`). All paths are "
+        "those of the base, so that what another change adds is written inside that change.",
+    ),
+    (
+        "change-there",
+        "What is added is there already.",
+        "`add:` is for what the base does not have. To give it another value write `set:`.",
+    ),
+    (
+        "change-list",
+        "A list would come to lie inside a list.",
+        "Lists never merge, so that nobody has to guess what came of two. `add:` adds one "
+        "entry; write a change for each, or `set:` the whole list.",
+    ),
+    (
+        "change-ambiguous",
+        "Several entries of the list may be meant.",
+        "Two rows of `next` may lead to one place. Name the entry by its place instead: the "
+        "first is 1.",
+    ),
+    (
+        "change-twice",
+        "Two changes touch the same part.",
+        "All paths are those of the base, and the order of changes means nothing. Say in one "
+        "change what is to become of a part.",
+    ),
+    (
+        "source-kept",
+        "A limit has a new number and its old source.",
+        "The source of the base says where the number of the base comes from. Set the limit "
+        "with both (`{set: limits.planned_sessions, to: {is: 6, source: …}}`), or its source "
+        "too.",
+    ),
+    (
+        "overlay-for",
+        "The overlay is for another program.",
+        "`for:` names the program whose limits the file sets: the program itself or, for a "
+        "variant, what it is based on.",
+    ),
+    (
+        "overlay-twice",
+        "Two overlays of one program set the same limit.",
+        "Which of them counts would depend on their order. Take the limit out of one of them.",
+    ),
     # --- what a gate can know -----------------------------------------------------------------
     (
         "not-in-scope",

@@ -30,7 +30,9 @@ __all__ = [
     "FormsFile",
     "Instrument",
     "KeyDoc",
+    "Overlay",
     "Program",
+    "Variant",
     "keys_of",
 ]
 
@@ -379,10 +381,11 @@ class Rules:
 
 @frozen(eq=False, kw_only=True)
 class Change:
-    set: str = key("A path in the base program whose value is replaced.", default="")
-    add: str = key("A path at which something is added.", default="")
-    remove: str = key("A path that is taken out.", default="")
-    to: Any = key("The new value.", default=None)
+    set: str = key("What is there and gets another value.", "path", "")
+    add: str = key("What is not there yet, or the list that gets one more entry.", "path", "")
+    remove: str = key("What is taken out.", "path", "")
+    to: Any = key("The new value of what is set or added.", default=None)
+    before: str = key("The entry in front of which it is added; else at the end.", default="")
 
 
 @frozen(eq=False, kw_only=True)
@@ -478,9 +481,7 @@ class Program:
     version: str = key('Its version, in quotes: "1.0.0".')
     title: str = key("Its name for people.")
     about: str = key("What it is, for the reader.", default="")
-    based_on: str = key("The program this is a variant of.", default="", later=True)
-    changes: list[Change] = key("What the variant changes.", default=[], later=True)
-    overlays: list[str] = key("Files with a site's own figures.", default=[], later=True)
+    overlays: list[str] = key("Files with a clinic's own figures.", "file", [])
     files: list[str] = key("Instruments and forms that it uses.", "file", [])
     start: str = key("The first phase.", "phase")
     decided_by: list[str] = key("Roles that choose where no row of `next` holds.", "role", [])
@@ -507,4 +508,30 @@ class Program:
     rules: Rules | None = key("Safety properties of the whole program.", default=None)
 
 
-FILES = (Program, FormsFile, Instrument)
+@frozen(eq=False, kw_only=True)
+class Variant:
+    """A program that says only what is different from another."""
+
+    language: int = key("The language version: 1.")
+    program: str = key("The variant's own id; also the name of its file.", "id")
+    version: str = key('Its own version, in quotes: "1.0.0".')
+    title: str = key("Its name for people.")
+    about: str = key("What it is, for the reader; else what the base says.", default="")
+    based_on: str = key("The program it is a variant of: `id@version`, that very version.")
+    changes: list[Change] = key("What is different. Paths are those of the base.", default=[])
+    overlays: list[str] = key("Files with a clinic's own figures.", "file", [])
+
+
+@frozen(eq=False, kw_only=True)
+class Overlay:
+    """A file with a clinic's own figures for the limits of a program."""
+
+    language: int = key("The language version: 1.")
+    overlay: str = key("Its name, such as the clinic's.", "id")
+    for_: str = key("The program whose limits it sets, or the base of that.", "program")
+    about: str = key("A remark for the reader.", default="")
+    sources: dict[str, Source] = key("Where its numbers come from.", default={})
+    limits: dict[str, Limit] = key("The figures, in place of those in the program.")
+
+
+FILES = (Program, Variant, Overlay, FormsFile, Instrument)

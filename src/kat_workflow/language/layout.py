@@ -21,6 +21,7 @@ from kat_workflow.language.library import Library, inside, program_names
 from kat_workflow.language.names import KINDS, Names, Path, Report, Unit
 from kat_workflow.language.reader import Document, read
 from kat_workflow.language.structure import structure
+from kat_workflow.language.variants import changed, overlaid
 from kat_workflow.program import model
 from kat_workflow.program.forms import Form
 
@@ -29,7 +30,10 @@ __all__ = ["LANGUAGE", "Held", "Job", "Layout", "Spot", "Written"]
 LANGUAGE = 1
 """The newest version of the language that is understood."""
 
-_VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){1,3}([-+][0-9A-Za-z.-]+)?")
+_VERSION = re.compile(
+    r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){1,3}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z._-]+)?"
+)
+_DEEPEST = 8  # variants of variants; a reader has to open them all
 _T = TypeVar("_T")
 
 
@@ -119,9 +123,13 @@ class Layout:
         self.roles: dict[str, str] = {}
         self.sources: dict[str, model.Source] = {}
         self.forms: dict[str, Form] = {}
+        self.overlays: dict[str, str] = {}
+        """The names of overlays, by their files."""
         self._library = library
-        self._documents: dict[str, Document] = {}
-        self._values: dict[str, object] = {}
+        self._documents: dict[str, Document | None] = {}
+        self._wholes: dict[str, Document | None] = {}
+        self._bases: dict[str, frozenset[str]] = {}
+        self._values: dict[Document, object] = {}
 
     def read(self, main: str) -> Unit | None:
         """Reads and lays out the program in a file, with all that belongs to it."""
@@ -130,34 +138,50 @@ class Layout:
     # Files
 
     def _open(self, name: str) -> Document | None:
-        """The document of a name; None where there is no such file."""
-        if name not in self._documents:
-            text = self._library.text(name)
-            if text is None:
-                return None
-            document = read(name, text)
-            self._documents[name] = document
+        """The document of a name, a part of the program now; None where there is no such file."""
+        document = self._looked_at(name)
+        if document is not None and name not in self.files:
             self.files[name] = document.text
             self.report.findings += document.findings
+        return document
+
+    def _looked_at(self, name: str) -> Document | None:
+        """The document of a name that may belong to the program; None where there is none."""
+        if name not in self._documents:
+            text = self._library.text(name)
+            self._documents[name] = None if text is None else read(name, text)
         return self._documents[name]
+
+    def _named(self, program: str, version: str) -> str | None:
+        """The file of a program, in a version if that is not ""; None where there is none."""
+        for name in reversed(program_names(program, version)):
+            document = self._looked_at(name) if inside(name) else None
+            if document is not None:
+                stated = _stated(document, "version")
+                if not (version and stated) or stated == version:
+                    return name
+        return None
 
     def _structured(self, document: Document, cls: type[_T]) -> _T | None:
         """The file as grammar objects, as far as it can be read; its findings are said once."""
-        if document.file not in self._values:
+        if document not in self._values:
             value, findings = structure(document, cls)
             self.report.findings += findings
-            self._values[document.file] = value
-        known = self._values[document.file]
+            self._values[document] = value
+        known = self._values[document]
         return known if isinstance(known, cls) else None
 
     def _program(
         self, file: str, prefix: str = "", outer: Unit | None = None, around: str = ""
     ) -> Unit | None:
-        document = self._open(file)
-        if document is None:
+        opened = self._open(file)
+        if opened is None:
             message = f'there is no program file "{file}"'
             hint = closest(file, self._library.names())
             self.report.findings.append(Finding("unknown-file", Place(file, 1, 1), message, hint))
+            return None
+        document = self._whole(opened, ())
+        if document is None:
             return None
         written = self._structured(document, grammar.Program)
         if written is None or not isinstance(document.tree, dict):
@@ -177,6 +201,128 @@ class Layout:
             self._form(name, Written(unit, document, form, ("forms", name), {}, shared=False))
         self._declarations(unit)
         return unit
+
+    # Variants and overlays
+
+    def _whole(self, opened: Document, variants: tuple[str, ...]) -> Document | None:
+        """What a file says together with its base and its overlays, made once.
+
+        None, and findings, where that cannot be said. `variants` are the files that are based
+        on this one.
+        """
+        if opened.file not in self._wholes:
+            self._wholes[opened.file] = self._composed(opened, variants)
+        return self._wholes[opened.file]
+
+    def _composed(self, opened: Document, variants: tuple[str, ...]) -> Document | None:
+        tree = opened.tree
+        if not isinstance(tree, dict):
+            return opened  # which is said once it is structured
+        if "based_on" not in tree:
+            written = tree.get("overlays")
+            named = written if isinstance(written, list) else []
+            overlays = [str(each) if isinstance(each, str) else "" for each in named]
+            own = frozenset([_stated(opened, "program")])
+            return self._with_overlays(opened, opened, overlays, own)
+        said = len(self.report.findings)
+        variant = self._structured(opened, grammar.Variant)
+        if variant is None or opened.findings or len(self.report.findings) > said:
+            return None
+        if not self._understood(opened, variant.language):
+            return None
+        base = self._base(opened, variant.based_on, variants)
+        if base is None:
+            return None
+        whole = changed(opened, variant, base, self.report)
+        if whole is None:
+            return None
+        bases = self._bases.get(base.file, frozenset([_stated(base, "program")]))
+        bases |= {variant.program}
+        self._bases[opened.file] = bases
+        return self._with_overlays(whole, opened, variant.overlays, bases)
+
+    def _base(self, opened: Document, written: str, variants: tuple[str, ...]) -> Document | None:
+        """The program that a variant is based on."""
+        path: Path = ("based_on",)
+        program, _, version = written.partition("@")
+        if not version:
+            versions = self._versions(program)
+            message = f'"{written}" does not say which version'
+            hint = f"write {program}@{versions[-1] if versions else '1.0.0'}"
+            self.report.add(opened, "base-version", path, message, hint)
+            return None
+        name = self._named(program, version)
+        document = None if name is None else self._open(name)
+        if document is None:
+            versions = self._versions(program)
+            message = f'there is no program "{program}" in version {version}'
+            hint = f"there is {' and '.join(versions)}" if versions else self._near(program)
+            self.report.add(opened, "unknown-base", path, message, hint)
+            return None
+        around = (*variants, opened.file)
+        if document.file in around or len(around) > _DEEPEST:
+            message = f'"{written}" is based on this variant itself'
+            if document.file not in around:
+                message = f"this is the {len(around)}th variant of a variant"
+            hint = "base it on a program that is written out"
+            self.report.add(opened, "base-chain", path, message, hint)
+            return None
+        if not isinstance(document.tree, dict):
+            self._structured(document, grammar.Program)  # says that it is none
+            return None
+        return self._whole(document, around)
+
+    def _versions(self, program: str) -> list[str]:
+        """The versions of a program that there are."""
+        found = []
+        for name in self._library.names():
+            folder, _, file = name.rpartition("/")
+            if folder == program and file.removesuffix(".yaml").partition("@")[0] == program:
+                document = self._looked_at(name)
+                found.append("" if document is None else _stated(document, "version"))
+        return sorted({version for version in found if version})
+
+    def _near(self, program: str) -> str:
+        return closest(program, {name.split("/")[0] for name in self._library.names()})
+
+    def _with_overlays(
+        self, whole: Document, opened: Document, files: list[str], programs: frozenset[str]
+    ) -> Document | None:
+        """A program with the figures of its overlays, none of which sets what another sets."""
+        fits = True
+        set_by: dict[str, str] = {}
+        for count, file in enumerate(files):
+            document = self._named_file(opened, file, ("overlays", count)) if file else None
+            overlay = None if document is None else self._figures(document, programs)
+            after = None
+            if document is not None and overlay is not None:
+                for name in overlay.limits:
+                    if name in set_by:
+                        message = f'the overlay "{set_by[name]}" sets `{name}` already'
+                        at: Path = ("limits", name)
+                        self.report.add(document, "overlay-twice", at, message, on="key")
+                        fits = False
+                set_by.update(dict.fromkeys(overlay.limits, overlay.overlay))
+                after = overlaid(whole, document, overlay, self.report)
+            fits = fits and (after is not None or not file)
+            whole = after or whole
+        return whole if fits else None
+
+    def _figures(self, document: Document, programs: frozenset[str]) -> grammar.Overlay | None:
+        """An overlay for one of these programs; None, and findings, if it is none."""
+        said = len(self.report.findings)
+        overlay = self._structured(document, grammar.Overlay)
+        if overlay is None or document.findings or len(self.report.findings) > said:
+            return None
+        if not self._understood(document, overlay.language):
+            return None
+        self.overlays[document.file] = overlay.overlay
+        if overlay.for_ in programs:
+            return overlay
+        message = f'the figures are for "{overlay.for_}", not for this program'
+        hint = f"write {' or '.join(sorted(programs))}"
+        self.report.add(document, "overlay-for", ("for",), message, hint)
+        return None
 
     def _understood(self, document: Document, language: int) -> bool:
         if 1 <= language <= LANGUAGE:
@@ -207,16 +353,8 @@ class Layout:
 
     def _file(self, unit: Unit, file: str, path: Path) -> None:
         """An instrument or a file of forms that a program names."""
-        if not inside(file):
-            message = f'"{file}" leaves the folder of programs'
-            hint = "name it from that folder on, such as instruments/phq-9.yaml"
-            self.report.add(unit.document, "file-outside", path, message, hint)
-            return
-        document = self._open(file)
+        document = self._named_file(unit.document, file, path)
         if document is None:
-            message = f'there is no file "{file}"'
-            hint = closest(file, self._library.names())
-            self.report.add(unit.document, "unknown-file", path, message, hint)
             return
         keys = document.tree if isinstance(document.tree, dict) else {}
         if "program" in keys:
@@ -235,6 +373,20 @@ class Layout:
                 for name, form in many.forms.items():
                     its = Written(unit, document, form, ("forms", name), own, shared=True)
                     self._form(name, its)
+
+    def _named_file(self, by: Document, file: str, path: Path) -> Document | None:
+        """A file that another names at a path; None and a finding where there is none."""
+        if not inside(file):
+            message = f'"{file}" leaves the folder of programs'
+            hint = "name it from that folder on, such as instruments/phq-9.yaml"
+            self.report.add(by, "file-outside", path, message, hint)
+            return None
+        document = self._open(file)
+        if document is None:
+            message = f'there is no file "{file}"'
+            hint = closest(file, self._library.names())
+            self.report.add(by, "unknown-file", path, message, hint)
+        return document
 
     # What a program shares with those it contains
 
@@ -345,21 +497,14 @@ class Layout:
                 self.report.add(unit.document, "contains-itself", path, message)
                 return
             around = around.outer
-        names = program_names(contains.program, contains.version)
-        for name in names:
-            document = self._open(name) if inside(name) else None
-            if document is None:
-                continue
-            written = self._structured(document, grammar.Program)
-            if written is None or contains.version in ("", written.version):
-                self._program(name, spot.name + ".", unit, spot.name)
-                return
-        plain = {name.split("/")[0] for name in self._library.names()}
+        name = self._named(contains.program, contains.version)
+        if name is not None:
+            self._program(name, spot.name + ".", unit, spot.name)
+            return
         version = f" in version {contains.version}" if contains.version else ""
         message = f'there is no program "{contains.program}"{version}'
-        self.report.add(
-            unit.document, "unknown-program", path, message, closest(contains.program, plain)
-        )
+        hint = self._near(contains.program)
+        self.report.add(unit.document, "unknown-program", path, message, hint)
 
     def _steps(self, spot: Spot, steps: Mapping[str, grammar.Step]) -> None:
         for name, step in steps.items():
@@ -387,6 +532,12 @@ class Layout:
             self.jobs[unit.prefix + name] = job
             return True
         return False
+
+
+def _stated(document: Document, key: str) -> str:
+    """What a file says of itself at its top, or ""."""
+    said = document.tree.get(key) if isinstance(document.tree, dict) else ""
+    return str(said) if isinstance(said, str) else ""
 
 
 def _plain(value: Any) -> Any:

@@ -10,9 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-__all__ = ["Files", "Folder", "Library", "digest_of", "inside", "program_names", "shipped"]
+from kat_workflow.language.reader import read
+
+__all__ = [
+    "Files",
+    "Folder",
+    "Library",
+    "digest_of",
+    "inside",
+    "program_names",
+    "shipped",
+    "with_overlay",
+]
 
 
 class Library(Protocol):
@@ -97,6 +108,80 @@ def program_names(program: str, version: str = "") -> tuple[str, ...]:
     """The names under which a program is looked for; the plain one holds the newest version."""
     plain = f"{program}/{program}.yaml"
     return (plain, f"{program}/{program}@{version}.yaml") if version else (plain,)
+
+
+class _Beside:
+    """A library with some more files, each with how it is called in findings."""
+
+    def __init__(self, library: Library, more: Mapping[str, tuple[str | bytes, str]]) -> None:
+        self._library = library
+        self._more = more
+
+    def text(self, name: str) -> str | bytes | None:
+        """The text or the bytes of a file, or None where there is none."""
+        return self._more[name][0] if name in self._more else self._library.text(name)
+
+    def names(self) -> Iterable[str]:
+        """The names of all files."""
+        return dict.fromkeys([*self._more, *self._library.names()])
+
+    def shown(self, name: str) -> str:
+        """How a file is called in findings."""
+        return self._more[name][1] if name in self._more else self._library.shown(name)
+
+
+def with_overlay(library: Library, program: str, overlay: str) -> tuple[Library, str]:
+    """A library in which a program also stands with a clinic's figures, and its name there.
+
+    It is a variant without changes: its file is made here, and belongs to the program's digest
+    like any other, so that the same files give the same program again.
+    """
+    more: dict[str, tuple[str | bytes, str]] = {}
+    figures = overlay
+    if overlay not in set(library.names()):
+        file = Path(overlay).absolute()
+        figures = f"{file.parent.name}/{file.name}"
+        if file.is_file():
+            more[figures] = (file.read_bytes(), overlay)
+    its = _said(figures, more[figures][0] if figures in more else library.text(figures))
+    own = library.text(program)
+    said = _said(program, own)
+    id_, version, title = (said.get(key) for key in ("program", "version", "title"))
+    if own is None or not (isinstance(id_, str) and isinstance(version, str) and inside(id_)):
+        return library, program  # which has findings of its own
+    suffix = str(its.get("overlay") or Path(figures).stem)
+    name = f"{id_}/{id_}@{version}{'.' if '+' in version else '+'}{suffix}.yaml"
+    if program not in program_names(id_, version):  # a file that lies elsewhere, or is mistaken
+        more[f"{id_}/{id_}@{version}.yaml"] = (own, library.shown(program))
+    text = _VARIANT.format(
+        program=id_,
+        version=_quoted(name.partition("@")[2].removesuffix(".yaml")),
+        title=_quoted(str(title)),
+        base=_quoted(f"{id_}@{version}"),
+        overlay=_quoted(figures),
+    )
+    more[name] = (text, name)
+    return _Beside(library, more), name
+
+
+_VARIANT = """\
+language: 1
+program: {program}
+version: {version}
+title: {title}
+based_on: {base}
+overlays: [{overlay}]
+"""
+
+
+def _said(name: str, text: str | bytes | None) -> dict[str, Any]:
+    """What a file says at its top, as far as it can be read."""
+    tree = None if text is None else read(name, text).tree
+    return tree if isinstance(tree, dict) else {}
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def digest_of(files: Mapping[str, str]) -> str:

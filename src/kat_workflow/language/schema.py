@@ -23,7 +23,9 @@ from kat_workflow.language.grammar import (
     FormsFile,
     Instrument,
     KeyDoc,
+    Overlay,
     Program,
+    Variant,
     keys_of,
 )
 
@@ -48,18 +50,17 @@ _TYPES: dict[Any, str] = {
 
 
 def program_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a program, an instrument or a file of forms."""
+    """The JSON Schema (draft 2020-12) of every kind of file."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "kat-workflow: programs, instruments and forms, language 1",
+        "title": "kat-workflow: programs, variants, overlays, instruments and forms, language 1",
         "type": "object",
-        "if": {"required": ["program"]},
-        "then": _reference(Program),
-        "else": {
-            "if": {"required": ["instrument"]},
-            "then": _reference(Instrument),
-            "else": _reference(FormsFile),
-        },
+        **_chosen(
+            (["program", "based_on"], Variant),
+            (["program"], Program),
+            (["overlay"], Overlay),
+            (["instrument"], Instrument),
+        ),
         "$defs": {cls.__name__: _mapping(cls) for cls in _classes()},
     }
 
@@ -91,6 +92,14 @@ def _inside(hint: Any) -> Iterator[type]:
 
 def _reference(cls: type) -> dict[str, Any]:
     return {"$ref": f"#/$defs/{cls.__name__}"}
+
+
+def _chosen(*kinds: tuple[list[str], type]) -> dict[str, Any]:
+    """The first kind of file that has these keys; else it is a file of forms."""
+    if not kinds:
+        return _reference(FormsFile)
+    (keys, cls), *others = kinds
+    return {"if": {"required": keys}, "then": _reference(cls), "else": _chosen(*others)}
 
 
 def _mapping(cls: type) -> dict[str, Any]:

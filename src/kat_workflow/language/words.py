@@ -82,8 +82,14 @@ class Words:
                 quantity = self.quantity(unit, limit.is_, (*path, "is"))
                 source = self.source(unit, limit.source, path, "is")
                 if quantity is not None:
+                    said_in = unit.document.place((*path, "is"))[0].file
                     self.limits[full] = model.Limit(
-                        full, quantity.value, quantity.unit.written, source, limit.about
+                        full,
+                        quantity.value,
+                        quantity.unit.written,
+                        source,
+                        limit.about,
+                        self.layout.overlays.get(said_in, ""),
                     )
         for name, gate in written.gates.items():
             full = unit.prefix + name

@@ -44,13 +44,17 @@ class Consent:
 
 @frozen(eq=False)
 class Limit:
-    """A named number with its unit (the words of the file, such as `mmHg`) and its source."""
+    """A named number with its unit (the words of the file, such as `mmHg`) and its source.
+
+    `overlay` is the name of the overlay that gave the number, "" where the program did.
+    """
 
     name: str
     value: Decimal
     unit: str
     source: str = ""
     about: str = ""
+    overlay: str = ""
 
 
 @frozen(eq=False)

@@ -26,6 +26,7 @@ from kat_workflow.program.clock import Duration
 from kat_workflow.program.forms import Field, Form, Score
 from kat_workflow.program.model import (
     Gate,
+    Limit,
     Phase,
     Program,
 )
@@ -93,6 +94,11 @@ class Section:
 def protocol(program: Program, role: str = "") -> Section:
     """The whole program; with `role`, only what this role does, decides or is called to."""
     return _Writer(program, role).whole()
+
+
+def _whose(limit: Limit) -> str:
+    """Who gave the number, where that is not the program."""
+    return f"Set by the overlay {limit.overlay}." if limit.overlay else ""
 
 
 def as_data(program: Program) -> dict[str, Any]:
@@ -414,7 +420,7 @@ class _Writer:
                 spoken(name).capitalize(),
                 f"{number(limit.value)} {unit_in_words(limit.unit)}".strip(),
                 self.words.source(limit.source),
-                clean(limit.about),
+                clean(" ".join(filter(None, (limit.about, _whose(limit))))),
             )
             for name, limit in self.program.limits.items()
         )
