@@ -272,6 +272,46 @@ def test_nothing_but_plain_text_is_written_where_no_terminal_is(author: Author) 
         assert "\x1b" not in author(*words).out
 
 
+OURS = """\
+language: 1
+overlay: north
+for: short-detox
+sources: {north: {title: The north clinic's own practice, trust: C}}
+limits: {LIMIT: {is: FIGURE, source: north}}
+"""
+
+
+def test_a_clinics_own_figures_are_shown_with_where_they_come_from(author: Author) -> None:
+    author.writes(TEXT)
+    plain = json.loads(author("check", "short-detox", "--json").out)["programs"][0]
+    name, limit = next(
+        iter(json.loads(author("show", "short-detox", "--json").out)["limits"].items())
+    )
+    figure = f"{limit['value']} {limit['unit']}".strip()
+    ours = author.folder / "north.yaml"
+    ours.write_text(OURS.replace("LIMIT", name).replace("FIGURE", figure), encoding="utf-8")
+
+    checked = author("check", "short-detox", "--overlay", str(ours), "--json")
+    shown = author("show", "short-detox", "--overlay", str(ours))
+
+    (program,) = json.loads(checked.out)["programs"]
+    assert checked.code == 0
+    assert program["version"] == f"{plain['version']}+north"
+    assert program["digest"] != plain["digest"]
+    assert "Set by the overlay north." in shown.out
+    assert "The north clinic's own practice" in shown.out
+
+
+def test_an_overlay_needs_its_program_and_its_file(author: Author) -> None:
+    author.writes(TEXT)
+
+    assert (
+        'there is no file "south.yaml"'
+        in author("check", "short-detox", "--overlay", "south.yaml").err
+    )
+    assert "needs the PROGRAM" in author("check", "--overlay", str(author.writes(TEXT))).err
+
+
 def test_a_program_with_findings_is_not_shown_but_its_findings_are(author: Author) -> None:
     author.writes(TEXT.replace("baseline: {by: [nurse]", "baseline: {by: [nurze]"))
 

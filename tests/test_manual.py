@@ -119,7 +119,8 @@ def test_every_program_of_the_manual_checks_clean(block: Block, tmp_path: Path) 
 
 @pytest.mark.parametrize("block", SHARED_FILES, ids=named)
 def test_every_shared_file_of_the_manual_is_used_by_a_program_of_it(block: Block) -> None:
-    assert any(f"files: [{block.words[1]}]" in each.text for each in PROGRAMS)
+    named = (f"files: [{block.words[1]}]", f"overlays: [{block.words[1]}]")
+    assert any(words in each.text for words in named for each in PROGRAMS)
 
 
 @pytest.mark.parametrize("block", FRAGMENTS, ids=named)

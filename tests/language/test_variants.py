@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kat_workflow import Actor, Engine
 from kat_workflow.errors import Finding
 from kat_workflow.journal.memory import MemoryJournal
-from kat_workflow.language import Checked, Files, check, compile_files, load
+from kat_workflow.language import Checked, Files, check, compile_files, grammar, load
 from kat_workflow.language.fmt import formatted
-from kat_workflow.protocol import as_data
-from language.programs import CLINIC, FILES, INNER, MAIN, SLEEP
+from kat_workflow.language.names import Report
+from kat_workflow.language.reader import read
+from kat_workflow.language.structure import structure
+from kat_workflow.language.variants import changed as compose
+from kat_workflow.protocol import as_data, as_markdown, protocol
+from programs import CLINIC, FILES, INNER, MAIN, SLEEP
 
 VARIANT = "mild/mild.yaml"
 HEAD = """\
@@ -61,7 +70,7 @@ def test_a_variant_without_changes_is_its_base_under_another_name() -> None:
     assert variant is not None
     assert checked.findings == check(MAIN, Files(FILES)).findings
     assert (variant.id, variant.version, variant.title) == ("mild", "2.0.0", "A milder clinic")
-    head = ("id", "version", "title", "digest")
+    head = ("id", "version", "title", "digest", "based_on")
     (one, other) = (
         {key: value for key, value in as_data(each).items() if key not in head}
         for each in (variant, base)
@@ -99,6 +108,29 @@ def test_what_is_set_added_and_taken_out_is_the_program() -> None:
     assert program.ends["against_advice"].work == ("letter", "letter_two")
 
 
+def test_the_protocol_says_what_is_different_and_what_it_was() -> None:
+    plain, _ = looked_at(HEAD)
+    relisted, _ = changed("{set: leaving.work, to: [letter]}")
+    checked, _ = changed(
+        "{set: limits.high, to: {is: 150 mmHg, source: book}}",
+        "{add: sessions.infusion.ready, to: calm}",
+        "{remove: sessions.infusion.watch.at.2}",
+    )
+    assert checked.program is not None
+    assert plain.program is not None
+    assert relisted.program is not None
+
+    shown = as_markdown(protocol(checked.program, ""))
+
+    assert "What is different from clinic@1.2.0" in shown
+    assert "| limits.high | {is: 160 mmHg, source: book} | {is: 150 mmHg, source: book} |" in shown
+    assert "| sessions.infusion.ready | nothing | calm |" in shown
+    assert "| sessions.infusion.watch.at.2 | 15 min | nothing |" in shown
+    assert [each.now for each in relisted.program.differences] == ["[letter]"]
+    assert "Nothing but the name." in as_markdown(protocol(plain.program, ""))
+    assert "What is different" not in as_markdown(protocol(checked.program, "nurse"))
+
+
 def test_a_variant_of_a_variant_says_what_is_different_from_that() -> None:
     outer = HEAD.replace("clinic@1.2.0", "middle@0.1") + (
         "changes:\n"
@@ -121,7 +153,8 @@ def test_a_variant_of_a_variant_says_what_is_different_from_that() -> None:
     assert list(program.files) == [VARIANT, "middle/middle.yaml", *FILES][:3] + [
         name for name in FILES if name != MAIN and name in program.files and name != INNER
     ] + [INNER]
-    assert (program.limits["high"].value, program.limits["high"].about) == (140, "middling")
+    assert program.limits["high"].value == 140
+    assert program.limits["high"].about == "middling"
     assert program.steps["quit_day"].due is None
     assert program.about == "The middle one"
     assert at(only(wrong, "unknown-role")) == marked
@@ -160,6 +193,24 @@ def test_a_phase_can_contain_a_variant() -> None:
 
     assert program.limits["sleeping.enough"].value == 9
     assert {"late/late.yaml", INNER} <= set(program.files)
+
+
+def test_two_phases_can_contain_the_same_variant() -> None:
+    late = SLEEP.partition("title:")[0].replace("inner", "late") + (
+        "title: Sleeping late\nbased_on: inner@1.0\n"
+    )
+    second = (
+        "  dozing:\n    contains: {program: late, ends: {awake: finish, restless: unfit}}\n"
+        "    next: [{to: well, when: always}]\nexcursions:"
+    )
+    clinic = CLINIC.replace("program: inner,", "program: late,").replace("excursions:", second)
+    clinic = clinic.replace(
+        "next: [{to: well, when: always}]", "next: [{to: dozing, when: always}]", 1
+    )
+
+    program = load(MAIN, Files({**FILES, MAIN: clinic, "late/late.yaml": late}))
+
+    assert {"sleeping.enough", "dozing.enough"} <= set(program.limits)
 
 
 def test_a_broken_variant_inside_a_phase_is_said_once() -> None:
@@ -212,11 +263,11 @@ def test_a_variant_is_set_out_like_any_other_file() -> None:
         ("missing-key", ["{remove: phases.screening.steps.intake.«by»}"]),
         ("missing-key", ["{remove: «roles»}"]),
         ("unused", ["{add: limits.«lonely», to: {is: 1, source: book}}"]),
-        ("unused", ["{set: limits.high, to: {is: 160 mmHg, source: book}}", "{add: 'gates.«lone»', to: {says: It, when: intake.accepted is yes}}"]),
+        ("unused", ["{add: 'gates.«lone»', to: {says: It, when: intake.accepted is yes}}"]),
         ("name-taken", ["{add: gates.«intake», to: {says: It, when: always}}"]),
         ("no-source", ["{set: limits.high, to: {is: «160 mmHg»}}"]),
         ("source-kept", ["{set: limits.high.is, to: «150 mmHg»}"]),
-        ("unknown-target", ["{add: phases.screening.next, to: {to: «gone», when: always}, before: 1}"]),
+        ("unknown-target", ["{add: phases.screening.next, to: {to: «gone», when: fit}}"]),
         ("unreachable", ["{add: phases.screening.next, «to»: {to: unfit, when: always}}"]),
     ],
 )  # fmt: skip
@@ -286,7 +337,7 @@ def test_a_place_inside_what_did_not_change_is_that_of_the_base() -> None:
         ("change-nowhere", "{remove: 'limits.high.is.«much»'}", ""),
         ("change-nowhere", "{add: phases.«nowhere».steps, to: {}}", ""),
         ("change-nowhere", "{add: «limits.high.is.more», to: 1}", ""),
-        ("change-nowhere", "{add: «phases.screening.next.4», to: {}}", "add: phases.screening.next"),
+        ("change-nowhere", "{add: «phases.screening.next.4», to: {}}", "phases.screening.next"),
         ("change-nowhere", "{remove: phases.screening.next.«4»}", "the first is 1"),
         ("change-nowhere", "{remove: phases.screening.next.«0»}", "the first is 1"),
         ("change-nowhere", "{remove: phases.screening.next.«sty»}", 'did you mean "stay"?'),
@@ -420,3 +471,66 @@ def test_a_base_that_cannot_be_read_is_said_once() -> None:
 
         assert next(each.code for each in found if each.severity == "error") == code, base
         assert found[0].place.file == MAIN
+
+
+# Whatever is written
+
+
+def paths(tree: Any, way: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every path of a tree."""
+    yield way
+    keys = tree if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()
+    for key in keys:
+        yield from paths(tree[key], (*way, key))
+
+
+BASE = read(MAIN, CLINIC)
+PATHS = [".".join(str(p + 1 if isinstance(p, int) else p) for p in way) for way in paths(BASE.tree)]
+VALUES = st.sampled_from(["x", "1", "[nurse]", "{is: 1}", "{to: well, when: always}", "[]", "~"])
+
+
+@st.composite
+def any_change(draw: st.DrawFn) -> str:
+    verb = draw(st.sampled_from(["set", "add", "remove"]))
+    path = draw(st.sampled_from(PATHS))
+    if verb == "add":
+        path = draw(st.sampled_from([path, f"{path}.more", "phases.screening.next"]))
+    to = "" if verb == "remove" else f", to: {draw(VALUES)}"
+    before = ", before: '1'" if verb == "add" and draw(st.booleans()) else ""
+    return f"{{{verb}: '{path}'{to}{before}}}"
+
+
+@given(st.lists(any_change(), max_size=4))
+@settings(deadline=None, max_examples=150)
+def test_every_part_of_a_variant_is_found_where_it_was_written(changes: list[str]) -> None:
+    text = HEAD + "changes:\n" + "".join(f"  - {change}\n" for change in changes)
+    own = read(VARIANT, text if changes else HEAD)
+    written, _ = structure(own, grammar.Variant)
+    assert written is not None
+    report = Report()
+
+    whole = compose(own, written, BASE, report)
+
+    if whole is None:
+        assert report.findings
+        return
+    lines = {VARIANT: own.lines, MAIN: BASE.lines}
+    for way in paths(whole.tree):
+        at = whole.tree
+        for part in way:
+            at = at[part]
+        if isinstance(at, str) and "\n" not in at and at:
+            place, source, width = whole.place(way)
+            assert lines[place.file][place.line - 1] == source
+            assert source[place.column - 1 :][:width].strip("\"'") == at
+
+
+@given(st.lists(any_change(), max_size=3))
+@settings(deadline=None, max_examples=60)
+def test_whatever_a_variant_changes_the_answer_is_a_program_or_findings(changes: list[str]) -> None:
+    checked, _ = changed(*changes) if changes else looked_at(HEAD)
+
+    assert (checked.program is None) == bool(checked.errors)
+    if checked.program is not None:
+        again = compile_files(checked.program.files, VARIANT)
+        assert again.digest == checked.program.digest

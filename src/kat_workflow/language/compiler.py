@@ -38,6 +38,7 @@ from kat_workflow.language.library import (
 )
 from kat_workflow.language.names import Path, Unit, in_words
 from kat_workflow.language.parts import Parts
+from kat_workflow.language.variants import Composed
 from kat_workflow.language.words import Around, duration, unless_always
 from kat_workflow.program import model
 
@@ -224,6 +225,7 @@ class _Builder(Parts):
         start = self._start(self.unit, written.start, ("start",), written.phases)
         never, after, possible = self._rules()
         alerts = self._alerts_anywhere()
+        whole = self.unit.document
         self.read_unused_gates()
         program = model.Program(
             id=written.program,
@@ -250,6 +252,8 @@ class _Builder(Parts):
             hold_by=self.roles(self.unit, written.hold_by, ("hold_by",)),
             alerts=alerts,
             retention=self._retention(),
+            based_on=whole.based_on if isinstance(whole, Composed) else "",
+            differences=whole.differences if isinstance(whole, Composed) else (),
         )
         check_orders(layout, program)
         check_rows(layout, program)

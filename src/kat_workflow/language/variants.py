@@ -24,6 +24,7 @@ from kat_workflow.language import grammar
 from kat_workflow.language.findings import closest
 from kat_workflow.language.names import Path, Report
 from kat_workflow.language.reader import Document, On
+from kat_workflow.program.model import Difference
 from kat_workflow.program.units import parse_quantity
 
 __all__ = ["HEAD", "Composed", "changed", "overlaid"]
@@ -46,12 +47,15 @@ class Composed(Document):
 
     `spots` says for each mapping and list that was made anew (by its `id`) where each of its
     parts was written; all else is shared with the documents it came from. `gone` are the names
-    that were taken out.
+    that were taken out, `differences` what is said otherwise than in `based_on` (in the program
+    without its overlays, where that is "").
     """
 
     own: Document
     spots: Mapping[int, Mapping[str | int, _Spot]]
     gone: Mapping[str, Place] = field(factory=dict)
+    based_on: str = ""
+    differences: tuple[Difference, ...] = ()
 
     def place(
         self, path: Path, on: On = "value", offset: int = 0, width: int | None = None
@@ -140,7 +144,36 @@ def changed(
             at = own.place(("changes", change.count, "remove"))[0]
             name = change.way[-1]
             gone[str(name) if isinstance(name, str) else _called(_at(base.tree, change.way))] = at
-    return Composed(file=own.file, text=own.text, tree=tree, own=own, spots=making.spots, gone=gone)
+    return Composed(
+        file=own.file,
+        text=own.text,
+        tree=tree,
+        own=own,
+        spots=making.spots,
+        gone=gone,
+        based_on=variant.based_on,
+        differences=tuple(_difference(own, base, change) for change in changes),
+    )
+
+
+def _difference(own: Document, base: Document, change: _Change) -> Difference:
+    written = own.tree["changes"][change.count]
+    was_there = change.verb != "add"
+    return Difference(
+        str(written[change.verb]),
+        _in_line(_at(base.tree, change.way)) if was_there else "",
+        _in_line(written["to"]) if "to" in written else "",
+        own.place(("changes", change.count, change.verb))[0],
+    )
+
+
+def _in_line(written: Any) -> str:
+    """What is written, in one line."""
+    if isinstance(written, dict):
+        return f"{{{', '.join(f'{key}: {_in_line(each)}' for key, each in written.items())}}}"
+    if isinstance(written, list):
+        return f"[{', '.join(map(_in_line, written))}]"
+    return " ".join(str(written).split()) if isinstance(written, str) else ""
 
 
 class _Changes:
@@ -413,6 +446,7 @@ def overlaid(
     made, spots = dict(limits), {name: _Spot(whole, ("limits", name)) for name in limits}
     added, its_spots = dict(sources), {name: _Spot(whole, ("sources", name)) for name in sources}
     inner: dict[int, dict[str | int, _Spot]] = {}
+    found: list[Difference] = []
     for name, figure in overlay.limits.items():
         path: Path = ("limits", name)
         if name not in limits:
@@ -433,6 +467,8 @@ def overlaid(
             its["about"] = before["about"]
             where["about"] = _Spot(whole, (*path, "about"))
         made[name], spots[name], inner[id(its)] = its, _Spot(own, path), where
+        was, now = _in_line(before.get("is")), _in_line(its.get("is"))
+        found.append(Difference(f"limits.{name}", was, now, own.place(path, on="key")[0]))
     for name in overlay.sources:
         its = own.tree["sources"][name]
         if name in sources and its != sources[name]:
@@ -452,6 +488,8 @@ def overlaid(
         own=whole,
         spots={id(tree): top, id(made): spots, id(added): its_spots, **inner},  # type: ignore[dict-item]
         gone=whole.gone if isinstance(whole, Composed) else {},
+        based_on=whole.based_on if isinstance(whole, Composed) else "",
+        differences=(*(whole.differences if isinstance(whole, Composed) else ()), *found),
     )
 
 

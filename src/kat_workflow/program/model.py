@@ -58,6 +58,20 @@ class Limit:
 
 
 @frozen(eq=False)
+class Difference:
+    """A part that a variant or an overlay says otherwise than its base.
+
+    `path` leads there as it is written; `before` and `now` are what stands in the base and here,
+    as text, "" where nothing does.
+    """
+
+    path: str
+    before: str
+    now: str
+    place: Place
+
+
+@frozen(eq=False)
 class Override:
     """Who may turn a gate true, and for how long."""
 
@@ -422,6 +436,8 @@ class Program:
     hold_by: tuple[str, ...] = ()
     alerts: tuple[Alert, ...] = ()
     retention: Mapping[str, Retention] = field(factory=dict)
+    based_on: str = ""
+    differences: tuple[Difference, ...] = ()
 
     def find(self, table: str, name: str) -> str | None:
         """The full name for `name` in `table` (phases, steps, sessions, gates, ends, …).

@@ -146,6 +146,7 @@ class _Writer:
         if program.about:
             about.append(clean(program.about))
         parts = [
+            self.differences(),
             self.people(),
             self.consents(),
             self.way(),
@@ -163,6 +164,20 @@ class _Writer:
         ]
         kept = tuple(part for part in parts if part is not None and (part.blocks or part.parts))
         return Section(clean(program.title), tuple(about), kept)
+
+    def differences(self) -> Section | None:
+        """What a variant or an overlay says otherwise, as it is written."""
+        program = self.program
+        if self.role or not (program.based_on or program.differences):
+            return None
+        base = program.based_on or f"{program.id} as it is written"
+        rows = tuple(
+            (clean(each.path), clean(each.before) or "nothing", clean(each.now) or "nothing")
+            for each in program.differences
+        )
+        table = (Table(("Where", "In the base", "Here"), rows),) if rows else ()
+        said = "Everything else is that of the base." if rows else "Nothing but the name."
+        return Section(f"What is different from {clean(base)}", (*table, said))
 
     def concerns(self, *groups: Iterable[str]) -> bool:
         """Whether these roles are of interest: all, unless one role is asked for."""
