@@ -138,12 +138,12 @@ def changed(
         if key in own.tree:
             tree[key] = own.tree[key]
             making.spots[id(tree)][key] = _Spot(own, (key,))
-    gone = dict(base.gone) if isinstance(base, Composed) else {}
+    before = _composed(base)
+    gone = dict(before.gone) if before else {}
     for change in changes:
-        if change.verb == "remove":
-            at = own.place(("changes", change.count, "remove"))[0]
-            name = change.way[-1]
-            gone[str(name) if isinstance(name, str) else _called(_at(base.tree, change.way))] = at
+        name = change.way[-1]
+        if change.verb == "remove" and isinstance(name, str):
+            gone[name] = own.place(("changes", change.count, "remove"))[0]
     return Composed(
         file=own.file,
         text=own.text,
@@ -440,57 +440,90 @@ def overlaid(
     whole: Document, own: Document, overlay: grammar.Overlay, report: Report
 ) -> Composed | None:
     """A program with the figures of an overlay; None, and findings, if one does not fit."""
-    limits = _mapped(whole.tree.get("limits"))
-    sources = _mapped(whole.tree.get("sources"))
-    failed = False
-    made, spots = dict(limits), {name: _Spot(whole, ("limits", name)) for name in limits}
-    added, its_spots = dict(sources), {name: _Spot(whole, ("sources", name)) for name in sources}
-    inner: dict[int, dict[str | int, _Spot]] = {}
-    found: list[Difference] = []
+    laying = _Laying(whole, own, report)
     for name, figure in overlay.limits.items():
+        laying.limit(name, figure)
+    for name in overlay.sources:
+        laying.source(name)
+    return None if laying.failed else laying.done()
+
+
+class _Laying:
+    """Lays figures over the limits of a program, and their sources beside its own."""
+
+    def __init__(self, whole: Document, own: Document, report: Report) -> None:
+        self.whole = whole
+        self.own = own
+        self.report = report
+        self.failed = False
+        self.limits = _mapped(whole.tree.get("limits"))
+        self.sources = _mapped(whole.tree.get("sources"))
+        self.tree = {**whole.tree, "limits": dict(self.limits), "sources": dict(self.sources)}
+        self.spots: dict[int, dict[str | int, _Spot]] = {
+            id(self.tree): {key: _Spot(whole, (key,)) for key in self.tree}
+        }
+        for table in ("limits", "sources"):
+            at = self.tree[table]
+            self.spots[id(at)] = {name: _Spot(whole, (table, name)) for name in at}
+        self.found: list[Difference] = []
+
+    def limit(self, name: str, figure: grammar.Limit) -> None:
+        """The whole limit is the overlay's; only a remark stays that it does not make itself."""
         path: Path = ("limits", name)
-        if name not in limits:
+        if name not in self.limits:
             message = f'the program has no limit "{name}"'
-            hint = closest(name, limits)
-            report.add(own, "unknown-limit", path, message, hint, on="key")
-            failed = True
-            continue
-        before = _mapped(limits[name])
+            self._says("unknown-limit", path, message, closest(name, self.limits), "key")
+            return
+        before = _mapped(self.limits[name])
         old, new = parse_quantity(str(before.get("is"))), parse_quantity(figure.is_)
         if old is not None and new is not None and old.unit.dimension != new.unit.dimension:
             message = f"`{name}` is {old} in the program, and {new} is no {old.unit.measures}"
-            report.add(own, "unit-mismatch", (*path, "is"), message, "use such a unit")
-            failed = True
-        its = dict(own.tree["limits"][name])
-        where: dict[str | int, _Spot] = {key: _Spot(own, (*path, key)) for key in its}
+            self._says("unit-mismatch", (*path, "is"), message, "use such a unit")
+        its = dict(self.own.tree["limits"][name])
+        spots: dict[str | int, _Spot] = {key: _Spot(self.own, (*path, key)) for key in its}
         if "about" in before and "about" not in its:
             its["about"] = before["about"]
-            where["about"] = _Spot(whole, (*path, "about"))
-        made[name], spots[name], inner[id(its)] = its, _Spot(own, path), where
-        was, now = _in_line(before.get("is")), _in_line(its.get("is"))
-        found.append(Difference(f"limits.{name}", was, now, own.place(path, on="key")[0]))
-    for name in overlay.sources:
-        its = own.tree["sources"][name]
-        if name in sources and its != sources[name]:
+            spots["about"] = _Spot(self.whole, (*path, "about"))
+        self._put("limits", name, its)
+        self.spots[id(its)] = spots
+        was, now = _in_line(before.get("is")), _in_line(its["is"])
+        place = self.own.place(path, on="key")[0]
+        self.found.append(Difference(f"limits.{name}", was, now, place))
+
+    def source(self, name: str) -> None:
+        """A source that both have must be the same one."""
+        its = self.own.tree["sources"][name]
+        if name not in self.sources:
+            self._put("sources", name, its)
+        elif its != self.sources[name]:
             message = f'the source "{name}" is another in the program'
-            report.add(own, "shared-differs", ("sources", name), message, "rename it", on="key")
-            failed = True
-        elif name not in sources:
-            added[name], its_spots[name] = its, _Spot(own, ("sources", name))
-    if failed:
-        return None
-    tree = {**whole.tree, "limits": made, "sources": added}
-    top: dict[str | int, _Spot] = {key: _Spot(whole, (key,)) for key in tree}
-    return Composed(
-        file=whole.file,
-        text=whole.text,
-        tree=tree,
-        own=whole,
-        spots={id(tree): top, id(made): spots, id(added): its_spots, **inner},  # type: ignore[dict-item]
-        gone=whole.gone if isinstance(whole, Composed) else {},
-        based_on=whole.based_on if isinstance(whole, Composed) else "",
-        differences=(*(whole.differences if isinstance(whole, Composed) else ()), *found),
-    )
+            self._says("shared-differs", ("sources", name), message, "rename it", "key")
+
+    def done(self) -> Composed:
+        """The program as it is now."""
+        whole, before = self.whole, _composed(self.whole)
+        return Composed(
+            file=whole.file,
+            text=whole.text,
+            tree=self.tree,
+            own=whole,
+            spots=self.spots,
+            gone=before.gone if before else {},
+            based_on=before.based_on if before else "",
+            differences=(*(before.differences if before else ()), *self.found),
+        )
+
+    def _put(self, table: str, name: str, its: Any) -> None:
+        self.tree[table][name] = its
+        self.spots[id(self.tree[table])][name] = _Spot(self.own, (table, name))
+
+    def _says(self, code: str, path: Path, message: str, hint: str, on: On = "value") -> None:
+        self.failed = True
+        self.report.add(self.own, code, path, message, hint, on=on)
+
+
+def _composed(document: Document) -> Composed | None:
+    return document if isinstance(document, Composed) else None
 
 
 def _mapped(written: Any) -> dict[str, Any]:
