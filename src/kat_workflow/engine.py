@@ -27,8 +27,13 @@ from kat_workflow.enrollment.around import EMPTY, FOLDS, Addition, Around, Besid
 from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide, elapse
 from kat_workflow.enrollment.moving import undecided
+from kat_workflow.enrollment.opening import coming
+from kat_workflow.enrollment.people import ALL, hindrance, roles_held
+from kat_workflow.enrollment.reading import clauses_for_reader, for_reader, refusal_for_reader
 from kat_workflow.enrollment.register import SIGNER, Register, retire, sign_off
+from kat_workflow.enrollment.roster import Roster, grant, revoke
 from kat_workflow.enrollment.run import Run
+from kat_workflow.enrollment.signing import Signature, signatures
 from kat_workflow.enrollment.state import (
     NOBODY,
     Enrollment,
@@ -58,6 +63,7 @@ from kat_workflow.journal import (
     Receipt,
     open_journal,
 )
+from kat_workflow.program import PATIENT
 from kat_workflow.program.clock import Site, program_day
 
 if TYPE_CHECKING:
@@ -66,7 +72,20 @@ if TYPE_CHECKING:
     from kat_workflow.language.library import Library
     from kat_workflow.program.model import Program
 
-__all__ = ["Engine", "Happened", "OpenItem", "Outcome", "Page", "Resident", "Status", "Waiting"]
+__all__ = [
+    "Engine",
+    "Happened",
+    "OpenItem",
+    "Outcome",
+    "Page",
+    "Resident",
+    "Shift",
+    "Status",
+    "Waiting",
+]
+
+Authenticate = Callable[[Actor, Act], bool]
+"""A host's question to the person at the keyboard, before they sign: are you who you were?"""
 
 _Asked = TypeVar("_Asked")
 _Answer = TypeVar("_Answer")
@@ -103,7 +122,8 @@ class Outcome(Struct, frozen=True):
 
 
 class OpenItem(Struct, frozen=True):
-    """An open work item with its urgency at the instant it was asked for."""
+    """An open work item with its urgency at the instant it was asked for. `assigned` is the
+    person whose it is, if anybody's, and `handed_by` who handed it to them."""
 
     enrollment: str
     patient: str
@@ -116,6 +136,19 @@ class OpenItem(Struct, frozen=True):
     timeliness: Timeliness
     program: str
     phase: str = ""
+    assigned: str = ""
+    handed_by: str = ""
+
+
+class Shift(Struct, frozen=True):
+    """The list of a shift, by when things are due: `items` are open and due before its end, also
+    what was left over from before its start; `coming` are further openings planned within it,
+    if the pace stays as it is."""
+
+    start: datetime
+    end: datetime
+    items: tuple[OpenItem, ...]
+    coming: tuple[OpenItem, ...]
 
 
 class Page(Struct, frozen=True):
@@ -181,9 +214,11 @@ class Engine:
         clock: Callable[[], datetime] = _now,
         sites: Iterable[Site] = (Site(),),
         signed_only: bool = False,
+        authenticate: Authenticate | None = None,
     ) -> None:
         self.journal = journal
         self._signed_only = signed_only
+        self._authenticate = authenticate
         self._library = library
         self._clock = clock
         self._sites = {site.name: site for site in sites}
@@ -204,6 +239,7 @@ class Engine:
         sites: Iterable[Site] = (Site(),),
         connection: sqlite3.Connection | None = None,
         signed_only: bool = False,
+        authenticate: Authenticate | None = None,
     ) -> Engine:
         """A clinic in the SQLite file `where` (None: in memory), made if it is not there.
 
@@ -212,6 +248,10 @@ class Engine:
         connection instead of a file: commands then join its open transaction, and commit with it.
         With `signed_only`, as in production, nobody is enrolled in a program that is not signed
         off (`sign_off`).
+
+        `authenticate` is asked before every act that signs (a signature of any kind, a release,
+        an override), with the actor and the act. Where it answers False or raises, the act is
+        refused as `not-authenticated`.
         """
         from kat_workflow.language import Folder, shipped  # noqa: PLC0415  # loaded on first use
 
@@ -223,7 +263,7 @@ class Engine:
         else:
             journal = open_journal(where)
         library = shipped() if programs is None else Folder(os.fspath(programs), shipped())
-        return cls(journal, library, clock, sites, signed_only)
+        return cls(journal, library, clock, sites, signed_only, authenticate)
 
     def close(self) -> None:
         """Give back the journal; a second time does nothing."""
@@ -274,11 +314,18 @@ class Engine:
         occurred: datetime | None = None,
         role: str = "",
         command_id: str | None = None,
+        emergency: str = "",
     ) -> Outcome:
         """Say what an open step's form holds. Raises Refused, which explains itself."""
         act = c.Record(step, dict(values), signed)
         return self.handle(
-            enrollment, act, by=by, occurred=occurred, role=role, command_id=command_id
+            enrollment,
+            act,
+            by=by,
+            occurred=occurred,
+            role=role,
+            command_id=command_id,
+            emergency=emergency,
         )
 
     def do(
@@ -292,11 +339,21 @@ class Engine:
         occurred: datetime | None = None,
         role: str = "",
         command_id: str | None = None,
+        emergency: str = "",
     ) -> Outcome:
-        """Carry out a phrase such as `start nad_infusion`; `given` holds values and details."""
+        """Carry out a phrase such as `start nad_infusion`; `given` holds values and details.
+
+        `emergency` is a reason to break the glass (see `Command`).
+        """
         act = self._parse(phrase, given, signed)
         return self.handle(
-            enrollment, act, by=by, occurred=occurred, role=role, command_id=command_id
+            enrollment,
+            act,
+            by=by,
+            occurred=occurred,
+            role=role,
+            command_id=command_id,
+            emergency=emergency,
         )
 
     def handle(
@@ -308,11 +365,100 @@ class Engine:
         occurred: datetime | None = None,
         role: str = "",
         command_id: str | None = None,
+        emergency: str = "",
     ) -> Outcome:
         """Carry out an act; all other commands come through here."""
         id_ = command_id or _new_id()
-        act, digest = _received(enrollment, act, by, id_, occurred, role)
-        return self._carry_out(enrollment, act, by, id_, digest, occurred, role, None)
+        act, digest = _received(enrollment, act, by, id_, occurred, role, emergency)
+        if self._authenticate is not None and _signs(act) and not self._is_known(by, act):
+            before = None if command_id is None else self.journal.receipt(id_, digest)
+            if before is not None:  # a retry of what was carried out asks for nothing new
+                return self._again(enrollment, before)
+            says, way = "whoever signs must show who they are", "authenticate again"
+            raise _refused(c.words(act), "not-authenticated", says, way)
+        return self._carry_out(enrollment, act, by, id_, digest, occurred, role, None, emergency)
+
+    def _is_known(self, by: Actor, act: Act) -> bool:
+        assert self._authenticate is not None
+        try:
+            return self._authenticate(by, act)
+        except Exception as error:  # a host's check that fails has not shown who it is
+            _log.warning("authentication failed: %s", type(error).__name__)
+            return False
+
+    def hand_over(
+        self, to: str, *, by: Actor, site: str | None = None, command_id: str | None = None
+    ) -> int:
+        """Hand everything that the actor has taken on (at a site) to another person; how many
+        items. Each enrollment is a command of its own; half done, it is simply said again."""
+        id_ = command_id or _new_id()
+        rows, after = self.journal.worklist(site=site, assigned=by.person)
+        while after is not None:
+            more, after = self.journal.worklist(site=site, assigned=by.person, after=after)
+            rows += more
+        for stream in dict.fromkeys(row.stream for row in rows):
+            enrollment = stream.partition(":")[2]
+            self.handle(enrollment, c.HandOver(ALL, to), by=by, command_id=f"{id_}/{enrollment}")
+        return len(rows)
+
+    # ---- the roster -------------------------------------------------------------------------
+
+    def grant_cover(
+        self,
+        person: str,
+        role: str,
+        *,
+        by: Actor,
+        until: datetime,
+        reason: str,
+        since: datetime | None = None,
+        acting_for: str = "",
+        site: str = "main",
+        command_id: str | None = None,
+    ) -> str:
+        """A person holds a role at a site for a while, also for somebody; the cover's id.
+
+        Whoever grants it holds the role themselves, there and now. That the person is competent
+        is the clinic's word. Raises Refused.
+        """
+        id_ = command_id or _new_id()
+        cover = "cover-" + _hash(id_.encode(errors="backslashreplace"))[:12]
+        if until.tzinfo is None or (since is not None and since.tzinfo is None):
+            says = "a time of the cover has no zone"
+            raise _refused("grant cover", "naive-instant", says, "give its offset")
+
+        def judge(addition: Addition, at: datetime) -> Refusal | None:
+            granted = e.CoverGranted(
+                cover, person, role, since or at, until, by.person, reason, at, acting_for
+            )
+            return grant(addition, granted, _holds(by, at, site))
+
+        said = (person, role, since, until, reason, acting_for)
+        self._add("roster", self._site(site, "grant cover").name, judge, by, role, id_, said)
+        return cover
+
+    def revoke_cover(
+        self,
+        cover: str,
+        *,
+        by: Actor,
+        reason: str = "",
+        site: str = "main",
+        command_id: str | None = None,
+    ) -> None:
+        """End a cover before its time: whoever covers, has granted it or holds the role may."""
+
+        def judge(addition: Addition, at: datetime) -> Refusal | None:
+            revoked = e.CoverRevoked(cover, by.person, at, reason)
+            return revoke(addition, revoked, _holds(by, at, site))
+
+        place = self._site(site, "revoke cover").name
+        self._add("roster", place, judge, by, "", command_id, (cover, reason))
+
+    def roster(self, site: str = "main") -> Roster:
+        """Who covers which role at a site, and until when."""
+        found: Roster = self._beside("roster", self._site(site, "roster").name)
+        return found
 
     def why(
         self,
@@ -323,6 +469,7 @@ class Engine:
         given: Mapping[str, Any] | None = None,
         signed: bool = False,
         role: str = "",
+        emergency: str = "",
     ) -> Refusal | None:
         """What stands in the way of a phrase, and what would clear it; None: nothing does.
 
@@ -332,9 +479,9 @@ class Engine:
         program, state = self._read(enrollment)
         now = self._instant()
         around, (_, state) = self._ask(catch_up, program, state, self._around(state), now)
-        command = Command("why", act, by, now, None, role)
+        command = Command("why", act, by, now, None, role, emergency)
         _, answer = self._ask(decide, program, state, around, command)
-        return answer if isinstance(answer, Refusal) else None
+        return refusal_for_reader(program, by, answer) if isinstance(answer, Refusal) else None
 
     def run_due(self, limit: int = 1000) -> int:
         """Run the timers that are due in up to `limit` enrollments; returns how many ran.
@@ -364,11 +511,16 @@ class Engine:
 
     # ---- questions --------------------------------------------------------------------------
 
-    def status(self, enrollment: str) -> Status:
-        """Where a patient stands now, timers that are due run in memory only."""
+    def status(self, enrollment: str, *, by: Actor | None = None) -> Status:
+        """Where a patient stands now, timers that are due run in memory only.
+
+        `by` is the reader: what the program lets them not read (`read_by`) is withheld. Without a
+        reader it is the host itself who asks, and everything is shown.
+        """
         program, state = self._read(enrollment)
         now = self._instant()
         around = self._around(state)
+        reader = None if by is None else _reader(by, state, around.site, now)
         _, state = catch_up(program, state, around, now)
         day = None if state.admitted is None else program_day(state.admitted, now, around.site)
         return Status(
@@ -392,13 +544,15 @@ class Engine:
                     timeliness(item, now),
                     state.program,
                     item.place,
+                    item.assigned,
+                    item.handed_by,
                 )
                 for item in by_urgency(state.items.values())
             ),
             tuple(state.sessions.values()),
             tuple(state.holds),
             state.end,
-            _waiting(program, state, around, now),
+            _waiting(program, state, around, now, reader),
             state.wake,
         )
 
@@ -413,16 +567,69 @@ class Engine:
         *,
         enrollment: str | None = None,
         patient: str | None = None,
+        person: str | None = None,
         limit: int = 50,
         after: Cursor | None = None,
     ) -> Page:
-        """Open items by when they are due; give `Page.next` as `after` for the next page."""
+        """Open items by when they are due; give `Page.next` as `after` for the next page.
+
+        `person` asks for what somebody has taken on, "" for what is nobody's in particular.
+        """
         stream = None if enrollment is None else _stream(enrollment)
         rows, cursor = self.journal.worklist(
-            role=role, site=site, stream=stream, patient=patient, limit=limit, after=after
+            role=role,
+            site=site,
+            stream=stream,
+            patient=patient,
+            assigned=person,
+            limit=limit,
+            after=after,
         )
         now = self._instant()
         return Page(tuple(_open_item(row, now) for row in rows), cursor)
+
+    def shift(
+        self,
+        role: str | None = None,
+        site: str = "main",
+        *,
+        start: datetime,
+        end: datetime,
+        person: str | None = None,
+    ) -> Shift:
+        """What a shift has to do: what is open and due before its end, and what will open in it.
+
+        Items say whose they are and who handed them over. Raises Refused for a site that the
+        engine was opened without.
+        """
+        place = self._site(site, "shift")
+        now = self._instant()
+        rows: list[ItemRow] = []
+        after: Cursor | None = None
+        while True:
+            page, after = self.journal.worklist(role=role, site=site, assigned=person, after=after)
+            rows += [row for row in page if row.sort < end]
+            if after is None or page[-1].sort >= end:
+                break
+        planned: list[OpenItem] = []
+        runs: dict[str, Run] = {}
+        for row in rows:
+            if row.stream not in runs:
+                program, state = self._read(row.stream.partition(":")[2])
+                runs[row.stream] = Run(program, state, _around_site(place), now)
+            run = runs[row.stream]
+            item = run.s.items.get(row.item)  # None: it was settled meanwhile
+            for at in () if item is None else coming(run, item, end):
+                if at >= start:
+                    due = None if row.due is None else at + (row.due - row.opens)
+                    planned.append(_open_item(replace(row, opens=at, due=due), now))
+        planned.sort(key=lambda item: (item.due or item.opens, item.enrollment, item.item))
+        return Shift(start, end, tuple(_open_item(row, now) for row in rows), tuple(planned))
+
+    def signatures(self, enrollment: str) -> tuple[Signature, ...]:
+        """Every signature of an enrollment, each with whether the record still holds what was
+        signed: its hash is reckoned anew from the entries."""
+        return signatures(enrollment, (each.event for each in self.history(enrollment)))
 
     def census(self, site: str = "main", *, everybody: bool = False) -> tuple[Resident, ...]:
         """Who is where, on which day: those in treatment, or everybody who ever was.
@@ -445,16 +652,28 @@ class Engine:
             if everybody or row.standing in _IN_TREATMENT
         )
 
-    def history(self, enrollment: str, after_version: int = 0) -> tuple[Happened, ...]:
-        """Everything that happened in an enrollment, in order."""
-        self._read(enrollment)
-        entries = self.journal.read(_stream(enrollment), after_version)
-        return tuple(_happened(entry) for entry in entries)
+    def history(
+        self, enrollment: str, after_version: int = 0, *, by: Actor | None = None
+    ) -> tuple[Happened, ...]:
+        """Everything that happened in an enrollment, in order.
+
+        `by` is the reader: what the program lets them not read (`read_by`) is withheld. Without a
+        reader it is the host itself who asks, and everything is shown.
+        """
+        program, state = self._read(enrollment)
+        happened = map(_happened, self.journal.read(_stream(enrollment), after_version))
+        if by is None:
+            return tuple(happened)
+        reader = _reader(by, state, self._around(state).site, self._instant())
+        return tuple(
+            replace(each, event=for_reader(program, reader, each.event)) for each in happened
+        )
 
     def follow(self, after: int = 0, limit: int = 1000) -> tuple[Happened, ...]:
         """What happened after a position, in commit order: the durable way to follow a clinic.
 
-        Keep the last `position` that you have dealt with and ask again from there.
+        Keep the last `position` that you have dealt with and ask again from there. It is for the
+        host itself: nothing is withheld (see `may_read`).
         """
         entries = self.journal.follow(after, limit)
         return tuple(_happened(entry) for entry in entries)
@@ -565,7 +784,11 @@ class Engine:
         same `said` writes nothing. Raises Refused.
         """
         id_ = command_id or _new_id()
-        digest = _hash(_canonical.encode((what, key, by.person, said)))
+        try:
+            digest = _hash(_canonical.encode((what, key, by.person, said)))
+        except ValueError:
+            says, way = "it is no plain text", "give text where text is meant"
+            raise _refused(what, "bad-phrase", says, way) from None
         for _ in range(_ATTEMPTS):
             if command_id is not None and self.journal.receipt(id_, digest) is not None:
                 return ()
@@ -602,6 +825,7 @@ class Engine:
         occurred: datetime | None,
         role: str,
         new: Program | None,
+        emergency: str = "",
     ) -> Outcome:
         for _ in range(_ATTEMPTS):
             # What we wrote last is tried first; whoever was faster makes it a Conflict.
@@ -612,7 +836,7 @@ class Engine:
                 program, state = remembered
             else:
                 program, state = self._read(enrollment)
-            command = Command(id_, act, by, self._instant(), occurred, role)
+            command = Command(id_, act, by, self._instant(), occurred, role, emergency)
             # Nobody is anywhere before the first event: it happens at the site that is asked for.
             if isinstance(act, c.Enroll):
                 site = self._site(act.site, f"enrollment {enrollment}")
@@ -636,7 +860,7 @@ class Engine:
                         return self._again(enrollment, before)
                     if self.journal.version(_stream(enrollment)) == state.version:
                         self._remember(enrollment, program, state)
-                        raise Refused(answer)
+                        raise Refused(refusal_for_reader(program, by, answer))
                     continue  # it was judged by what is no longer so
                 role_acted = answer.role or role
                 receipt = self._commit(
@@ -780,7 +1004,9 @@ class Engine:
             try:
                 return around, core(program, state, around, asked)
             except Unread as missing:
-                key = _beside_key(missing.what, state)
+                # Nobody is at a site before the first event; that of the calendar is the one.
+                on_site = missing.what == "roster"
+                key = around.site.name if on_site else _beside_key(missing.what, state)
                 around = around.read(missing.what, self._beside(missing.what, key))
 
     def _beside(self, what: Beside, key: str) -> Any:
@@ -819,12 +1045,12 @@ class Engine:
 
 @lru_cache(maxsize=256)
 def _around_site(site: Site) -> Around:
-    return Around(site, patient=None, program=None)
+    return Around(site, patient=None, program=None, roster=None)
 
 
 def _beside_key(what: Beside, state: Enrollment) -> str:
     """Whose stream it is that lies beside an enrollment."""
-    return state.program if what == "program" else state.patient
+    return {"program": state.program, "roster": state.site}.get(what, state.patient)
 
 
 def _beside_stream(what: Beside, state: Enrollment) -> str:
@@ -855,19 +1081,19 @@ _canonical = msgspec.json.Encoder(decimal_format="string", order="deterministic"
 
 
 @lru_cache(maxsize=1)
-def _sound_decoder() -> msgspec.json.Decoder[tuple[Act, str, str, str]]:
-    return msgspec.json.Decoder(tuple[Act, str, str, str])
+def _sound_decoder() -> msgspec.json.Decoder[tuple[Act, tuple[str, ...]]]:
+    return msgspec.json.Decoder(tuple[Act, tuple[str, ...]])
 
 
-def _sound(act: Act, by: Actor, id_: str, role: str) -> Act:
+def _sound(act: Act, by: Actor, id_: str, *texts: str) -> Act:
     """The act, all of whose words can be written and read again; else Refused.
 
     A reason that is a number, or a text that is no Unicode, would be written into an entry that
     nobody could read any more. What a form holds is judged by the form.
     """
-    plain = msgspec.structs.replace(act, values={}) if isinstance(act, c.Record) else act
+    plain = replace(act, values={}) if isinstance(act, c.Record) else act
     try:
-        body = _canonical.encode((plain, by.person, id_, role))
+        body = _canonical.encode((plain, (by.person, by.name, *by.covers.values(), id_, *texts)))
         read = _sound_decoder().decode(body)[0]
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         says = str(error) if isinstance(error, msgspec.ValidationError) else "it is no plain text"
@@ -877,18 +1103,26 @@ def _sound(act: Act, by: Actor, id_: str, role: str) -> Act:
 
 
 def _received(
-    enrollment: str, act: Act, by: Actor, id_: str, occurred: datetime | None, role: str
+    enrollment: str,
+    act: Act,
+    by: Actor,
+    id_: str,
+    occurred: datetime | None,
+    role: str,
+    emergency: str,
 ) -> tuple[Act, str]:
     """The act as `_sound` gives it, and the digest of the command."""
     if type(act) is c.Record and type(act.signed) is bool and type(act.also) is tuple:
         # Most commands are recordings. Where all words are texts, and could be written for the
         # digest, nothing else is left to be found unsound.
-        words = (act.step, by.person, id_, role, *act.also)
-        if set(map(type, words)) == {str} and id_.isascii():
+        words = (act.step, by.person, by.name, id_, role, *act.also)
+        texts = set(map(type, words)) == {str} and id_.isascii() and by.name.isprintable()
+        if texts and not (emergency or by.covers):
             with suppress(TypeError, ValueError):
                 return act, _hash(_canonical.encode((enrollment, act, by.person, occurred, role)))
-    act = _sound(act, by, id_, role)
-    return act, _digest(enrollment, act, by, occurred, role)
+    act = _sound(act, by, id_, role, emergency)
+    digest = _digest(enrollment, act, by, occurred, role)
+    return act, _hash(f"{digest} {emergency}".encode()) if emergency else digest
 
 
 def _digest(enrollment: str, act: Act, by: Actor, occurred: datetime | None, role: str) -> str:
@@ -930,6 +1164,28 @@ def _happened(entry: Entry) -> Happened:
     )
 
 
+def _holds(by: Actor, at: datetime, site: str) -> frozenset[str]:
+    """The roles of the staff that somebody holds at a site, other than in cover."""
+    own = [role for role in by.roles if role not in by.covers and role != PATIENT]
+    return frozenset(role for role in own if hindrance(by, role, at, site, "") is None)
+
+
+def _signs(act: Act) -> bool:
+    """Whether an act puts a person's signature under something."""
+    return isinstance(act, c.Sign | c.Release | c.Override) or getattr(act, "signed", False)
+
+
+def _reader(by: Actor, state: Enrollment, site: Site, now: datetime) -> Actor:
+    """The reader in the roles that they hold now; a patient reads their own enrollment alone."""
+    held = roles_held(by, now, site.name, state.patient)
+    if by.roles and not held:
+        # Every role that they have says the same of its own.
+        first = hindrance(by, sorted(by.roles)[0], now, site.name, state.patient)
+        assert first is not None  # else it would be held
+        raise Refused(Refusal("read", (first,)))
+    return Actor(by.person, held)
+
+
 def _item_row(program: Program, state: Enrollment, stream: str, id_: str) -> ItemRow:
     item = state.items[id_]
     return ItemRow(
@@ -944,6 +1200,8 @@ def _item_row(program: Program, state: Enrollment, stream: str, id_: str) -> Ite
         item.place,
         state.patient,
         state.program,
+        item.assigned,
+        item.handed_by,
     )
 
 
@@ -976,11 +1234,20 @@ def _open_item(row: ItemRow, now: datetime) -> OpenItem:
         state,
         row.program,
         row.phase,
+        row.assigned,
+        row.handed_by,
     )
 
 
 def _waiting(
-    program: Program, state: Enrollment, around: Around, now: datetime
+    program: Program, state: Enrollment, around: Around, now: datetime, reader: Actor | None
 ) -> tuple[Waiting, ...]:
     run = Run(program, state, around, now)
-    return tuple(Waiting(phase, to, clauses) for phase, to, clauses in undecided(run))
+    return tuple(
+        Waiting(
+            phase,
+            to,
+            clauses if reader is None else clauses_for_reader(program, reader, clauses),
+        )
+        for phase, to, clauses in undecided(run)
+    )

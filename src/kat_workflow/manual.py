@@ -159,6 +159,11 @@ _VERB: Mapping[str, str] = {
     "enroll": "request | A patient begins the program.",
     "record": "report | The form of a step is filled in. `with:` holds its fields.",
     "sign": "report | What was recorded is signed.",
+    "claim": "request | Somebody takes an open item on. Others of the role may still do it.",
+    "unclaim": "request | The item is nobody's in particular again.",
+    "assign": "request | The item is given to a person: `assign vitals to bo`.",
+    "hand over": "request | What one has taken on goes to another person: `hand over vitals to "
+    "bo`, `hand over all to bo`.",
     "revoke": "report | The patient takes a consent back.",
     "book": "request | A session is booked, or its booking is moved. `for:` says when.",
     "cancel": "report | A session will not take place. Nothing was given.",
@@ -178,9 +183,20 @@ _VERB: Mapping[str, str] = {
     "lift": "request | A hold is over. With one hold the name may be left out.",
     "leave": "report | The patient has left, was transferred, has died.",
     "cosign": "report | A second person signs.",
+    "witness": "report | A second person has watched, and signs that.",
 }
 _DETAIL = {"booked_for": "for"}
-_NOT_WRITTEN = {"values", "signed", "also", "cosign", "outcome", "enrollment", "patient", "site"}
+_NOT_WRITTEN = {
+    "values",
+    "signed",
+    "also",
+    "cosign",
+    "witness",
+    "outcome",
+    "enrollment",
+    "patient",
+    "site",
+}
 
 
 def _verbs() -> str:
@@ -210,7 +226,8 @@ _TOP: Mapping[str, str] = {
     "program": "The id of the program. Without it: the name of the folder around `scenarios/`.",
     "starts": "**Required.** Date and clock time of the first step: `2026-03-02 09:00`.",
     "site": "Where it plays: `{name: main, zone: America/Los_Angeles}`. Else the zone is UTC.",
-    "people": "Who takes part: name, and a list of roles. Else a role's name does as a person.",
+    "people": "Who takes part: name, and a list of roles, or `{roles: […], name: …, until: {ROLE: "
+    "…}, sites: […], covers: {ROLE: PERSON}}`. Else a role's name does as a person.",
     "steps": "**Required.** What happens, one thing after the other.",
 }
 _STEP: Mapping[str, str] = {
@@ -223,13 +240,14 @@ _STEP: Mapping[str, str] = {
     "role": "The role acted in, where a person has several.",
     "with": "The fields of the form, or the details of the verb.",
     "signed": "`true`: it is signed at once.",
+    "emergency": "A reason to break the glass: it is acted first and documented after.",
     "occurred": "When it really happened, if it is written down later.",
     "expect": "What must be so afterwards. See below.",
     "refused": "That it is refused, and why: a code, or `{code: …, gate: …, says: …}`.",
 }
 _EXPECT: Mapping[str, str] = {
     "phase": "The patient is in this phase, or in all of these: `stay`, `[stay, day]`.",
-    "open": "These steps are open (others may be open too).",
+    "open": "These steps are open, or calls and reviews about these matters (others may be too).",
     "not_open": "These steps are not open.",
     "late": "Exactly these steps are late. `[]`: none is.",
     "settled": "How steps ended: `{craving_score: declined}`.",
@@ -237,6 +255,7 @@ _EXPECT: Mapping[str, str] = {
     "alerts": "These calls were made since the last `expect:`: `late.vitals`, or part of a name.",
     "deviations": "These deviations were noted since the last `expect:`.",
     "sessions": "How many sessions: `{nad_infusion: {started: 1, held: 1, aborted: 0}}`.",
+    "assigned": "Whose items are: `{vitals: bo}`. Empty: nobody's in particular.",
     "holds": "How many holds stand.",
     "day": "The program day.",
     "standing": "`applied`, `active`, `discharged` or `closed`.",

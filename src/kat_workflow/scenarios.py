@@ -41,6 +41,7 @@ _STEP = {
     "with",
     "signed",
     "role",
+    "emergency",
     "occurred",
     "expect",
     "refused",
@@ -55,6 +56,7 @@ _EXPECT = {
     "end",
     "sessions",
     "missed",
+    "assigned",
     "holds",
     "day",
     "deviations",
@@ -77,7 +79,7 @@ class Scenario:
     about: str
     starts: datetime
     site: Site
-    people: Mapping[str, frozenset[str]]
+    people: Mapping[str, Actor]
     steps: tuple[Mapping[str, Any], ...]
     lines: tuple[int, ...]
 
@@ -207,17 +209,40 @@ def load_scenario(path: Path, text: str | None = None) -> Scenario:
             raise BadScenario(f"{path}:{line}: a step is a mapping")
         _known(step, _STEP, path, line, "step")
         _known(step.get("expect") or {}, _EXPECT, path, line, "expect")
+    starts = _local(str(data["starts"]), site, path)
     program = data.get("program") or path.resolve().parent.parent.name
     return Scenario(
         str(path),
         str(data["scenario"]),
         str(program),
         str(data.get("about", "")),
-        _local(str(data["starts"]), site, path),
+        starts,
         site,
-        {name: frozenset(roles) for name, roles in (data.get("people") or {}).items()},
+        {
+            name: _person(name, about, starts, site, path)
+            for name, about in (data.get("people") or {}).items()
+        },
         steps,
         lines,
+    )
+
+
+def _person(name: str, about: Any, starts: datetime, site: Site, path: Path) -> Actor:
+    """Somebody of `people:`: a list of roles, or a mapping that says more."""
+    if not isinstance(about, Mapping):
+        return Actor(name, frozenset(about))
+    _known(about, {"roles", "name", "until", "sites", "covers"}, path, 1, "person")
+    until = {
+        role: _instant(str(at), starts, site, path)
+        for role, at in (about.get("until") or {}).items()
+    }
+    return Actor(
+        name,
+        frozenset(about.get("roles") or ()),
+        str(about.get("name", "")),
+        until,
+        frozenset(about.get("sites") or ()),
+        dict(about.get("covers") or {}),
     )
 
 
@@ -235,6 +260,16 @@ def _local(text: str, site: Site, path: Path) -> datetime:
     except ValueError as error:
         raise BadScenario(f'{path}: "{text}" is no date and clock time') from error
     return wall.replace(tzinfo=ZoneInfo(site.zone)).astimezone(UTC)
+
+
+def _instant(text: str, starts: datetime, site: Site, path: Path) -> datetime:
+    """`day 3 08:00`, counted from the date of `starts`, or a date and a clock time."""
+    found = _DAY.fullmatch(text)
+    if found is None:
+        return _local(text, site, path)
+    first: date = starts.astimezone(ZoneInfo(site.zone)).date()
+    day = first + timedelta(days=int(found[1]) - 1)
+    return at_clock(day, time.fromisoformat(found[2]), site)
 
 
 Teller = Callable[[Mapping[str, Any], datetime, Engine, str, Refusal | None], None]
@@ -307,6 +342,7 @@ class _Runner:
                     signed=bool(step.get("signed", False)),
                     occurred=self._occurred(step),
                     role=str(step.get("role", "")),
+                    emergency=str(step.get("emergency", "")),
                 )
         except Refused as error:
             if "refused" not in step:
@@ -342,20 +378,15 @@ class _Runner:
         return plus(self.now, lasts, self.scenario.site)
 
     def _instant(self, text: str) -> datetime:
-        found = _DAY.fullmatch(text)
-        zone = ZoneInfo(self.scenario.site.zone)
-        if found is None:
-            return _local(text, self.scenario.site, Path(self.scenario.file))
-        first: date = self.scenario.starts.astimezone(zone).date()
-        day = first + timedelta(days=int(found[1]) - 1)
-        return at_clock(day, time.fromisoformat(found[2]), self.scenario.site)
+        its = self.scenario
+        return _instant(text, its.starts, its.site, Path(its.file))
 
     def _occurred(self, step: Mapping[str, Any]) -> datetime | None:
         return self._instant(str(step["occurred"])) if "occurred" in step else None
 
     def _actor(self, step: Mapping[str, Any]) -> Actor:
         name = str(step.get("by", ""))
-        return Actor(name, self.scenario.people.get(name, frozenset({name})))
+        return self.scenario.people.get(name) or Actor(name, frozenset({name}))
 
     def _given(self, step: Mapping[str, Any]) -> dict[str, Any]:
         given = dict(step.get("with") or {})
@@ -406,9 +437,11 @@ class _Runner:
             self._differ(f"to be in {missing}", f"in {list(active)}")
 
     def _expect_open(self, wanted: Iterable[str], status: Status, _: object) -> None:
-        open_ = [item.step or item.item for item in status.items if item.timeliness != "early"]
+        items = [item for item in status.items if item.timeliness != "early"]
+        open_ = [item.step or item.item for item in items]
+        about = [item.title.partition(": ")[2] for item in items if not item.step]
         for name in wanted:
-            if not any(o == name or o.endswith("." + name) for o in open_):
+            if not any(o == name or o.endswith("." + name) for o in (*open_, *about)):
                 self._differ(f"{name} open", f"open: {open_}")
 
     def _expect_not_open(self, wanted: Iterable[str], status: Status, _: object) -> None:
@@ -433,6 +466,16 @@ class _Runner:
     def _expect_day(self, wanted: int, status: Status, _: object) -> None:
         if status.day != wanted:
             self._differ(f"program day {wanted}", status.day)
+
+    def _expect_assigned(self, wanted: Mapping[str, str | None], status: Status, _: object) -> None:
+        for name, person in wanted.items():
+            whose = [
+                item.assigned
+                for item in status.items
+                if (item.step or item.item) == name or item.step.endswith("." + name)
+            ]
+            if (person or "") not in whose:
+                self._differ(f"{name} with {person or 'nobody'}", whose or "not open")
 
     def _expect_holds(self, wanted: int, status: Status, _: object) -> None:
         if len(status.holds) != wanted:

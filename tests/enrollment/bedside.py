@@ -92,7 +92,7 @@ def source(text: str) -> str:
     """The whole file of a test's program."""
     text = dedent(text)
     head = _HEAD
-    for key in ("consents", "forms"):
+    for key in ("roles", "consents", "forms"):
         if re.search(rf"^{key}:", text, re.MULTILINE):
             head = re.sub(rf"^{key}:\n(  .*\n)+", "", head, flags=re.MULTILINE)
     ends = "" if re.search("^ends:", text, re.MULTILINE) else _ENDS
@@ -182,9 +182,10 @@ class Patient:
         occurred: datetime | None = None,
         role: str = "",
         id_: str = "",
+        emergency: str = "",
     ) -> tuple[e.Event, ...]:
         """Carry out an act; its own events. Fails where it is refused."""
-        answer = self.ask(act, by=by, occurred=occurred, role=role, id_=id_)
+        answer = self.ask(act, by=by, occurred=occurred, role=role, id_=id_, emergency=emergency)
         if isinstance(answer, Refusal):
             raise RefusedHereError(answer)
         self._take(answer)
@@ -198,11 +199,13 @@ class Patient:
         occurred: datetime | None = None,
         role: str = "",
         id_: str = "",
+        emergency: str = "",
     ) -> Decision | Refusal:
         """What an act would lead to, after the timers that are due."""
         self.look()
         self.commands += 1
-        command = Command(id_ or f"c{self.commands}", act, person(by), self.now, occurred, role)
+        id_ = id_ or f"c{self.commands}"
+        command = Command(id_, act, person(by), self.now, occurred, role, emergency)
         before = self.s
         answer = decide(self.program, before, self.around, command)
         assert not isinstance(answer, Behind)
@@ -217,12 +220,13 @@ class Patient:
         signed: bool = False,
         occurred: datetime | None = None,
         role: str = "",
+        emergency: str = "",
         given: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> tuple[e.Event, ...]:
         """Carry out a phrase; its own events. Fails where it is refused."""
         act = parse(phrase, {**(given or {}), **more}, signed)
-        return self.act(act, by=by, occurred=occurred, role=role)
+        return self.act(act, by=by, occurred=occurred, role=role, emergency=emergency)
 
     def refused(
         self,
@@ -232,12 +236,13 @@ class Patient:
         signed: bool = False,
         occurred: datetime | None = None,
         role: str = "",
+        emergency: str = "",
         given: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> Refusal:
         """Why a phrase is refused. Fails where it is carried out."""
         act = parse(phrase, {**(given or {}), **more}, signed)
-        answer = self.ask(act, by=by, occurred=occurred, role=role)
+        answer = self.ask(act, by=by, occurred=occurred, role=role, emergency=emergency)
         assert isinstance(answer, Refusal), f"{phrase} was carried out"
         return answer
 

@@ -34,6 +34,11 @@ _PHRASES = {
     "record baseline": c.Record("baseline", {}),
     "sign plan": c.Sign("plan"),
     "cosign plan": c.Sign("plan", cosign=True),
+    "witness plan": c.Sign("plan", witness=True),
+    "claim plan": c.Claim("plan"),
+    "unclaim plan": c.Unclaim("plan"),
+    "assign plan": c.Assign("plan", "bo"),
+    "hand over all": c.HandOver("all", "bo"),
     "done task": c.Settle("task", "done"),
     "decline task": c.Settle("task", "declined"),
     "skip task": c.Settle("task", "skipped"),
@@ -66,7 +71,9 @@ _PHRASES = {
 @pytest.mark.parametrize("phrase", _PHRASES)
 def test_a_phrase_is_an_act_and_an_act_is_that_phrase(phrase: str) -> None:
     act = _PHRASES[phrase]
-    assert parse(phrase, {"patient": "P"} if phrase.startswith("enroll") else None) == act
+    more = {"enroll e-1": {"patient": "P"}, "assign plan": {"person": "bo"}}
+    more["hand over all"] = more["assign plan"]
+    assert parse(phrase, more.get(phrase)) == act
     assert words(act) == phrase
 
 
@@ -84,6 +91,8 @@ def test_a_phrase_is_filled_in_with_values_and_details() -> None:
     assert parse("book drip", {"for": when}) == c.Book("drip", when)
     assert parse("hold fire alarm") == c.Hold("fire alarm")
     assert parse(" done task ") == c.Settle("task", "done")
+    assert parse("assign plan to bo") == c.Assign("plan", "bo")
+    assert parse("hand over all to bo") == c.HandOver("all", "bo")
 
 
 @pytest.mark.parametrize(
@@ -94,6 +103,9 @@ def test_a_phrase_is_filled_in_with_values_and_details() -> None:
         ("start", {}, "needs a name"),
         ("start drip", {"speed": 3}, "takes no speed"),
         ("elapsed timer", {}, "verbs are"),
+        ("assign plan", {}, "needs a person"),
+        ("hand over", {}, "needs a name"),
+        ("hand plan", {}, "verbs are"),
         ("", {}, "verbs are"),
     ],
 )
@@ -231,9 +243,14 @@ def _several() -> Patient:
     return p
 
 
-def _engine(refuse: Callable[[Engine], object]) -> Callable[[], Refusal]:
+def _self_report() -> Patient:
+    roles = "roles: \n  nurse: Nurse\n  doctor: Doctor\n  patient: Patient\n"
+    return Patient(program(roles + phase("diary: {by: [patient, nurse], record: score}")))
+
+
+def _engine(refuse: Callable[[Engine], object], **how: Any) -> Callable[[], Refusal]:
     def ask() -> Refusal:
-        with Engine.open(sites=[Site()]) as engine, pytest.raises(Refused) as refused:
+        with Engine.open(sites=[Site()], **how) as engine, pytest.raises(Refused) as refused:
             refuse(engine)
         return refused.value.refusal
 
@@ -268,6 +285,7 @@ WAYS: dict[str, Callable[[], Refusal]] = {
         reason="x",
         by="doctor",
     ),
+    "another-patient": _on(_self_report, "record diary", points=3, by="P-2:patient"),
     "already-enrolled": _act(_two, c.Enroll("e-1", "P")),
     "already-recorded": _refused(_SIGNED, "record plan", "record plan", text="again"),
     "already-settled": _refused(_SIGNED, "done task", "done task"),
@@ -275,7 +293,14 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "bad-phrase": _engine(lambda engine: engine.do("e", "dance", by=_NURSE)),
     "bad-value": _on(under_way, "dose drip", amount="a little"),
     "cap": _on(_capped, "start drip"),
+    "claimed": _on(lambda: _did(phase("a: {by: [nurse]}"), "claim a"), "claim a", by="bo:nurse"),
     "choose-the-way": _on(_chooses, "done stay.1/way-on", by="doctor"),
+    "credential-expired": _on(
+        _two,
+        "record one",
+        points=3,
+        by=Actor("ann", {"nurse"}, until={"nurse": datetime(2026, 1, 1).astimezone()}),
+    ),
     "future": _on(_two, "record one", points=3, occurred=datetime(2027, 1, 1).astimezone()),
     "gate-closed": _on(_gated, "start drip"),
     "implausible": _on(_two, "record one", points=99),
@@ -287,6 +312,10 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "no-patient": _act(_nobody, c.Enroll("e-2", "")),
     "no-session": _on(_plain, "release drip"),
     "no-way": _on(_two, "go well", by="doctor"),
+    "not-assigned": _on(_two, "hand over all to bo"),
+    "not-authenticated": _engine(
+        lambda engine: engine.do("e-0", "sign plan", by=_NURSE), authenticate=lambda *_: False
+    ),
     "not-an-option": _on(lambda: Patient(program(stay(""))), "record farewell", word="four"),
     "not-asked": _refused(_BRANCH, "record ask", drinks=False, how_much=3),
     "not-done-so": _on(_two, "done one"),
@@ -334,6 +363,16 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "session-open": _on(under_way, "book drip"),
     "session-state": _on(under_way, "arrive drip"),
     "session-under-way": _on(under_way, "decline drips", reason="x"),
+    "signed-apart": _act(
+        lambda: Patient(
+            program(
+                phase(
+                    "a: {by: [nurse], record: note}\nb: {by: [nurse], record: note, signed: true}"
+                )
+            )
+        ),
+        c.Record("a", {"text": "x"}, also=("b",)),
+    ),
     "steps-open": _on(
         lambda: Patient(program(clinic("before: {bag: {by: [nurse], record: note}}"))), "start drip"
     ),
@@ -341,6 +380,7 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "too-early": _on(under_way, "release drip"),
     "too-soon": _on(_capped, "start drip"),
     "unknown-consent": _on(_two, "revoke moon"),
+    "unknown-cover": _engine(lambda engine: engine.revoke_cover("cover-1", by=_NURSE)),
     "unknown-end": _on(_two, "leave moon"),
     "unknown-enrollment": _engine(lambda engine: engine.do("e-0", "hold", by=_NURSE)),
     "unknown-field": _on(_two, "record one", points=3, moon=1),
@@ -354,6 +394,7 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "which-hold": _on(_two, "lift"),
     "which-item": _on(_several, "done task"),
     "wrong-role": _on(_two, "record one", points=3, by="doctor"),
+    "wrong-site": _on(_two, "record one", points=3, by=Actor("ann", {"nurse"}, sites={"the moon"})),
     "wrong-type": _on(_two, "record one", points="many"),
     "wrong-unit": _refused(_SIGNED, "record body", weight="80 cm"),
 }

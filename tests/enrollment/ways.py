@@ -211,7 +211,7 @@ def _told(scenario: Scenario) -> tuple[Said, ...]:
             told.append(
                 Said(
                     str(said.get("do", "enroll")),
-                    Actor(who, scenario.people.get(who, frozenset({who}))),
+                    scenario.people.get(who) or Actor(who, frozenset({who})),
                     at,
                     {key: instant(value) for key, value in (said.get("with") or {}).items()},
                     bool(said.get("signed", False)),
@@ -338,7 +338,9 @@ class _Somebody:
         if item.pending is not None:
             if "signature" in item.pending.needs:
                 return self.told(f"sign {name}", step.by, at=at)
-            return self.told(f"cosign {name}", step.cosigned_by, at=at)
+            if "cosignature" in item.pending.needs:
+                return self.told(f"cosign {name}", step.cosigned_by, at=at)
+            return self.told(f"witness {name}", step.witnessed_by, at=at)
         if step.session:
             if not self.chance(8):
                 return self.go_on_with(step.session, at)

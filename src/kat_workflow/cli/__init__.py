@@ -64,8 +64,10 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "why": Verb("patients", "Say what stands in the way, and what would clear it."),
         "status": Verb("patients", "Say where a patient stands."),
         "history": Verb("patients", "Tell everything that happened to a patient."),
+        "signatures": Verb("patients", "List every signature, and whether it still holds."),
         "worklist": Verb("patients", "List what is open, by when it is due."),
         "census": Verb("patients", "Say who is where, on which day."),
+        "cover": Verb("patients", "Let a person hold a role for a while."),
     },
     "Shell": {
         "completion": Verb("shell", "Print the completion script for a shell."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,10 +22,10 @@ from kat_workflow.cli.screen import (
     takes_programs,
 )
 from kat_workflow.cli.telling import said
-from kat_workflow.engine import Engine, Outcome, Status
+from kat_workflow.engine import Engine, OpenItem, Outcome, Status
 from kat_workflow.enrollment.commands import Actor
 from kat_workflow.errors import Refused
-from kat_workflow.program.clock import Site
+from kat_workflow.program.clock import Site, at_clock
 from kat_workflow.program.model import Program
 
 __all__ = ["COMMANDS", "fill", "instant_of", "show_status"]
@@ -80,6 +80,34 @@ def by_option(verb: _F) -> _F:
         envvar="KAT_BY",
         help="Who acts and in which roles, such as ann:nurse (or KAT_BY).",
     )(verb)
+
+
+def emergency_option(verb: _F) -> _F:
+    """A reason to break the glass."""
+    return click.option(
+        "--emergency",
+        metavar="REASON",
+        default="",
+        help="Act first, document after: passes role, hold and gates that may be overridden.",
+    )(verb)
+
+
+def as_option(verb: _F) -> _F:
+    """Who reads."""
+    return click.option(
+        "--as",
+        "reader",
+        metavar="ROLE[,ROLE]",
+        default=None,
+        help="Withhold what these roles may not read (PERSON:ROLE for a patient).",
+    )(verb)
+
+
+def reader_of(text: str | None) -> Actor | None:
+    """`nurse` or `P-1:patient` as a reader."""
+    if text is None:
+        return None
+    return actor(text if ":" in text else f"reader:{text}")
 
 
 def actor(text: str) -> Actor:
@@ -222,6 +250,7 @@ def enroll(
 @click.option("--occurred", metavar="INSTANT", help="When it happened, if that was earlier.")
 @click.option("--values", "file", type=click.File("r"), help="Values as a JSON file; - reads them.")
 @click.option("--command-id", default=None, help="Makes a retry harmless.")
+@emergency_option
 @by_option
 @json_option
 @on_clinic
@@ -235,6 +264,7 @@ def record(
     occurred: str | None,
     file: Any,
     command_id: str | None,
+    emergency: str,
     by: str,
     as_json: bool,
 ) -> None:
@@ -246,8 +276,8 @@ def record(
       kat record e-1f… intake_evaluation --values intake.json --signed --by ann:nurse_practitioner
     """
     _carry_out(
-        ctx, engine, enrollment, f"record {step}", values, signed, occurred, file, command_id, by,
-        as_json,
+        ctx, engine, enrollment, f"record {step}", values, signed, occurred, file, command_id,
+        emergency, by, as_json,
     )  # fmt: skip
 
 
@@ -258,6 +288,7 @@ def record(
 @click.option("--signed", is_flag=True, help="Sign it in the same act.")
 @click.option("--occurred", metavar="INSTANT", help="When it happened, if that was earlier.")
 @click.option("--command-id", default=None, help="Makes a retry harmless.")
+@emergency_option
 @by_option
 @json_option
 @on_clinic
@@ -270,6 +301,7 @@ def do(
     signed: bool,
     occurred: str | None,
     command_id: str | None,
+    emergency: str,
     by: str,
     as_json: bool,
 ) -> None:
@@ -280,10 +312,13 @@ def do(
       kat do e-1f… "start nad_infusion" --by bo:nurse
       kat do e-1f… "dose nad_infusion" "rate=100 mg/h" --by bo:nurse
       kat do e-1f… "decline craving_score" "reason=asleep" --by bo:nurse
+      kat do e-1f… "hand over all to cleo" --by bo:nurse
+      kat do e-1f… "go emergency_room" --emergency "not breathing" --by bo:nurse
       kat do e-1f… "leave against_advice" "reason=wants to go home" --by bo:nurse
     """
     _carry_out(
-        ctx, engine, enrollment, phrase, details, signed, occurred, None, command_id, by, as_json
+        ctx, engine, enrollment, phrase, details, signed, occurred, None, command_id, emergency,
+        by, as_json,
     )  # fmt: skip
 
 
@@ -297,6 +332,7 @@ def _carry_out(
     occurred: str | None,
     file: Any,
     command_id: str | None,
+    emergency: str,
     by: str,
     as_json: bool,
 ) -> None:
@@ -319,6 +355,7 @@ def _carry_out(
             signed=signed,
             occurred=None if occurred is None else instant_of(occurred, site),
             command_id=command_id,
+            emergency=emergency,
         )
     except Refused as refused:
         if not as_json:
@@ -389,6 +426,11 @@ def why(
 @click.option("--role", default=None, help="Only what this role may do.")
 @click.option("--site", default=None, help="Only this site.")
 @click.option("--patient", default=None, help="Only this patient.")
+@click.option("--person", default=None, help="Only what this person has taken on.")
+@click.option("--unassigned", is_flag=True, help="Only what nobody has taken on.")
+@click.option(
+    "--shift", metavar="FROM-TO", default=None, help="The list of a shift, such as 19:00-07:00."
+)
 @click.option("--limit", default=50, show_default=True, help="How many.")
 @json_option
 @on_clinic
@@ -398,27 +440,70 @@ def worklist(
     role: str | None,
     site: str | None,
     patient: str | None,
+    person: str | None,
+    unassigned: bool,
+    shift: str | None,
     limit: int,
     as_json: bool,
 ) -> None:
-    """List what is open, by when it is due.
+    """List what is open, by when it is due; or what a shift has to do, with what will open in it.
 
     \b
     Examples:
       kat worklist --role nurse
+      kat worklist --role nurse --person bo
+      kat worklist --role nurse --shift 19:00-07:00
       kat worklist --role nurse --site main --limit 20 --json
     """
     engine.run_due()
-    page = engine.worklist(role, site, patient=patient, limit=limit)
+    person = "" if unassigned else person
+    if shift is not None:
+        if patient is not None:
+            raise click.UsageError("the list of a shift is of all patients: leave out --patient")
+        place = next((s for s in engine.sites if s.name == site), engine.sites[0])
+        start, end = _shift_of(shift, place, engine.now)
+        found = engine.shift(role, site or place.name, start=start, end=end, person=person)
+        if as_json:
+            echo_json({"format": 1, **msgspec.to_builtins(found)})
+            return
+        click.echo(f"Shift from {local(start, place)} to {local(end, place)}")
+        show_items(engine, found.items)
+        if found.coming:
+            click.echo("Will open meanwhile:")
+            show_items(engine, found.coming)
+        return
+    page = engine.worklist(role, site, patient=patient, person=person, limit=limit)
     if as_json:
         echo_json(
             {"format": 1, "items": msgspec.to_builtins(page.items), "more": page.next is not None}
         )
         return
+    show_items(engine, page.items)
+    if page.next is not None:
+        click.echo(f"There is more: --limit {limit * 2}")
+
+
+def _shift_of(text: str, site: Site, now: datetime) -> tuple[datetime, datetime]:
+    """The shift of these clock times that is on now, or else the next one."""
+    try:
+        first, last = (time.fromisoformat(each) for each in text.split("-"))
+    except ValueError as error:
+        raise click.UsageError(f'"{text}" is no shift, such as 19:00-07:00') from error
+    today = now.astimezone(ZoneInfo(site.zone)).date()
+    for day in (today - timedelta(days=1), today, today + timedelta(days=1)):
+        start = at_clock(day, first, site)
+        end = at_clock(day if last > first else day + timedelta(days=1), last, site)
+        if end > now:
+            break
+    return start, end
+
+
+def show_items(engine: Engine, items: tuple[OpenItem, ...]) -> None:
+    """Work items for people, by when they are due."""
     from rich.table import Table
 
-    table = Table("due", "", "what", "patient", "for", "where", box=None, pad_edge=False)
-    for item in page.items:
+    table = Table("due", "", "what", "patient", "for", "with", "where", box=None, pad_edge=False)
+    for item in items:
         place = site_of(engine, item.enrollment)
         tint = {"late": "red", "early": "dim"}.get(item.timeliness, "")
         table.add_row(
@@ -427,12 +512,11 @@ def worklist(
             item.title,
             item.patient,
             ", ".join(item.roles),
+            f"{item.assigned} from {item.handed_by}" if item.handed_by else item.assigned,
             item.phase,
             style=tint,
         )
     echo_rich(table)
-    if page.next is not None:
-        click.echo(f"There is more: --limit {limit * 2}")
 
 
 @click.command()
@@ -473,16 +557,19 @@ def census(
 
 @click.command()
 @click.argument("enrollment")
+@as_option
 @json_option
 @on_clinic
-def status(ctx: click.Context, engine: Engine, enrollment: str, as_json: bool) -> None:
+def status(
+    ctx: click.Context, engine: Engine, enrollment: str, reader: str | None, as_json: bool
+) -> None:
     """Say where a patient stands, what is open and what is waited for.
 
     \b
     Examples:
       kat status e-1f…
     """
-    found = engine.status(enrollment)
+    found = engine.status(enrollment, by=reader_of(reader))
     if as_json:
         echo_json({"format": 1, **msgspec.to_builtins(found)})
     else:
@@ -519,17 +606,21 @@ def show_status(found: Status, site: Site) -> None:
 
 @click.command()
 @click.argument("enrollment")
+@as_option
 @json_option
 @on_clinic
-def history(ctx: click.Context, engine: Engine, enrollment: str, as_json: bool) -> None:
+def history(
+    ctx: click.Context, engine: Engine, enrollment: str, reader: str | None, as_json: bool
+) -> None:
     """Tell everything that happened, in order.
 
     \b
     Examples:
       kat history e-1f…
+      kat history e-1f… --as nurse
       kat history e-1f… --json
     """
-    happened = engine.history(enrollment)
+    happened = engine.history(enrollment, by=reader_of(reader))
     if as_json:
         echo_json({"format": 1, "entries": msgspec.to_builtins(happened)})
         return
@@ -541,6 +632,82 @@ def history(ctx: click.Context, engine: Engine, enrollment: str, as_json: bool) 
             click.echo(f"{each.version:5d}  {local(each.recorded, site)}  {who}: {words}")
 
 
+@click.command("signatures")
+@click.argument("enrollment")
+@json_option
+@on_clinic
+def list_signatures(ctx: click.Context, engine: Engine, enrollment: str, as_json: bool) -> None:
+    """List every signature, and whether the record still holds what was signed.
+
+    \b
+    Examples:
+      kat signatures e-1f…
+    """
+    found = engine.signatures(enrollment)
+    if as_json:
+        echo_json({"format": 1, "signatures": msgspec.to_builtins(found)})
+        return
+    site = site_of(engine, enrollment)
+    for each in found:
+        held = {True: "holds", False: "DOES NOT HOLD", None: "not bound to a content"}[each.valid]
+        for_ = f" for {each.acting_for}" if each.acting_for else ""
+        click.secho(
+            f"{local(each.at, site)}  {each.name} ({each.role}{for_}): "
+            f"{each.meaning or each.as_} {each.item or each.record}: {held}",
+            fg="red" if each.valid is False else None,
+        )
+
+
+@click.command()
+@click.argument("person")
+@click.argument("role")
+@click.option("--until", required=True, metavar="INSTANT", help="When it ends.")
+@click.option("--since", metavar="INSTANT", help="When it begins; now by default.")
+@click.option("--for", "acting_for", default="", metavar="PERSON", help="For whom it is held.")
+@click.option("--reason", default="", help="Why.")
+@click.option("--site", default=None, help="The site; the first one by default.")
+@click.option("--command-id", default=None, help="Makes a retry harmless.")
+@by_option
+@json_option
+@on_clinic
+def cover(
+    ctx: click.Context,
+    engine: Engine,
+    person: str,
+    role: str,
+    until: str,
+    since: str | None,
+    acting_for: str,
+    reason: str,
+    site: str | None,
+    command_id: str | None,
+    by: str,
+    as_json: bool,
+) -> None:
+    """Let a person hold a role at a site for a while; whoever says so holds it themselves.
+
+    \b
+    Examples:
+      kat cover bo prescriber --until 2026-03-03T08:00 --reason "night duty" --by paul:prescriber
+    """
+    place = next((each for each in engine.sites if each.name == site), engine.sites[0])
+    id_ = engine.grant_cover(
+        person,
+        role,
+        by=actor(by),
+        until=instant_of(until, place),
+        reason=reason,
+        since=None if since is None else instant_of(since, place),
+        acting_for=acting_for,
+        site=site or place.name,
+        command_id=command_id,
+    )
+    if as_json:
+        echo_json({"format": 1, "cover": id_})
+    else:
+        click.echo(id_)
+
+
 COMMANDS = {
     "enroll": enroll,
     "record": record,
@@ -550,4 +717,6 @@ COMMANDS = {
     "census": census,
     "status": status,
     "history": history,
+    "signatures": list_signatures,
+    "cover": cover,
 }

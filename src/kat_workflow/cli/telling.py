@@ -21,15 +21,22 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return f"left {event.phase} ({event.reason})"
         case e.ItemOpened():
             return f"opened {event.step or event.kind + ' ' + event.about}"
+        case e.ItemAssigned():
+            return f"{event.item} given to {event.person or 'nobody in particular'}"
+        case e.ItemAnswered():
+            return f"{event.step}: done"
         case e.ItemReplanned():
             return f"planned {event.item} anew ({event.because})"
         case e.ItemSettled():
             why = f" ({event.reason})" if event.reason else ""
-            return f"{event.step or event.item}: {event.outcome}{why}"
+            whose = f", instead of {event.assigned}" if event.assigned else ""
+            return f"{event.step or event.item}: {event.outcome}{why}{whose}"
         case e.ObservationRecorded():
             return f"recorded {event.step or event.form}"
         case e.Signed():
-            return f"{event.as_} under {event.item}"
+            what = event.item or event.session or event.observation
+            for_ = f" for {event.acting_for}" if event.acting_for else ""
+            return f"{event.as_} under {what}{for_}"
         case e.ConsentChanged():
             return f"consent {event.consent} {event.state}"
         case e.SessionBooked():
@@ -70,6 +77,15 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return f"gate {event.gate} overridden ({event.reason})"
         case e.OverrideUsed():
             return f"override of {event.gate} used"
+        case e.ActedFor():
+            return f"as {event.role} for {event.acting_for}"
+        case e.GlassBroken():
+            passed = f"; passed {', '.join(event.passed)}" if event.passed else ""
+            return f"emergency: {event.reason}{passed}"
+        case e.CoverGranted():
+            return f"{event.person} covers {event.role} until {event.until:%Y-%m-%d %H:%M %Z}"
+        case e.CoverRevoked():
+            return f"{event.cover} ended"
         case e.Discharged():
             why = f": {event.reason}" if event.reason else ""
             return f"discharged as {event.end}{why}"

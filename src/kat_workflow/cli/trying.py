@@ -359,7 +359,8 @@ class _Walk:
         program = self.program
         able: tuple[str, ...] = ()
         if (step := program.find("steps", name)) is not None:
-            able = program.steps[step].cosigned_by if verb == "cosign" else program.steps[step].by
+            its = program.steps[step]
+            able = {"cosign": its.cosigned_by, "witness": its.witnessed_by}.get(verb, its.by)
         elif (session := program.find("sessions", name)) is not None:
             kind = program.sessions[session]
             able = kind.release.signed_by if verb == "release" and kind.release else kind.by

@@ -15,12 +15,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment import patients, register
+from kat_workflow.enrollment import patients, register, roster
 from kat_workflow.enrollment.patients import PatientRecord
 from kat_workflow.enrollment.register import Register
+from kat_workflow.enrollment.roster import Roster
 from kat_workflow.program.clock import Site
 
-Beside = Literal["patient", "program"]
+Beside = Literal["patient", "program", "roster"]
 """The streams around an enrollment, by what they are about."""
 
 
@@ -31,6 +32,7 @@ class Around(Struct, frozen=True):
     patient: PatientRecord | None = PatientRecord()
     program: Register | None = Register()
     signed_only: bool = False  # whether a program must be signed off to take a patient
+    roster: Roster | None = Roster()
 
     def read(self, what: Beside, state: Any) -> Around:
         """The same view with one more stream that was read."""
@@ -71,7 +73,12 @@ class Addition(Struct):
 FOLDS: Mapping[Beside, Callable[[Any, e.Event], Any]] = {
     "patient": patients.evolve,
     "program": register.evolve,
+    "roster": roster.evolve,
 }
 """How each of the streams is folded: a new state, the old one is left as it was."""
-EMPTY: Mapping[Beside, Any] = {"patient": PatientRecord(), "program": Register()}
+EMPTY: Mapping[Beside, Any] = {
+    "patient": PatientRecord(),
+    "program": Register(),
+    "roster": Roster(),
+}
 """Each of them before its first event; also the type that its state row holds."""

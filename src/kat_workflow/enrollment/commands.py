@@ -21,12 +21,28 @@ def _roles(roles: Iterable[str]) -> frozenset[str]:
     return frozenset(roles)
 
 
+def _with_zones(actor: Actor, _: object, until: Mapping[str, datetime]) -> None:
+    if any(at.tzinfo is None for at in until.values()):
+        raise ValueError("an instant without a zone names no moment: give `until` an offset")
+
+
 @frozen
 class Actor:
-    """Who acts: a person (not an account) and the roles in which they may. The host says so."""
+    """Who acts: a person (not an account) and the roles in which they may. The host says so.
+
+    `name` is the person's printed name, as it stands under a signature (the person's id where it
+    is left out). From `until[role]` on a credential has expired and the role is not held. `sites`
+    are the names of the sites at which the roles are held; none named: everywhere. `covers[role]`
+    is the person for whom the role is acted in: it is held by that alone, and the entry says so.
+    Raises ValueError for an `until` without a zone.
+    """
 
     person: str
     roles: frozenset[str] = field(converter=_roles, factory=frozenset)
+    name: str = ""
+    until: Mapping[str, datetime] = field(factory=dict, hash=False, validator=_with_zones)
+    sites: frozenset[str] = field(converter=_roles, factory=frozenset)
+    covers: Mapping[str, str] = field(factory=dict, hash=False)
 
 
 SYSTEM = Actor("system")
@@ -56,19 +72,49 @@ class Record(_Act, frozen=True, tag="record"):
 
 
 class Sign(_Act, frozen=True, tag="sign"):
-    """A signature under what was recorded (report)."""
+    """A signature under what was recorded or done (report): one's own, or, as a second person,
+    a cosignature or that of a witness."""
 
     step: str
     cosign: bool = False
+    witness: bool = False
 
 
 class Settle(_Act, frozen=True, tag="settle"):
     """How an item ended: done, declined, missed, unable (reports); skipped, waived, withheld
-    (requests). Everything but done needs a reason."""
+    (requests). Everything but done needs a reason; `signed` signs what is done in the same
+    act."""
 
     step: str
     outcome: Outcome
     reason: str = ""
+    signed: bool = False
+
+
+class Claim(_Act, frozen=True, tag="claim"):
+    """An open item is taken on by the actor (request). Others of the role may still do it."""
+
+    step: str
+
+
+class Unclaim(_Act, frozen=True, tag="unclaim"):
+    """An item is nobody's in particular again (request)."""
+
+    step: str
+
+
+class Assign(_Act, frozen=True, tag="assign"):
+    """An open item is given to a person (request); the host knows who that is."""
+
+    step: str
+    person: str
+
+
+class HandOver(_Act, frozen=True, tag="hand-over"):
+    """What the actor has taken on goes to another person (request): one item, or `all`."""
+
+    step: str
+    person: str
 
 
 class Revoke(_Act, frozen=True, tag="revoke"):
@@ -203,6 +249,10 @@ Act = (
     | Record
     | Sign
     | Settle
+    | Claim
+    | Unclaim
+    | Assign
+    | HandOver
     | Revoke
     | Book
     | Cancel
@@ -226,7 +276,12 @@ Act = (
 
 @frozen
 class Command:
-    """One act by one actor. `role` is the role acted in; "" takes the first that serves."""
+    """One act by one actor. `role` is the role acted in; "" takes the first that serves.
+
+    `emergency` is a reason to break the glass: act first, document after. Role, hold and gates
+    that somebody may override then stand in nobody's way; what was passed is written, and must
+    be reviewed by somebody else.
+    """
 
     id: str
     act: Act
@@ -234,6 +289,7 @@ class Command:
     at: datetime
     occurred: datetime | None = None
     role: str = ""
+    emergency: str = ""
 
     @property
     def words(self) -> str:
@@ -251,6 +307,8 @@ def words(act: Act) -> str:
         verb = _VERB_OF_OUTCOME.get(act.outcome, act.outcome)
     elif isinstance(act, Sign) and act.cosign:
         verb = "cosign"
+    elif isinstance(act, Sign) and act.witness:
+        verb = "witness"
     else:
         verb = _VERB_OF_ACT[type(act)]
     return f"{verb} {name}".rstrip()
@@ -270,6 +328,10 @@ _VERB_OF_ACT: dict[type, str] = {
     Enroll: "enroll",
     Record: "record",
     Sign: "sign",
+    Claim: "claim",
+    Unclaim: "unclaim",
+    Assign: "assign",
+    HandOver: "hand over",
     Revoke: "revoke",
     Book: "book",
     Cancel: "cancel",
@@ -289,7 +351,9 @@ _VERB_OF_ACT: dict[type, str] = {
     Leave: "leave",
     Elapsed: "elapsed",
 }
-VERBS = (*_OUTCOME_OF_VERB, *(v for v in _VERB_OF_ACT.values() if v != "elapsed"), "cosign")
+_TWO_WORDS = (("end", "dosing"), ("hand", "over"))
+_SIGNS = ("cosign", "witness")
+VERBS = (*_OUTCOME_OF_VERB, *(v for v in _VERB_OF_ACT.values() if v != "elapsed"), *_SIGNS)
 """Every verb of the phrases."""
 
 
@@ -304,8 +368,11 @@ def parse(phrase: str, given: Mapping[str, Any] | None = None, signed: bool = Fa
     """
     given = dict(given or {})
     verb, _, name = phrase.strip().partition(" ")
-    if verb == "end" and name.startswith("dosing"):
-        verb, name = "end dosing", name[len("dosing") :].strip()
+    for first, second in _TWO_WORDS:
+        if verb == first and (name == second or name.startswith(second + " ")):
+            verb, name = f"{first} {second}", name[len(second) :].strip()
+    if verb in ("assign", "hand over") and " to " in name:
+        name, given["person"] = (part.strip() for part in name.split(" to ", 1))
     if verb == "record":
         if not name:
             raise BadPhrase("record what? Name a step or a form")
@@ -313,14 +380,21 @@ def parse(phrase: str, given: Mapping[str, Any] | None = None, signed: bool = Fa
     kind: type | None
     fixed: dict[str, Any]
     if verb in _OUTCOME_OF_VERB:
-        kind, fixed = Settle, {"step": name, "outcome": _OUTCOME_OF_VERB[verb]}
-    elif verb in ("sign", "cosign"):
-        kind, fixed = Sign, {"step": name, "cosign": verb == "cosign"}
+        kind = Settle
+        fixed = {"step": name, "outcome": _OUTCOME_OF_VERB[verb], "signed": signed}
+    elif verb in ("sign", "cosign", "witness"):
+        kind = Sign
+        fixed = {"step": name, "cosign": verb == "cosign", "witness": verb == "witness"}
     else:
         kind = next((k for k, v in _VERB_OF_ACT.items() if v == verb and k is not Elapsed), None)
         if kind is None:
             raise BadPhrase(f'there is no "{verb}"; the verbs are {", ".join(sorted(VERBS))}')
-        fixed = {next(key for key in (*_NAMED, "reason") if key in kind.__struct_fields__): name}  # type: ignore[attr-defined]
+        named = next(
+            key
+            for key in (*_NAMED, "reason")
+            if key in kind.__struct_fields__  # type: ignore[attr-defined]
+        )
+        fixed = {named: name}
         if kind is Hold:
             fixed = {"reason": name} if name else {}
     if not name and kind not in (Hold, Lift):
@@ -330,6 +404,8 @@ def parse(phrase: str, given: Mapping[str, Any] | None = None, signed: bool = Fa
     unknown = set(given) - set(kind.__struct_fields__)  # type: ignore[attr-defined]
     if unknown:
         raise BadPhrase(f'"{verb}" takes no {", ".join(sorted(unknown))}')
+    if kind in (Assign, HandOver) and not given.get("person"):
+        raise BadPhrase(f'"{verb}" needs a person: {verb} STEP to PERSON')
     if "present" in given:
         present = given["present"]
         if not isinstance(present, list | tuple | set | frozenset):

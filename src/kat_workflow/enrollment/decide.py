@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment import recording, sessions, steering
+from kat_workflow.enrollment import people, recording, sessions, steering
 from kat_workflow.enrollment.around import Addition, Around
 from kat_workflow.enrollment.judge import Judge, Refused
 from kat_workflow.enrollment.run import Run
@@ -63,8 +63,12 @@ def decide(
         return Behind(timer)
     run = Run(program, enrollment, around, now)
     run.command, run.person = command.id, command.by.person
+    run.emergency = bool(command.emergency)
     try:
-        _ACTS[type(act)](Judge(run, command), act)
+        judge = Judge(run, command)
+        _ACTS[type(act)](judge, act)
+        if run.acting_for or run.emergency:
+            people.write_down(judge)
         run.settle()
         if run.looped and _asks_leave(act):
             raise Refused((_LOOPS,))
@@ -135,6 +139,10 @@ _ACTS: dict[type, Callable[[Judge, Any], None]] = {
     c.Record: recording.record,
     c.Sign: recording.sign,
     c.Settle: recording.settle,
+    c.Claim: people.claim,
+    c.Unclaim: people.unclaim,
+    c.Assign: people.assign,
+    c.HandOver: people.hand_over,
     c.Revoke: recording.revoke,
     c.Book: sessions.book,
     c.Cancel: sessions.cancel,

@@ -68,7 +68,8 @@ class PhaseLeft(_Event, frozen=True, tag="phase-left"):
 
 
 class ItemOpened(_Event, frozen=True, tag="item-opened"):
-    """A step is open for somebody. `next` is when the next opening of a recurring step comes."""
+    """A step is open for somebody. `next` is when the next opening of a recurring step comes;
+    `not_by` is who may not answer it, although their role would fit."""
 
     item: str
     step: str
@@ -82,6 +83,32 @@ class ItemOpened(_Event, frozen=True, tag="item-opened"):
     on_hold: OnHold = "pauses"
     calls: bool = False
     about: str = ""
+    not_by: str = ""
+
+
+class ItemAssigned(_Event, frozen=True, tag="item-assigned"):
+    """An open item was taken on by, or given to, `person` ("": to nobody in particular any
+    more); `by` did so, and `handed` says that it was theirs until then."""
+
+    item: str
+    person: str
+    by: str
+    at: datetime
+    handed: bool = False
+
+
+class ItemAnswered(_Event, frozen=True, tag="item-answered"):
+    """A task was done, or a consent given, and waits for signatures: `needs` are those that are
+    missing, `content` is the hash of what they are put under. `occurred` is when it was done."""
+
+    item: str
+    step: str
+    needs: tuple[str, ...]
+    occurred: datetime
+    at: datetime
+    person: str
+    role: str
+    content: str
 
 
 class ItemReplanned(_Event, frozen=True, tag="item-replanned"):
@@ -101,7 +128,7 @@ class ItemReplanned(_Event, frozen=True, tag="item-replanned"):
 class ItemSettled(_Event, frozen=True, tag="item-settled"):
     """An item is answered, for good. `keep`: read from elsewhere after its visit is over;
     `hands`: who recorded or signed it before `person`; `compared`: somebody else must do another
-    step."""
+    step; `assigned`: the person whose it was, where others did it."""
 
     item: str
     step: str
@@ -114,12 +141,14 @@ class ItemSettled(_Event, frozen=True, tag="item-settled"):
     tally: bool = False
     hands: tuple[str, ...] = ()
     compared: bool = False
+    assigned: str = ""
 
 
 class ObservationRecorded(_Event, frozen=True, tag="observation-recorded"):
     """A form was recorded. `needs` are signatures still missing; `kept` are the fields that some
     gate may read, and `kept_in` the place with whose end none can any more; `drops` are
-    recordings of the same form that none can read any more."""
+    recordings of the same form that none can read any more. `content` is the hash of what is
+    signed (`people.content_of`), where signatures are asked for."""
 
     observation: str
     form: str
@@ -136,10 +165,16 @@ class ObservationRecorded(_Event, frozen=True, tag="observation-recorded"):
     kept: tuple[str, ...] = ()
     kept_in: str = ""
     drops: tuple[str, ...] = ()
+    content: str = ""
 
 
 class Signed(_Event, frozen=True, tag="signed"):
-    """A person has signed what an item recorded; `as_` is `signature` or `cosignature`."""
+    """A person has signed what an item recorded, or a release.
+
+    `as_` is `signature`, `cosignature`, `witness` or `release`; `meaning` is what it means
+    (`authored`, `reviewed`, `cosigned`, `witnessed`, `released`), `name` the printed name, and
+    `content` the hash of what was signed: it holds for that content and for no other.
+    """
 
     item: str
     observation: str
@@ -147,6 +182,11 @@ class Signed(_Event, frozen=True, tag="signed"):
     person: str
     role: str
     at: datetime
+    name: str = ""
+    meaning: str = ""
+    content: str = ""
+    acting_for: str = ""
+    session: str = ""
 
 
 class ConsentChanged(_Event, frozen=True, tag="consent-changed"):
@@ -321,6 +361,25 @@ class OverrideUsed(_Event, frozen=True, tag="override-used"):
     at: datetime
 
 
+class ActedFor(_Event, frozen=True, tag="acted-for"):
+    """What this command did was done in a role that `person` holds only for another."""
+
+    person: str
+    role: str
+    acting_for: str
+    at: datetime
+
+
+class GlassBroken(_Event, frozen=True, tag="glass-broken"):
+    """An emergency: it was acted first. `passed` is what would else have stood in the way."""
+
+    reason: str
+    person: str
+    role: str
+    passed: tuple[str, ...]
+    at: datetime
+
+
 class RecheckSet(_Event, frozen=True, tag="recheck-set"):
     """The next instant at which waiting gates must be judged again; None for none."""
 
@@ -352,6 +411,32 @@ class Closed(_Event, frozen=True, tag="closed"):
     """Nothing is left to do."""
 
     at: datetime
+
+
+# Of a site's roster.
+
+
+class CoverGranted(_Event, frozen=True, tag="cover-granted"):
+    """`person` holds a role at a site for a while; `acting_for` is for whom, if for somebody."""
+
+    cover: str
+    person: str
+    role: str
+    since: datetime
+    until: datetime
+    by: str
+    reason: str
+    at: datetime
+    acting_for: str = ""
+
+
+class CoverRevoked(_Event, frozen=True, tag="cover-revoked"):
+    """A cover has ended before its time."""
+
+    cover: str
+    by: str
+    at: datetime
+    reason: str = ""
 
 
 # Of a patient's own stream.
@@ -407,6 +492,8 @@ Event = (
     | PhaseEntered
     | PhaseLeft
     | ItemOpened
+    | ItemAssigned
+    | ItemAnswered
     | ItemReplanned
     | ItemSettled
     | ObservationRecorded
@@ -429,10 +516,14 @@ Event = (
     | HoldLifted
     | OverrideGranted
     | OverrideUsed
+    | ActedFor
+    | GlassBroken
     | RecheckSet
     | TimerElapsed
     | Discharged
     | Closed
+    | CoverGranted
+    | CoverRevoked
     | EnrollmentBegan
     | EnrollmentEnded
     | ProgramSignedOff

@@ -11,9 +11,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from kat_workflow.enrollment.moving import EXCURSION
+from kat_workflow.enrollment.people import find_role
 from kat_workflow.enrollment.run import names
 from kat_workflow.enrollment.state import is_within
 from kat_workflow.errors import Reason
+from kat_workflow.program import PATIENT
 from kat_workflow.program.chart import ENROLLMENT, SESSION
 
 if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
@@ -91,6 +93,9 @@ class Judge:
         for id_, hold in self.s.holds.items():
             if away and id_.startswith(EXCURSION):
                 continue
+            if self.run.emergency:
+                self.run.passed.append(f"hold: {id_}")
+                continue
             self.against(
                 "on-hold",
                 f"{id_} stands since {hold.since:%Y-%m-%d %H:%M} UTC",
@@ -100,15 +105,16 @@ class Judge:
     # actor
 
     def actor_in(self, roles: Iterable[str], what: str) -> None:
-        """The actor must act in one of these roles (any role of the program, where none)."""
-        allowed = tuple(roles) or tuple(self.program.roles)
-        asked, held = self.command.role, self.actor.roles
-        for role in allowed:
-            if role in held and (not asked or role == asked):
-                self.run.role = role
-                return
-        titles = ", ".join(self.program.roles.get(role, role) for role in allowed)
-        self.against("wrong-role", f"{what} is for: {titles}", f"ask one of: {titles}")
+        """The actor must act in one of these roles (any of the program's staff, where none)."""
+        allowed = tuple(roles) or self.program.staff
+        asked, actor = self.command.role, self.actor
+        if not (actor.until or actor.sites or actor.covers):
+            held = actor.roles
+            for role in allowed:
+                if role in held and role != PATIENT and (not asked or role == asked):
+                    self.run.role = role
+                    return
+        find_role(self, allowed, what)
 
     def other_person(self, step: Step) -> None:
         """Somebody else must have done the steps this one must differ from."""

@@ -135,7 +135,7 @@ def _ask_the_way(run: Run, phase: Phase, visit: Visit) -> bool:
     id_ = f"{visit.place}/way-on"
     if id_ in run.s.items:
         return False
-    roles = phase.decided_by or run.program.decided_by or tuple(run.program.roles)
+    roles = phase.decided_by or run.program.decided_by or run.program.staff
     run.special(id_, "decide", roles, phase.name, None)
     return True
 
@@ -277,14 +277,7 @@ def discharge(
     s = run.s
     left_early = False
     for session in list(s.sessions.values()):
-        if session.under_way and session.dosed is not None:
-            if session.state == "under_way":
-                run.emit(e.SessionAborted(session.id, run.now, end.name))
-            counted = run.counts(s.sessions[session.id])
-            run.release(s.sessions[session.id], "aborted", counted, "left before release")
-            left_early = True
-        else:
-            run.cancel_session(session, end.name)
+        left_early |= break_off(run, session, end.name)
     for item in list(s.items.values()):
         run.settle_item(item, "left", run.now, end.name)
     for name in run.chart.innermost_first(tuple(s.visits)):
@@ -293,16 +286,33 @@ def discharge(
     if s.id in (record := run.stream("patient")).state.enrollments:
         record.emit(e.EnrollmentEnded(s.id, end.name, end.kind, run.now))
     if left_early and end.kind not in ("died", "entered_in_error"):  # these close at once
-        roles = run.program.decided_by or tuple(run.program.roles)
-        run.alert(
-            "left-before-release",
-            "The patient left before being released from a session",
-            roles,
-            timedelta(hours=1),
-            "",
-        )
+        call_after_leaving_early(run)
     for name in end.work:
         opening.open_work(run, run.program.steps[name])
+
+
+def break_off(run: Run, session: Session, because: str) -> bool:
+    """The patient is gone from a session: aborted and left, or cancelled where nothing was given;
+    whether something was."""
+    if not session.under_way or session.dosed is None:
+        run.cancel_session(session, because)
+        return False
+    if session.state == "under_way":
+        run.emit(e.SessionAborted(session.id, run.now, because))
+    session = run.s.sessions[session.id]
+    run.release(session, "aborted", run.counts(session), "left before release")
+    return True
+
+
+def call_after_leaving_early(run: Run) -> None:
+    """Somebody must know that a patient was given something and is no longer watched."""
+    run.alert(
+        "left-before-release",
+        "The patient left before being released from a session",
+        run.program.decided_by or run.program.staff,
+        timedelta(hours=1),
+        "",
+    )
 
 
 def close(run: Run) -> bool:

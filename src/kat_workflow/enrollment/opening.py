@@ -350,6 +350,20 @@ def _open_watch(run: Run, session: Session, open_: set[str]) -> None:
     )
 
 
+def coming(run: Run, item: Item, end: datetime) -> tuple[datetime, ...]:
+    """When further openings of an item are planned before an instant, if its pace stays so."""
+    step = run.program.steps.get(item.step)
+    if item.next is None or step is None or not step.every:
+        return ()
+    interval, clocks = _pace(run, step)
+    found: list[datetime] = []
+    at = item.next
+    while at < end:
+        found.append(at)
+        at = at + interval if interval is not None else _clock_after(run, clocks, at, strict=True)
+    return tuple(found)
+
+
 def open_work(run: Run, step: Step) -> None:
     """Open work that is due after leaving."""
     at, site = run.now, run.site

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment import signing
 from kat_workflow.program.chart import ITEM
 from kat_workflow.program.clock import plus
 from kat_workflow.program.forms import Form, accept
@@ -35,27 +39,22 @@ def record(j: Judge, act: c.Record) -> None:
     j.other_person(step)
     values = _values(j, form, act)
     also = [_also(j, form, name) for name in act.also]
-    needs = _needs(step, act)
+    needs = signing.needs(step, act.signed)
     j.end()
-    if j.occurred < item.opens and (form.any_time or step.every):
-        run.observe(form.name, step.name, item.place, values, j.occurred, "", needs)
-        return None
-    record = run.observe(form.name, step.name, item.place, values, j.occurred, item.id, needs)
+    early = j.occurred < item.opens
+    answers = "" if early and (form.any_time or step.every) else item.id
+    new = run.observe(form.name, step.name, item.place, values, j.occurred, answers, needs)
     if step.signed and act.signed:
-        run.emit(e.Signed(item.id, record, "signature", j.actor.person, run.role, j.at))
-    if j.occurred < item.opens:
-        run.deviation("early", f"{step.name} was recorded before it opened", record)
+        signing.put(j, "signature", new.content, item=answers, observation=new.observation)
+    if not answers:
+        return None
+    if early:
+        run.deviation("early", f"{step.name} was recorded before it opened", new.observation)
     if not needs:
         run.settle_item(item, "done", j.occurred)
     for other in also:
         run.settle_item(other, "done", j.occurred)
     return None
-
-
-def _needs(step: Step, act: c.Record) -> tuple[str, ...]:
-    """The signatures that a recording of a step still needs."""
-    signature = ("signature",) if step.signed and not act.signed else ()
-    return (*signature, "cosignature") if step.cosigned_by else signature
 
 
 def _also(j: Judge, form: Form, name: str) -> Item:
@@ -64,6 +63,8 @@ def _also(j: Judge, form: Form, name: str) -> Item:
         raise j.not_open(name)
     if j.program.steps[other.step].form != form.name:
         j.against("other-form", f"{other.id} records another form", "record it by itself")
+    elif signing.asks_for_signatures(j.program.steps[other.step]):
+        j.against("signed-apart", f"{other.id} is signed for itself", "record it by itself")
     return other
 
 
@@ -79,8 +80,10 @@ def _record_unscheduled(j: Judge, act: c.Record) -> None:
     j.end()
     place = (j.run.where(program.steps[full].owner) or "") if full else ""
     # Without an item nobody will be asked to sign it: it stays unsigned, and opens nothing.
-    needs = _needs(program.steps[full], act) if full else ()
-    j.run.observe(form.name, full or "", place, values, j.occurred, "", needs)
+    needs = signing.needs(program.steps[full], act.signed) if full else ()
+    new = j.run.observe(form.name, full or "", place, values, j.occurred, "", needs)
+    if full and program.steps[full].signed and act.signed:
+        signing.put(j, "signature", new.content, observation=new.observation)
 
 
 def _values(j: Judge, form: Form, act: c.Record) -> dict[str, Any]:
@@ -95,26 +98,45 @@ def sign(j: Judge, act: c.Sign) -> None:
     item = j.item(act.step)
     if item is None:
         raise j.not_open(act.step)
-    as_ = "cosignature" if act.cosign else "signature"
+    as_, verb = "signature", "signing"
+    if act.witness:
+        as_, verb = "witness", "witnessing"
+    elif act.cosign:
+        as_, verb = "cosignature", "cosigning"
     pending = item.pending
     if pending is None or as_ not in pending.needs:
-        raise j.stop(
-            "nothing-to-sign", f"{item.id} waits for no {as_}", f"record {item.step} first"
-        )
+        way = f"record {item.step} first" if item.step else "it is answered with done"
+        raise j.stop("nothing-to-sign", f"{item.id} waits for no {as_}", way)
     step = j.program.steps[item.step]
-    if act.cosign:
-        j.actor_in(step.cosigned_by, f"cosigning {step.name}")
-        others = pending.hands
-    else:
-        j.actor_in(step.by, f"signing {step.name}")
+    j.actor_in(signing.signers(step, as_), f"{verb} {step.name}")
+    others = pending.hands
+    if as_ == "signature":
         j.other_person(step)
-        others = pending.hands[1:]  # whoever recorded it may sign it
+        others = others[1:]  # whoever recorded it may sign it
     if j.actor.person in others:
-        j.against("same-person", "a cosignature is another person's", "ask another person")
+        says = "a second person signs, not one who has had a hand in it"
+        j.against("same-person", says, "ask another person")
     j.end()
-    j.run.emit(e.Signed(item.id, pending.observation, as_, j.actor.person, j.run.role, j.at))
+    signing.put(
+        j,
+        as_,
+        pending.content,
+        item=item.id,
+        observation=pending.observation,
+        own=j.actor.person == pending.hands[0],
+    )
     if pending.needs == (as_,):
-        j.run.settle_item(item, "done", j.at)
+        _done(j, step, j.s.items[item.id], j.at)
+
+
+def _done(j: Judge, step: Step, item: Item, at: datetime) -> None:
+    """Nothing is missing any more."""
+    pending = item.pending
+    if step.consent:
+        given = j.occurred if pending is None or pending.occurred is None else pending.occurred
+        person = j.actor.person if pending is None else pending.hands[0]
+        _consent(j, step, "given", given, person)
+    j.run.settle_item(item, "done", at)
 
 
 def settle(j: Judge, act: c.Settle) -> None:
@@ -132,13 +154,15 @@ def settle(j: Judge, act: c.Settle) -> None:
         if step.form or step.session:
             verb = "record" if step.form else "start"
             raise j.stop("not-done-so", f"{step.name} is done otherwise", f"{verb} {step.name}")
+        if item.pending is not None:
+            j.against("already-recorded", f"{item.id} was done", f"sign {step.name}")
         j.other_person(step)
     elif not (act.outcome in step.may_be or (step.consent and act.outcome == "declined")):
         ways = ", ".join(sorted(step.may_be)) or "done"
         j.against(
             "outcome-not-allowed", f"{step.name} may not be {act.outcome}", f"it may be: {ways}"
         )
-    elif ITEM.next("open" if item.pending is None else "recorded", act.outcome) is None:
+    elif ITEM.next(_state(item), act.outcome) is None:
         j.against("already-recorded", f"{item.id} was recorded", f"sign {step.name}")
     elif not act.reason and item.place != "after":
         j.against("reason-missing", f"{act.outcome} needs a reason", "say why")
@@ -146,8 +170,10 @@ def settle(j: Judge, act: c.Settle) -> None:
     if under_way is not None:
         j.against("session-under-way", f"{under_way.id} is under way", "release or abort it first")
     j.end()
+    if act.outcome == "done":
+        return _answer_step(j, act, step, item)
     if step.consent:
-        _consent(j, step, "given" if act.outcome == "done" else act.outcome)
+        _consent(j, step, act.outcome, j.occurred, j.actor.person)
     for session in list(j.s.sessions.values()):
         if session.item == item.id:
             j.run.cancel_session(session, act.outcome)
@@ -155,10 +181,36 @@ def settle(j: Judge, act: c.Settle) -> None:
     return None
 
 
+def _state(item: Item) -> str:
+    """The state of an item in its chart. A task or a consent that only waits for signatures can
+    still be taken back: the patient may think better of it before the witness has signed."""
+    return "open" if item.pending is None or not item.pending.observation else "recorded"
+
+
+def _answer_step(j: Judge, act: c.Settle, step: Step, item: Item) -> None:
+    """A task is done, or a consent given: for good, or once others have signed."""
+    if not signing.asks_for_signatures(step):
+        return _done(j, step, item, j.occurred)
+    needs = signing.needs(step, act.signed)
+    answered = e.ItemAnswered(
+        item.id, step.name, needs, j.occurred, j.at, j.actor.person, j.run.role, ""
+    )
+    content = signing.content_of(j.s.id, answered)
+    j.run.emit(replace(answered, content=content))
+    if step.signed and act.signed:
+        signing.put(j, "signature", content, item=item.id)
+    if not needs:
+        _done(j, step, j.s.items[item.id], j.occurred)
+    return None
+
+
 def _answer(j: Judge, act: c.Settle, item: Item) -> None:
     j.actor_in(item.roles, item.about or item.id)
     if item.kind == "decide":
         raise j.stop("choose-the-way", f"{item.id} is answered by choosing", "go PHASE or END")
+    if j.actor.person == item.not_by:
+        says = f"{item.id} is about what the same person did"
+        j.against("same-person", says, "ask another person")
     if act.outcome != "done":
         j.against(
             "outcome-not-allowed", f"{item.id} is answered, not {act.outcome}", f"done {item.id}"
@@ -167,12 +219,12 @@ def _answer(j: Judge, act: c.Settle, item: Item) -> None:
     j.run.settle_item(item, "done", j.occurred, act.reason)
 
 
-def _consent(j: Judge, step: Step, state: str) -> None:
+def _consent(j: Judge, step: Step, state: str, at: datetime, person: str) -> None:
     consent = j.program.consents[step.consent]
     until = None
     if state == "given" and consent.lasts is not None:
-        until = plus(j.occurred, consent.lasts, j.run.site)
-    j.run.emit(e.ConsentChanged(consent.name, state, consent.version, j.at, j.actor.person, until))
+        until = plus(at, consent.lasts, j.run.site)
+    j.run.emit(e.ConsentChanged(consent.name, state, consent.version, j.at, person, until))
 
 
 def revoke(j: Judge, act: c.Revoke) -> None:
@@ -188,7 +240,7 @@ def revoke(j: Judge, act: c.Revoke) -> None:
         raise j.stop(
             "not-given", f"the consent {full} is not in force", "there is nothing to revoke"
         )
-    j.actor_in((), "recording a revocation")
+    j.actor_in(j.program.roles, "recording a revocation")
     j.end()
     j.run.emit(e.ConsentChanged(full, "revoked", state.version, j.at, j.actor.person))
     for session in list(j.s.sessions.values()):

@@ -15,12 +15,17 @@ REFUSALS: dict[str, str] = {
     "`cosign STEP`).",
     "already-settled": "The step was answered in this visit. What happened in addition is recorded "
     "with a form that may be recorded at any time.",
+    "another-patient": "A patient acts, and reads, in their own enrollment alone.",
     "away": "The patient is on an excursion already. Only its own way back leads on.",
     "bad-phrase": "The phrase is not one of the verbs with a name, such as `start nad_infusion`.",
     "bad-value": "A value is not one that the form can hold, or is outside what is plausible. "
     "Limits of the plausible catch slips; they are not limits of the normal.",
     "cap": "The program allows so many sessions of this kind and no more.",
     "choose-the-way": "The item asks where to go on. Answer it with `go PHASE` or `go END`.",
+    "claimed": "Somebody else has taken the item on. That keeps nobody of the role from doing it; "
+    "whoever wants it for themselves has it assigned.",
+    "credential-expired": "The actor held the role until an instant that has passed. Whoever keeps "
+    "the clinic's directory renews it, or somebody else acts.",
     "future": "It is said to have happened later than now. Two minutes are allowed for clocks that "
     "differ.",
     "gate-closed": "A gate of the session does not hold, or is unknown: what has not been "
@@ -40,6 +45,9 @@ REFUSALS: dict[str, str] = {
     "holds, or sends the patient on an excursion.",
     "not-an-option": "The answer is not one of the field's options.",
     "not-asked": "The field is asked only after certain answers to another field.",
+    "not-assigned": "The item is nobody's in particular, or not the actor's to hand over.",
+    "not-authenticated": "Whoever signs shows once more who they are. The host's check did not "
+    "confirm it; nothing was signed.",
     "not-done-so": "The step is done by recording its form or holding its session.",
     "name-missing": "A signature has the printed name of whoever signs. Give it.",
     "not-approved": "Only what is approved can be retired. `kat register` lists what is.",
@@ -76,11 +84,14 @@ REFUSALS: dict[str, str] = {
     "short but an end, a stop rule or an abort.",
     "signed-already": "These very files were signed off or retired before. A changed program "
     "gets a new version, and is then signed.",
+    "signed-apart": "A reading answers several items at once only where none of the further ones "
+    "asks for signatures of its own.",
     "steps-open": "A step that comes first is not settled.",
     "there-already": "The patient is in that phase.",
     "too-early": "The minimum time since the first dose has not passed.",
     "too-soon": "Two sessions of this kind need more time between them.",
     "unknown-consent": "The program has no consent of that name.",
+    "unknown-cover": "The roster of the site has no cover of that id, or it is over.",
     "unknown-end": "The program has no such end, or it is reached by the program's gates alone.",
     "unknown-enrollment": "The journal has no enrollment with that id.",
     "unknown-field": "The form has no field of that name.",
@@ -94,6 +105,7 @@ REFUSALS: dict[str, str] = {
     "which-hold": "Say which hold is to be lifted.",
     "which-item": "Several items of the step are open. Name one by its id.",
     "wrong-role": "The program gives this to other roles. An actor acts in a role they hold.",
+    "wrong-site": "The actor holds the role at other sites than that of the enrollment.",
     "wrong-type": "A value is of another type than its field.",
     "wrong-unit": "A quantity came in another unit than its field's.",
 }

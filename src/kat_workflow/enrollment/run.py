@@ -13,9 +13,12 @@ from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
+from msgspec.structs import replace
+
 from kat_workflow.enrollment import alerts, moving, opening
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition, Beside, Unread
+from kat_workflow.enrollment.signing import asks_for_signatures, content_of
 from kat_workflow.enrollment.state import (
     FOLDS,
     Enrollment,
@@ -46,10 +49,12 @@ class Run:
 
     __slots__ = (
         "_today",
+        "acting_for",
         "around",
         "beside",
         "chart",
         "command",
+        "emergency",
         "entries",
         "events",
         "ignored",
@@ -57,6 +62,7 @@ class Run:
         "looped",
         "new",
         "now",
+        "passed",
         "person",
         "program",
         "role",
@@ -80,6 +86,9 @@ class Run:
         self.command = ""
         self.person = ""
         self.role = ""
+        self.acting_for = ""  # the person whose role is acted in, where that is another's
+        self.emergency = False  # whether what can be passed in an emergency counts as passed
+        self.passed: list[str] = []  # what an emergency has passed
         self.looked = 0  # how many of the events an open step has been looked for after
         self.looped = False
         self.ignored = ""  # the gate whose override does not count now, or `EVERY_GATE`
@@ -166,7 +175,11 @@ class Run:
     def overridden(self, gate: str) -> bool:
         """See `Facts`."""
         until = self.s.overrides.get(gate)
-        return until is not None and self.now < until and self.ignored not in (gate, EVERY_GATE)
+        if until is None or self.now >= until:
+            known = self.emergency and self.program.gates.get(gate)
+            if not known or known.override is None:
+                return False
+        return self.ignored not in (gate, EVERY_GATE)
 
     def session_of(self, kind: str) -> Session | None:
         """The session of a kind that is not over; there is at most one."""
@@ -213,7 +226,7 @@ class Run:
 
     def review(self, about: str, roles: tuple[str, ...] = ()) -> None:
         """Somebody must look at what was written."""
-        who = roles or self.program.decided_by or tuple(self.program.roles)
+        who = roles or self.program.decided_by or self.program.staff
         self.special(f"review.{self.s.version}", "review", who, about, None)
 
     def deviation(self, code: str, says: str, record: str = "") -> None:
@@ -222,13 +235,28 @@ class Run:
         self.review(code)
 
     def special(
-        self, id_: str, kind: ItemKind, roles: tuple[str, ...], about: str, within: timedelta | None
+        self,
+        id_: str,
+        kind: ItemKind,
+        roles: tuple[str, ...],
+        about: str,
+        within: timedelta | None,
+        not_by: str = "",
     ) -> None:
         """Open an item that no step asks for: a call, a review, a way to be chosen."""
         due = None if within is None else self.now + within
         self.emit(
             e.ItemOpened(
-                id_, "", kind, roles, self.now, self.now, due=due, on_hold="runs", about=about
+                id_,
+                "",
+                kind,
+                roles,
+                self.now,
+                self.now,
+                due=due,
+                on_hold="runs",
+                about=about,
+                not_by=not_by,
             )
         )
 
@@ -243,6 +271,8 @@ class Run:
     def settle_item(self, item: Item, outcome: Outcome, at: datetime, reason: str = "") -> None:
         """Answer an item for good. What opens next is found by the rules, not here."""
         step = self.program.steps.get(item.step)
+        hands = () if item.pending is None else item.pending.hands
+        another = item.assigned and item.assigned != self.person and item.assigned not in hands
         self.emit(
             e.ItemSettled(
                 item.id,
@@ -254,8 +284,9 @@ class Run:
                 reason,
                 step is not None and step.remembered,
                 step is not None and step.tallied,
-                () if item.pending is None else item.pending.hands,
+                hands,
                 step is not None and step.compared,
+                item.assigned if another else "",
             )
         )
 
@@ -279,6 +310,8 @@ class Run:
                     needed = test.truth(self) is not True
                     self.ignored = ""
                     if needed:
+                        if gate not in self.s.overrides:
+                            self.passed.append(f"gate: {gate}")
                         self.emit(e.OverrideUsed(gate, self.command, self.now))
 
     def evidence(self, tests: Iterable[Test]) -> tuple[str, ...]:
@@ -305,16 +338,18 @@ class Run:
         final: Literal["released", "aborted"],
         counted: bool,
         reason: str = "",
-    ) -> None:
+    ) -> e.SessionReleased:
         """A session is over: its items are left, the step that held it is done if it counted."""
         rule = self.program.sessions[session.kind].release
         tests = () if rule is None or rule.when is None else (rule.when,)
         evidence = self.evidence(tests)
-        self.emit(e.SessionReleased(session.id, self.now, final, counted, reason, evidence))
+        released = e.SessionReleased(session.id, self.now, final, counted, reason, evidence)
+        self.emit(released)
         self.settle_session_items(session, reason or "released")
         item = self.s.items.get(session.item)
         if item is not None and counted:
             self.settle_item(item, "done", self.now)
+        return released
 
     def counts(self, session: Session) -> bool:
         """Whether a session counts, by the program's word."""
@@ -351,8 +386,8 @@ class Run:
         occurred: datetime,
         item: str,
         needs: tuple[str, ...],
-    ) -> str:
-        """Write a recording of a form; returns the observation's id."""
+    ) -> e.ObservationRecorded:
+        """Write a recording of a form, with the hash that its signatures are put under."""
         id_ = f"o{self.s.version + 1}"
         valid = self.program.forms[form].valid_for
         until = None
@@ -364,27 +399,28 @@ class Run:
         kept = tuple(name for name in fields if name in values)
         kept_in = "" if by is None or not by.kept_in else self.where(by.kept_in) or ""
         drops = self._drops(form, step, occurred, retention)
-        self.emit(
-            e.ObservationRecorded(
-                id_,
-                form,
-                step,
-                place,
-                values,
-                occurred,
-                self.now,
-                self.person,
-                self.role,
-                item,
-                needs,
-                until,
-                kept,
-                kept_in,
-                drops,
-            )
+        recorded = e.ObservationRecorded(
+            id_,
+            form,
+            step,
+            place,
+            values,
+            occurred,
+            self.now,
+            self.person,
+            self.role,
+            item,
+            needs,
+            until,
+            kept,
+            kept_in,
+            drops,
         )
+        if by is not None and asks_for_signatures(by):
+            recorded = replace(recorded, content=content_of(self.s.id, recorded))
+        self.emit(recorded)
         self.new.append((form, step, id_))
-        return id_
+        return recorded
 
     def _drops(
         self, form: str, step: str, occurred: datetime, retention: Retention | None

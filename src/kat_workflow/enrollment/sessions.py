@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment import signing
 from kat_workflow.enrollment.run import EVERY_GATE
 from kat_workflow.errors import Reason
 from kat_workflow.program.chart import SESSION
@@ -331,6 +332,7 @@ def release(j: Judge, act: c.Release) -> None:
     j.end()
     if rule.when is not None:
         run.use_overrides((rule.when,))
-    run.release(
+    released = run.release(
         session, "aborted" if session.state == "stopping" else "released", run.counts(session)
     )
+    signing.put(j, "release", signing.content_of(j.s.id, released), session=session.id)

@@ -46,11 +46,14 @@ class Visit(Struct, frozen=True, array_like=True, gc=False):
 
 class Pending(Struct, frozen=True, array_like=True, gc=False):
     """What was recorded for an item, the signatures it still needs, and who has had a hand in
-    it: the recorder, then those who signed."""
+    it: the recorder, then those who signed. `content` is the hash of what they sign. A task that
+    was done has no observation, and `occurred` is when it was done."""
 
     observation: str
     needs: tuple[str, ...]
     hands: tuple[str, ...]
+    content: str = ""
+    occurred: datetime | None = None
 
 
 class Item(Struct, frozen=True, array_like=True, gc=False):
@@ -59,7 +62,8 @@ class Item(Struct, frozen=True, array_like=True, gc=False):
     `opens`, `due` and `closes` are instants; `next` is when its successor opens; `calls` says
     that its lateness will call somebody. An item without a step (a call, a review, a way to be
     chosen) says in `about` what it is about and in `roles` for whom. `opened` is kept where a
-    hold lets the times begin anew.
+    hold lets the times begin anew. `assigned` is the person who has taken it on, `handed_by` who
+    handed it to them, and `not_by` who may not answer it.
     """
 
     id: str
@@ -75,6 +79,9 @@ class Item(Struct, frozen=True, array_like=True, gc=False):
     about: str = ""
     roles: tuple[str, ...] = ()
     opened: datetime | None = None
+    assigned: str = ""
+    handed_by: str = ""
+    not_by: str = ""
 
     @property
     def place(self) -> str:
@@ -439,9 +446,22 @@ def _item_opened(s: Enrollment, x: e.ItemOpened) -> None:
         x.about,
         () if x.step else x.roles,
         x.at if x.on_hold == "restarts" else None,
+        not_by=x.not_by,
     )
     if s.last is None or x.at > s.last:
         s.last = x.at
+
+
+def _item_assigned(s: Enrollment, x: e.ItemAssigned) -> None:
+    by = x.by if x.handed else ""
+    s.items[x.item] = replace(s.items[x.item], assigned=x.person, handed_by=by)
+    _at(s, x.at)
+
+
+def _item_answered(s: Enrollment, x: e.ItemAnswered) -> None:
+    pending = Pending("", x.needs, (x.person,), x.content, x.occurred)
+    s.items[x.item] = replace(s.items[x.item], pending=pending)
+    _at(s, x.at)
 
 
 def _item_replanned(s: Enrollment, x: e.ItemReplanned) -> None:
@@ -472,7 +492,7 @@ def _item_settled(s: Enrollment, x: e.ItemSettled) -> None:
 
 def _observation_recorded(s: Enrollment, x: e.ObservationRecorded) -> None:
     if x.needs and x.item:
-        pending = Pending(x.observation, x.needs, (x.person,))
+        pending = Pending(x.observation, x.needs, (x.person,), x.content)
         s.items[x.item] = replace(s.items[x.item], pending=pending)
     if s.last is None or x.recorded > s.last:
         s.last = x.recorded
@@ -501,15 +521,14 @@ def _observation_recorded(s: Enrollment, x: e.ObservationRecorded) -> None:
 
 
 def _signed(s: Enrollment, x: e.Signed) -> None:
-    item = s.items[x.item]
-    pending = item.pending
-    if pending is None:  # it was signed in the act that recorded it
+    item = s.items.get(x.item)
+    pending = None if item is None else item.pending
+    if item is None or pending is None:  # a release; or it was signed in the act that recorded it
         return
     needs = tuple(each for each in pending.needs if each != x.as_)
-    s.items[x.item] = replace(
-        item, pending=Pending(x.observation, needs, (*pending.hands, x.person))
-    )
-    if not needs:
+    hands = (*pending.hands, x.person)
+    s.items[x.item] = replace(item, pending=replace(pending, needs=needs, hands=hands))
+    if not needs and x.observation:
         for form, kept in s.readings.items():
             for at, each in enumerate(kept):
                 if each.id == x.observation:
@@ -640,7 +659,9 @@ def _recheck_set(s: Enrollment, x: e.RecheckSet) -> None:
     s.recheck = x.at
 
 
-def _moment(s: Enrollment, x: e.AlertRaised | e.DeviationNoted) -> None:
+def _moment(
+    s: Enrollment, x: e.AlertRaised | e.DeviationNoted | e.ActedFor | e.GlassBroken
+) -> None:
     _at(s, x.at)
 
 
@@ -670,6 +691,8 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.PhaseEntered: _phase_entered,
     e.PhaseLeft: _phase_left,
     e.ItemOpened: _item_opened,
+    e.ItemAssigned: _item_assigned,
+    e.ItemAnswered: _item_answered,
     e.ItemReplanned: _item_replanned,
     e.ItemSettled: _item_settled,
     e.ObservationRecorded: _observation_recorded,
@@ -692,6 +715,8 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.HoldLifted: _hold_lifted,
     e.OverrideGranted: _override_granted,
     e.OverrideUsed: _override_used,
+    e.ActedFor: _moment,
+    e.GlassBroken: _moment,
     e.RecheckSet: _recheck_set,
     e.TimerElapsed: _timer_elapsed,
     e.Discharged: _discharged,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment import moving
+from kat_workflow.enrollment import moving, people
 from kat_workflow.enrollment.moving import EXCURSION
 from kat_workflow.enrollment.state import NOBODY
 from kat_workflow.program.clock import plus
@@ -94,10 +94,27 @@ def _go_on_excursion(j: Judge, name: str) -> None:
     j.actor_in(phase.by, f"sending a patient to {name}")
     if any(id_.startswith(EXCURSION) for id_ in j.s.holds):
         j.against("away", "the patient is on an excursion", "come back first")
-    j.none_under_way("release")
+    left_early = False
+    if not j.run.emergency:
+        j.none_under_way("release")
     j.end()
+    if j.run.emergency:
+        left_early = _break_off_sessions(j, name)
     moving.hold(j.run, f"{EXCURSION}{j.s.counts.get('hold', 0) + 1}", name)
     moving.enter(j.run, j.run.chart.enter(name), "go")
+    if j.run.emergency:
+        if left_early:
+            moving.call_after_leaving_early(j.run)
+        id_ = f"review.{j.run.s.version}"
+        j.run.special(id_, "review", phase.by, "document-emergency", people.REVIEWED_WITHIN)
+
+
+def _break_off_sessions(j: Judge, because: str) -> bool:
+    """An emergency ends what is under way: the patient is gone. Whether something was given."""
+    under_way = [x for x in j.s.sessions.values() if x.under_way]
+    j.run.passed.extend(f"session: {session.id}" for session in under_way)
+    left = [moving.break_off(j.run, session, because) for session in under_way]
+    return any(left)
 
 
 def move(j: Judge, act: c.Move) -> None:

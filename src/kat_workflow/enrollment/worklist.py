@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.signing import signers
 from kat_workflow.enrollment.state import Enrollment, Item
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 Timeliness = Literal["early", "open", "late"]
 
 _SPECIAL = {"alert": "Answer the call", "review": "Review", "decide": "Decide the way on"}
-_PLANNED = (e.ItemOpened, e.ItemReplanned)
+_PLANNED = (e.ItemOpened, e.ItemReplanned, e.ItemAssigned, e.ItemAnswered)
 _MOVES = (
     e.Enrolled,
     e.Admitted,
@@ -50,7 +51,7 @@ def who(program: Program, item: Item) -> tuple[str, ...]:
         return item.roles
     if item.pending is None:
         return step.by
-    missing = (step.by if need == "signature" else step.cosigned_by for need in item.pending.needs)
+    missing = (signers(step, need) for need in item.pending.needs)
     return tuple(dict.fromkeys(role for roles in missing for role in roles))
 
 
@@ -73,7 +74,8 @@ def changed(events: Sequence[e.Event]) -> tuple[list[str], list[str], bool]:
         elif isinstance(event, e.Signed) or (
             isinstance(event, e.ObservationRecorded) and event.needs
         ):
-            came[event.item] = None  # others are asked for it now
+            if event.item:  # not that of a release, or of what answers no item
+                came[event.item] = None  # others are asked for it now
         elif isinstance(event, e.ItemSettled):
             came.pop(event.item, None)
             gone[event.item] = None

@@ -60,7 +60,8 @@ class ItemRow(Struct, frozen=True, omit_defaults=True):
     """An open work item as worklists show it; each of its roles sees it.
 
     `item` is unique within its stream. It stands in the list at `due`, or where it `opens` if
-    nothing is due.
+    nothing is due. `assigned` is the person whose it is, if anybody's, and `handed_by` who handed
+    it to them.
     """
 
     item: str
@@ -74,6 +75,8 @@ class ItemRow(Struct, frozen=True, omit_defaults=True):
     phase: str = ""
     patient: str = ""
     program: str = ""
+    assigned: str = ""
+    handed_by: str = ""
 
     @property
     def sort(self) -> datetime:
@@ -216,10 +219,13 @@ class Journal(Protocol):
         site: str | None = None,
         stream: str | None = None,
         patient: str | None = None,
+        assigned: str | None = None,
         limit: int = 50,
         after: Cursor | None = None,
     ) -> tuple[list[ItemRow], Cursor | None]:
         """A page of open items and the cursor of the next one, None after the last.
+
+        `assigned` is the person whose items they are, "" for those that are nobody's.
 
         Ordered by (due or opens, stream, item); every filter given must hold. A page begins after
         the cursor in that order, so items that come or go meanwhile shift nothing.

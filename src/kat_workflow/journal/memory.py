@@ -150,6 +150,7 @@ class MemoryJournal:
         site: str | None = None,
         stream: str | None = None,
         patient: str | None = None,
+        assigned: str | None = None,
         limit: int = 50,
         after: Cursor | None = None,
     ) -> tuple[list[ItemRow], Cursor | None]:
@@ -167,6 +168,7 @@ class MemoryJournal:
                     and (site is None or site == row.site)
                     and (stream is None or stream == row.stream)
                     and (patient is None or patient == row.patient)
+                    and (assigned is None or assigned == row.assigned)
                 ):
                     if len(rows) == limit:
                         return rows, _cursor(rows)

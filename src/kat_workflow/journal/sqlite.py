@@ -102,6 +102,7 @@ SCHEMA = (
 
 _INSERT_ENTRY = "INSERT INTO kat_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_ITEM = "INSERT INTO kat_items VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_ASSIGNED = "coalesce(json_extract(CAST(body AS TEXT), '$.assigned'), '')"
 _DELETE_ITEM = "DELETE FROM kat_items WHERE stream = ? AND item = ?"
 _INSERT_STREAM = "INSERT INTO kat_streams VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _UPDATE_STREAM = """UPDATE kat_streams SET version = ?, row = ?, wake = ?
@@ -250,15 +251,22 @@ class SqliteJournal:
         site: str | None = None,
         stream: str | None = None,
         patient: str | None = None,
+        assigned: str | None = None,
         limit: int = 50,
         after: Cursor | None = None,
     ) -> tuple[list[ItemRow], Cursor | None]:
         """See `Journal.worklist`.
 
         A site, with or without a role, a stream or a patient is found by an index; a role at all
-        sites is found by going through every item.
+        sites is found by going through every item, and so is whose they are, within the rest.
         """
-        asked = {"role": role, "site": site, "stream": stream, "patient": patient}
+        asked = {
+            "role": role,
+            "site": site,
+            "stream": stream,
+            "patient": patient,
+            _ASSIGNED: assigned,
+        }
         given = tuple(name for name, value in asked.items() if value is not None)
         values: list[object] = [asked[name] for name in given]
         if after is not None:

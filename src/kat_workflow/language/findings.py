@@ -649,6 +649,18 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "`different_person_from:` names another step, which somebody else must have done.",
     ),
     (
+        "session-signed",
+        "A step that holds a session asks for signatures.",
+        "A session is signed for when the patient is released from it: `signed_by:` under its "
+        "`release:` says by whom. A second person signs a step inside it, before or after.",
+    ),
+    (
+        "not-for-patients",
+        "A patient would answer what a clinician answers.",
+        "The form says `answered_by: clinician`. The role `patient` belongs in the `by:` of steps "
+        "whose form patients answer themselves.",
+    ),
+    (
         "session-elsewhere",
         "A session is held in a place that cannot hold one.",
         "Sessions belong to a visit: the step that holds one stands in a phase, not inside "

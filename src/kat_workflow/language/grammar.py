@@ -178,7 +178,7 @@ class Step:
     group: str = key("The group session it is done in.", default="", later=True)
     signed: bool = key("Whether it is done only once it is signed.", default=False)
     cosigned_by: list[str] = key("Roles of a second person who signs as well.", "role", [])
-    witnessed_by: list[str] = key("Roles of a second person who watches.", "role", [], True)
+    witnessed_by: list[str] = key("Roles of a second person who watches.", "role", [])
     different_person_from: list[str] = key("Steps that somebody else must have done.", "step", [])
     after: list[str] = key("Steps that must be settled first.", "step", [])
     only_if: str = key("The step is skipped where this is false.", "gate", "")
@@ -206,7 +206,7 @@ class Step:
     alerts: list[Alert] = key("Readings that call somebody.", default=[])
     when_late: Tell | None = key("Who is called when it becomes late.", default=None)
     on_hold: str = key("What a hold does to its times: runs, pauses, restarts.", "hold", "pauses")
-    read_by: list[str] = key("Roles that may read it; without it, everybody.", "role", [], True)
+    read_by: list[str] = key("Roles that may read it; without it, everybody.", "role", [])
     source: str = key("Where the numbers of this step come from.", "source", "")
 
 

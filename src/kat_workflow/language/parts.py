@@ -12,7 +12,7 @@ from kat_workflow.language.findings import closest
 from kat_workflow.language.layout import Held, Job, Layout
 from kat_workflow.language.names import Path, Unit, in_words
 from kat_workflow.language.words import Around, Words, clock_time, duration, unless_always
-from kat_workflow.program import model
+from kat_workflow.program import PATIENT, model
 from kat_workflow.program.clock import Duration
 from kat_workflow.program.units import Quantity
 
@@ -53,6 +53,19 @@ class Parts(Words):
             message = "a session is held by a step of a phase"
             hint = "move the step into a phase"
             self.report.add(unit.document, "session-elsewhere", (*path, "session"), message, hint)
+        signed = next((key for key in _SIGNATURES if getattr(its, key)), "")
+        if session and signed:
+            message = "a session is signed for at its release"
+            hint = "say signed_by under release of the session"
+            self.report.add(
+                unit.document, "session-signed", (*path, signed), message, hint, on="key"
+            )
+        by = self.needed_roles(unit, its.by, (*path, "by"))
+        if PATIENT in by and form and self.layout.forms[form].answered_by == "clinician":
+            message = f"{form} is answered by a clinician, not by the patient"
+            hint = "take patient out of by"
+            at: Path = (*path, "by", its.by.index(PATIENT))
+            self.report.add(unit.document, "not-for-patients", at, message, hint)
         steps = {
             key: tuple(
                 found
@@ -66,12 +79,14 @@ class Parts(Words):
             title=its.title or in_words(name.rpartition(".")[2]),
             owner=job.owner,
             owner_kind=job.owner_kind,
-            by=self.needed_roles(unit, its.by, (*path, "by")),
+            by=by,
             form=form,
             consent=consent,
             session=session,
             signed=its.signed,
             cosigned_by=self.roles(unit, its.cosigned_by, (*path, "cosigned_by")),
+            witnessed_by=self.roles(unit, its.witnessed_by, (*path, "witnessed_by")),
+            read_by=self.roles(unit, its.read_by, (*path, "read_by")),
             different_person_from=steps["different_person_from"],
             after=steps["after"],
             only_if=self.test(unit, its.only_if, (*path, "only_if"), around),
@@ -348,6 +363,9 @@ class Parts(Words):
 
 _STEP_NUMBERS = ("opens", "due", "closes", "every", "on_day", "at", "when_late")
 """Keys of a step whose numbers need a source."""
+
+_SIGNATURES = ("signed", "cosigned_by", "witnessed_by")
+"""Keys of a step that ask for signatures."""
 
 _SESSION_NUMBERS = ("dose", "at_most", "apart", "watch", "no_show_after", "release")
 

@@ -2,6 +2,9 @@
 
 from typing import Literal
 
+PATIENT = "patient"
+"""The role of patients themselves, where a program names it; each acts in their own enrollment."""
+
 OnHold = Literal["runs", "pauses", "restarts"]
 """What a hold does to an item's times."""
 

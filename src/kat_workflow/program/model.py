@@ -16,7 +16,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from kat_workflow.errors import Place
-from kat_workflow.program import OnHold
+from kat_workflow.program import PATIENT, OnHold
 from kat_workflow.program.clock import Duration
 from kat_workflow.program.forms import Form
 from kat_workflow.program.gates import Test
@@ -158,6 +158,8 @@ class Step:
     session: str = ""
     signed: bool = False
     cosigned_by: tuple[str, ...] = ()
+    witnessed_by: tuple[str, ...] = ()
+    read_by: tuple[str, ...] = ()
     different_person_from: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     only_if: Test | None = None
@@ -438,6 +440,11 @@ class Program:
     retention: Mapping[str, Retention] = field(factory=dict)
     based_on: str = ""
     differences: tuple[Difference, ...] = ()
+
+    @property
+    def staff(self) -> tuple[str, ...]:
+        """Every role but that of the patient."""
+        return tuple(role for role in self.roles if role != PATIENT)
 
     def find(self, table: str, name: str) -> str | None:
         """The full name for `name` in `table` (phases, steps, sessions, gates, ends, …).

@@ -307,7 +307,7 @@ class _Writer:
             step = self.program.steps[name]
             calls = [alert.tell for alert in step.alerts]
             calls += [step.when_late.tell] if step.when_late else []
-            if not self.concerns(step.by, step.cosigned_by, *calls):
+            if not self.concerns(step.by, step.cosigned_by, step.witnessed_by, *calls):
                 continue
             said = [*self.words.work(step), *self.words.schedule(step)]
             if step.about:

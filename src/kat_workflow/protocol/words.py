@@ -191,6 +191,10 @@ class Words:
         said = [self._deed(step)]
         if step.cosigned_by:
             said.append(f"A second person signs as well: {self.roles(step.cosigned_by)}")
+        if step.witnessed_by:
+            said.append(f"A second person witnesses it: {self.roles(step.witnessed_by)}")
+        if step.read_by:
+            said.append(f"What is recorded is read by {self.roles(step.read_by)} alone")
         if step.different_person_from:
             others = listed(self.quoted("steps", each) for each in step.different_person_from)
             said.append(f"It is done by another person than {others}")

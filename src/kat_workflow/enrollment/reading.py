@@ -1,0 +1,123 @@
+"""Who may read what was recorded: steps that say `read_by`, and what is withheld from others.
+
+What a recording holds is withheld, and what a call or a reason quotes of it; that it was made,
+when and by whom is not. Whoever recorded it, and whoever is called about it, may read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kat_workflow.enrollment import events as e
+from kat_workflow.errors import Clause, Refusal
+
+if TYPE_CHECKING:
+    from kat_workflow.enrollment.commands import Actor
+    from kat_workflow.program.model import Alert, Program, SessionRule
+
+WITHHELD = "withheld"
+"""What stands where somebody may not read."""
+
+
+def may_read(program: Program, actor: Actor, event: e.Event) -> bool:
+    """Whether somebody may read all that an event says, in the roles that they hold.
+
+    An event of a step without `read_by` may be read by everybody who may see the enrollment.
+    """
+    kept = _kept(program)
+    if not kept.steps:
+        return True
+    roles = actor.roles.union(actor.covers)
+    if isinstance(event, e.AlertRaised):
+        readers = kept.alerts.get(event.alert)
+        return readers is None or not readers.isdisjoint(roles) or not roles.isdisjoint(event.tell)
+    if isinstance(event, e.Signed):
+        step = event.item.rpartition("/")[2].rpartition(".")[0]
+    else:
+        step = getattr(event, "step", "")
+    readers = kept.steps.get(step)
+    if readers is None and not step and hasattr(event, "values"):
+        readers = kept.forms.get(getattr(event, "form", ""))
+    if readers is None or not readers.isdisjoint(roles):
+        return True
+    return hasattr(event, "values") and getattr(event, "person", "") == actor.person
+
+
+def for_reader(program: Program, actor: Actor, event: e.Event) -> e.Event:
+    """The event as somebody may read it: itself, or with what they may not read withheld."""
+    if may_read(program, actor, event):
+        return event
+    changes: dict[str, Any] = {}
+    if hasattr(event, "values"):
+        form = program.forms.get(getattr(event, "form", ""))
+        # The names of all fields: which of them were asked may tell what was answered.
+        names: Iterable[str] = event.values if form is None else form.fields
+        changes["values"] = dict.fromkeys(names, WITHHELD)
+    for words in ("reason", "says"):
+        if getattr(event, words, ""):
+            changes[words] = WITHHELD
+    if hasattr(event, "content"):
+        changes["content"] = ""  # from the hash of a few possible answers each could be guessed
+    return replace(event, **changes)
+
+
+def clauses_for_reader(
+    program: Program, actor: Actor, clauses: Iterable[Clause]
+) -> tuple[Clause, ...]:
+    """The clauses of a gate without the values that somebody may not read."""
+    kept, roles = _kept(program), actor.roles.union(actor.covers)
+
+    def shown(clause: Clause) -> Clause:
+        name = clause.fact.rpartition(".")[0]
+        for readers in (kept.steps.get(clause.step), kept.steps.get(name), kept.forms.get(name)):
+            if readers is not None and readers.isdisjoint(roles):
+                return replace(clause, value=WITHHELD)
+        return clause
+
+    return tuple(shown(clause) if clause.value else clause for clause in clauses)
+
+
+def refusal_for_reader(program: Program, actor: Actor, refusal: Refusal) -> Refusal:
+    """A refusal whose explanation holds nothing that somebody may not read."""
+    if not _kept(program).steps:
+        return refusal
+    reasons = tuple(
+        replace(reason, clauses=clauses_for_reader(program, actor, reason.clauses))
+        for reason in refusal.reasons
+    )
+    return replace(refusal, reasons=reasons)
+
+
+class _Kept(Struct, frozen=True):
+    """The readers of the steps that have readers of their own, of the forms that such steps
+    record, and of the alerts that read those."""
+
+    steps: dict[str, frozenset[str]]
+    forms: dict[str, frozenset[str]]
+    alerts: dict[str, frozenset[str]]
+
+
+@lru_cache(maxsize=256)
+def _kept(program: Program) -> _Kept:
+    steps = {s.name: frozenset(s.read_by) for s in program.steps.values() if s.read_by}
+    forms: dict[str, frozenset[str]] = {}
+    alerts: dict[str, frozenset[str]] = {}
+    for name in program.forms:
+        own = [step.read_by for step in program.steps.values() if step.form == name]
+        if readers := frozenset(role for roles in own for role in roles):
+            forms[name] = readers
+    for step in program.steps.values():
+        if step.read_by:
+            alerts |= dict.fromkeys((alert.name for alert in step.alerts), steps[step.name])
+    rules: list[Alert | SessionRule] = [*program.alerts]
+    for kind in program.sessions.values():
+        rules += (*kind.alerts, *kind.stop_when, *kind.pause_when)
+    for rule in rules:
+        for form in {read[0] for read in rule.when.reads}.intersection(forms):
+            alerts[rule.name] = alerts.get(rule.name, forms[form]) | forms[form]
+    return _Kept(steps, forms, alerts)

@@ -1,0 +1,496 @@
+"""People at the engine: shifts, the roster, readers, signatures and the host's authentication."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kat_workflow import Actor, Conflict, Engine, Refused, Site
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.commands import Act, Sign
+from kat_workflow.enrollment.reading import WITHHELD
+from kat_workflow.enrollment.roster import Roster
+from kat_workflow.journal import Append
+from kat_workflow.journal.memory import MemoryJournal
+from kat_workflow.journal.sqlite import SqliteJournal
+from kat_workflow.language import Files, Folder
+from kat_workflow.scenarios import BadScenario, find, load_scenario, run
+
+EVENING = datetime(2026, 3, 2, 18, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+ANN = Actor("ann", {"nurse"}, "Ann Archer, RN")
+BO = Actor("bo", {"nurse"})
+DEE = Actor("dee", {"doctor"}, "Dr. Dee Dorn")
+THEA = Actor("thea", {"therapist"})
+
+WARD = """\
+language: 1
+program: ward
+version: "1.0.0"
+title: Ward
+decided_by: [doctor]
+hold_by: [doctor]
+roles: {nurse: Nurse, doctor: Doctor, therapist: Therapist, patient: Patient}
+sources:
+  practice: {title: Practice, trust: C}
+forms:
+  vitals: {title: Vitals, fields: {systolic: {type: integer, unit: mmHg, from: 50, to: 300}}}
+  talk: {title: Talk, fields: {text: {type: text}, calm: {type: yes_no}}}
+start: stay
+phases:
+  stay:
+    admits: true
+    steps:
+      check:
+        by: [nurse]
+        record: vitals
+        source: practice
+        due: 30 min
+        every: [{interval: 4 h, when: always}]
+      talk_note:
+        by: [therapist]
+        record: talk
+        read_by: [therapist]
+        signed: true
+        witnessed_by: [nurse]
+      plan: {by: [doctor], record: vitals, signed: true, after: [talk_note]}
+    next: [{to: home, when: talk_note.calm is yes}]
+excursions:
+  ward:
+    by: [nurse]
+    steps: {back_again: {by: [nurse]}}
+    decided_by: [doctor]
+    next: [{to: back, when: back_again is done}]
+ends:
+  home: {kind: completed}
+leaving: {by: [doctor]}
+"""
+
+
+class Clock:
+    """A clock that only a test moves."""
+
+    def __init__(self) -> None:
+        self.now = EVENING
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def clinic(clock: Clock, **how: Any) -> Engine:
+    files = Files({"ward/ward.yaml": WARD})
+    sites = (Site("main", "UTC"), Site("annex", "UTC"))
+    return Engine(how.pop("journal", None) or MemoryJournal(), files, clock, sites, **how)
+
+
+@pytest.fixture
+def engine(clock: Clock) -> Iterator[Engine]:
+    with clinic(clock) as engine:
+        yield engine
+
+
+@pytest.fixture
+def patient(engine: Engine) -> str:
+    return engine.enroll("ward", patient="P-1", by=ANN, command_id="c-1")
+
+
+def talked(engine: Engine, patient: str, **how: Any) -> None:
+    values = {"text": "a secret", "calm": False}
+    engine.record(patient, "talk_note", values, by=THEA, signed=True, **how)
+
+
+# Shifts
+
+
+def test_the_list_of_a_night_shift_holds_what_is_left_over_what_is_due_and_what_will_come(
+    engine: Engine, clock: Clock, patient: str
+) -> None:
+    clock.now = EVENING + HOUR  # the check of 18:00 is late
+
+    night = engine.shift("nurse", start=EVENING + HOUR, end=EVENING + 13 * HOUR)
+
+    assert [(i.step, i.timeliness) for i in night.items] == [("check", "late")]
+    assert [i.opens for i in night.coming] == [
+        EVENING + 4 * HOUR,
+        EVENING + 8 * HOUR,
+        EVENING + 12 * HOUR,
+    ]
+    assert night.coming[0].due == EVENING + timedelta(hours=4, minutes=30)
+    assert {i.timeliness for i in night.coming} == {"early"}
+
+
+def test_a_shift_that_begins_later_lists_only_what_will_open_in_it(
+    engine: Engine, patient: str
+) -> None:
+    morning = engine.shift("nurse", start=EVENING + 8 * HOUR, end=EVENING + 9 * HOUR)
+
+    assert [i.opens for i in morning.coming] == [EVENING + 8 * HOUR]
+
+
+def test_what_is_due_after_the_shift_is_the_next_ones(engine: Engine, patient: str) -> None:
+    assert engine.shift("nurse", start=EVENING - HOUR, end=EVENING).items == ()
+
+
+def test_a_shift_of_many_patients_is_read_page_by_page(engine: Engine) -> None:
+    ids = [engine.enroll("ward", patient=f"P-{n}", by=ANN) for n in range(60)]
+
+    night = engine.shift("nurse", start=EVENING, end=EVENING + 4 * HOUR)
+
+    assert sorted(i.enrollment for i in night.items) == sorted(ids)
+
+
+def test_everything_a_nurse_has_taken_on_is_handed_over_to_the_next(
+    engine: Engine, clock: Clock, patient: str
+) -> None:
+    ids = [patient, *(engine.enroll("ward", patient=f"P-{n}", by=ANN) for n in range(2, 60))]
+    for id_ in ids:
+        engine.do(id_, "claim check", by=ANN)
+    assert len(engine.worklist(person="ann", limit=99).items) == 59
+    assert engine.worklist("nurse", person="").items == ()
+
+    assert engine.hand_over("bo", by=ANN) == 59
+
+    assert engine.worklist(person="ann").items == ()
+    handed = engine.shift("nurse", start=EVENING, end=EVENING + HOUR, person="bo").items
+    assert {(i.assigned, i.handed_by) for i in handed} == {("bo", "ann")}
+    assert {
+        (i.assigned, i.handed_by) for i in engine.status(patient).items if i.step == "check"
+    } == {("bo", "ann")}
+    assert engine.hand_over("bo", by=ANN) == 0
+
+
+# The roster
+
+
+def cover(engine: Engine, **how: Any) -> str:
+    given = {"until": EVENING + 12 * HOUR, "reason": "night duty", "by": DEE, **how}
+    return engine.grant_cover("bo", "doctor", **given)
+
+
+def test_a_cover_lets_somebody_act_at_that_site_until_it_ends(
+    engine: Engine, clock: Clock, patient: str
+) -> None:
+    with pytest.raises(Refused, match="wrong-role"):
+        engine.do(patient, "hold", given={"reason": "x"}, by=BO)
+    cover(engine, acting_for="dee")
+
+    engine.do(patient, "hold", given={"reason": "x"}, by=BO)
+
+    acted = [x.event for x in engine.history(patient) if isinstance(x.event, e.ActedFor)]
+    assert [(a.person, a.role, a.acting_for) for a in acted] == [("bo", "doctor", "dee")]
+    clock.now += 12 * HOUR
+    with pytest.raises(Refused, match="wrong-role"):
+        engine.do(patient, "lift", by=BO)
+
+
+def test_a_cover_at_one_site_is_none_at_another(engine: Engine) -> None:
+    cover(engine, site="annex")
+    away = engine.enroll("ward", patient="P-9", by=BO, site="annex")
+    here = engine.enroll("ward", patient="P-8", by=BO)
+
+    engine.do(away, "hold", given={"reason": "x"}, by=BO)
+    with pytest.raises(Refused, match="wrong-role"):
+        engine.do(here, "hold", given={"reason": "x"}, by=BO)
+
+
+def test_in_cover_somebody_may_enroll_at_that_site(engine: Engine) -> None:
+    engine.grant_cover("cleo", "doctor", by=DEE, until=EVENING + HOUR, reason="x", site="annex")
+
+    assert engine.enroll("ward", patient="P-7", by=Actor("cleo"), site="annex")
+    with pytest.raises(Refused, match="wrong-role"):
+        engine.enroll("ward", patient="P-7", by=Actor("cleo"))
+
+
+def test_a_cover_sent_again_is_the_same_and_the_roster_tells_who_covers(
+    engine: Engine, clock: Clock
+) -> None:
+    heard: list[Any] = []
+    engine.listen(heard.append)
+    first = cover(engine, command_id="k-1")
+    clock.now += HOUR
+
+    assert cover(engine, command_id="k-1") == first
+    assert list(engine.roster().covers) == [first]
+    assert [x.stream for x in heard] == ["roster:main"]
+    assert engine.roster("annex") == Roster()
+
+
+def test_a_cover_is_ended_before_its_time(engine: Engine, patient: str) -> None:
+    id_ = cover(engine)
+
+    engine.revoke_cover(id_, by=BO, command_id="r-1")
+    engine.revoke_cover(id_, by=BO, command_id="r-1")
+
+    with pytest.raises(Refused, match="wrong-role"):
+        engine.do(patient, "hold", given={"reason": "x"}, by=BO)
+    with pytest.raises(Refused, match="unknown-cover"):
+        engine.revoke_cover(id_, by=BO)
+
+
+def test_whoever_holds_a_role_in_cover_cannot_pass_it_on(engine: Engine) -> None:
+    with pytest.raises(Refused, match="wrong-role"):
+        cover(engine, by=Actor("eve", {"nurse"}, covers={"doctor": "dee"}))
+    with pytest.raises(Refused, match="wrong-role"):
+        cover(engine, by=Actor("dee", {"doctor"}, until={"doctor": EVENING}))
+
+
+def test_a_cover_without_a_zone_or_with_a_word_that_is_no_text_is_refused(engine: Engine) -> None:
+    with pytest.raises(Refused, match="naive-instant"):
+        cover(engine, until=datetime(2026, 3, 3))
+    with pytest.raises(Refused, match="naive-instant"):
+        cover(engine, since=datetime(2026, 3, 3))
+    with pytest.raises(Refused, match="bad-phrase"):
+        cover(engine, reason="\ud800")
+    with pytest.raises(Refused, match="unknown-site"):
+        cover(engine, site="moon")
+
+
+class Busy(MemoryJournal):
+    """A journal in which somebody else is always (or `times` times) faster on the roster."""
+
+    times = 0
+
+    def append(self, appends: Any, **how: Any) -> Any:
+        if self.times and appends[0].stream.startswith("roster:"):
+            self.times -= 1
+            raise Conflict("somebody was faster")
+        return super().append(appends, **how)
+
+
+def test_a_roster_that_others_write_to_is_read_again(clock: Clock) -> None:
+    journal = Busy()
+    with clinic(clock, journal=journal) as engine:
+        journal.times = 2
+        assert cover(engine)
+        journal.times = 1000
+        with pytest.raises(Conflict, match="roster"):
+            cover(engine)
+
+
+def test_a_roster_without_its_row_is_read_from_its_entries(engine: Engine) -> None:
+    id_ = cover(engine)
+    revoked = e.encode(e.CoverRevoked("cover-x", "dee", EVENING))
+
+    engine.journal.append(
+        [Append("roster:main", 1, (revoked,))],
+        command="c", digest="d", recorded=EVENING, person="dee", role="doctor",
+    )  # fmt: skip
+
+    assert list(engine.roster().covers) == [id_]
+
+
+# Who reads
+
+
+def test_a_nurse_reads_that_a_talk_took_place_and_not_what_was_said(
+    engine: Engine, patient: str
+) -> None:
+    talked(engine, patient)
+
+    def texts(by: Actor | None) -> list[object]:
+        return [
+            x.event.values["text"]
+            for x in engine.history(patient, by=by)
+            if isinstance(x.event, e.ObservationRecorded)
+        ]
+
+    assert texts(None) == texts(THEA) == ["a secret"]
+    assert texts(ANN) == [WITHHELD]
+    assert texts(Actor("thea", {"therapist"}, until={"therapist": EVENING + HOUR})) == ["a secret"]
+
+
+def test_a_patient_reads_their_own_history_and_nobody_elses(engine: Engine, patient: str) -> None:
+    assert engine.history(patient, by=Actor("P-1", {"patient"}))
+    assert engine.status(patient, by=Actor("P-1", {"patient"})).patient == "P-1"
+    for read in (engine.history, engine.status):
+        with pytest.raises(Refused, match="another-patient"):
+            read(patient, by=Actor("P-2", {"patient"}))
+
+
+def test_whose_credential_has_expired_reads_nothing_by_it(engine: Engine, patient: str) -> None:
+    with pytest.raises(Refused, match="credential-expired"):
+        engine.history(patient, by=Actor("thea", {"therapist"}, until={"therapist": EVENING}))
+
+
+def test_what_a_patient_waits_for_is_shown_without_what_is_kept_apart(
+    engine: Engine, patient: str
+) -> None:
+    engine.record(patient, "talk_note", {"text": "a secret", "calm": True}, by=THEA, signed=True)
+
+    refusal = engine.why(patient, "go home", by=ANN)
+    told = engine.status(patient, by=ANN)
+    whole = engine.status(patient)
+
+    assert refusal is not None
+    assert told.items == whole.items
+
+
+def test_who_covers_reads_as_who_is_covered(engine: Engine, patient: str) -> None:
+    talked(engine, patient)
+    event = engine.history(patient, by=Actor("bo", {"nurse"}, covers={"therapist": "thea"}))
+
+    recorded = next(x.event for x in event if isinstance(x.event, e.ObservationRecorded))
+    assert recorded.values["text"] == "a secret"
+
+
+# Signatures
+
+
+def test_every_signature_of_an_enrollment_is_held_against_its_record(
+    engine: Engine, patient: str
+) -> None:
+    talked(engine, patient)
+    engine.do(patient, "witness talk_note", by=ANN)
+
+    assert [(s.name, s.meaning, s.valid) for s in engine.signatures(patient)] == [
+        ("thea", "authored", True),
+        ("Ann Archer, RN", "witnessed", True),
+    ]
+
+
+def test_a_record_that_was_tampered_with_is_found_out(clock: Clock, tmp_path: Path) -> None:
+    with clinic(clock, journal=SqliteJournal(tmp_path / "clinic.db")) as engine:
+        patient = engine.enroll("ward", patient="P-1", by=ANN)
+        talked(engine, patient)
+        with sqlite3.connect(tmp_path / "clinic.db") as file:
+            file.execute(
+                "UPDATE kat_entries SET body = CAST(replace(CAST(body AS TEXT), 'a secret', "
+                "'nothing') AS BLOB)"
+            )
+
+        assert [s.valid for s in engine.signatures(patient)] == [False]
+
+
+# The host's own check of who signs
+
+
+def test_whoever_signs_is_asked_by_the_host_and_nobody_else_is(clock: Clock) -> None:
+    asked: list[tuple[str, Act]] = []
+
+    def ask(actor: Actor, act: Act) -> bool:
+        asked.append((actor.person, act))
+        return True
+
+    with clinic(clock, authenticate=ask) as engine:
+        patient = engine.enroll("ward", patient="P-1", by=ANN)
+        engine.record(patient, "check", {"systolic": 120}, by=ANN)
+        engine.record(patient, "talk_note", {"text": "x", "calm": False}, by=THEA)
+        assert asked == []
+        engine.why(patient, "sign talk_note", by=THEA)
+        assert asked == []
+        engine.do(patient, "sign talk_note", by=THEA)
+        engine.do(patient, "witness talk_note", by=ANN)
+        engine.record(patient, "plan", {"systolic": 120}, by=DEE, signed=True)
+
+    assert [person for person, _ in asked] == ["thea", "ann", "dee"]
+    assert asked[0][1] == Sign("talk_note")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_whoever_is_not_recognised_signs_nothing(
+    clock: Clock, fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def ask(*_: object) -> bool:
+        if fails:
+            raise PermissionError("the card of Zebra7731 was not read")
+        return False
+
+    with clinic(clock, authenticate=ask) as engine:
+        patient = engine.enroll("ward", patient="P-1", by=ANN)
+        with pytest.raises(Refused) as refused:
+            talked(engine, patient)
+
+        assert refused.value.code == "not-authenticated"
+        assert engine.signatures(patient) == ()
+        assert "Zebra" not in caplog.text
+
+
+def test_a_retry_of_what_was_signed_needs_no_second_authentication(clock: Clock) -> None:
+    answers = [True, False, False]
+    with clinic(clock, authenticate=lambda *_: answers.pop(0)) as engine:
+        patient = engine.enroll("ward", patient="P-1", by=ANN)
+        talked(engine, patient, command_id="s-1")
+
+        again = engine.record(
+            patient,
+            "talk_note",
+            {"text": "a secret", "calm": False},
+            by=THEA,
+            signed=True,
+            command_id="s-1",
+        )
+        assert again.again
+        with pytest.raises(Refused, match="not-authenticated"):
+            engine.do(patient, "witness talk_note", by=ANN, command_id="w-1")
+
+
+# Acting first
+
+
+def test_an_emergency_is_part_of_the_command_and_is_written(engine: Engine, patient: str) -> None:
+    assert engine.why(patient, "go ward", by=THEA) is not None
+    assert engine.why(patient, "go ward", by=THEA, emergency="a fall") is None
+
+    engine.do(patient, "go ward", by=THEA, emergency="a fall", command_id="g-1")
+
+    assert engine.do(patient, "go ward", by=THEA, emergency="a fall", command_id="g-1").again
+    with pytest.raises(Refused, match="id-reused"):
+        engine.do(patient, "go ward", by=THEA, emergency="another", command_id="g-1")
+    broken = [x.event for x in engine.history(patient) if isinstance(x.event, e.GlassBroken)]
+    assert [(b.reason, b.passed) for b in broken] == [
+        ("a fall", ("role: sending a patient to ward",))
+    ]
+    engine.record(patient, "check", {"systolic": 120}, by=THEA, emergency="a fall")
+
+
+def test_words_that_cannot_be_written_are_refused_wherever_they_stand(
+    engine: Engine, patient: str
+) -> None:
+    values = {"systolic": 120}
+    with pytest.raises(Refused, match="bad-phrase"):
+        engine.record(patient, "check", values, by=Actor("ann", {"nurse"}, "\ud800"))
+    with pytest.raises(Refused, match="bad-phrase"):
+        engine.record(patient, "check", values, by=Actor("b", covers={"nurse": "\ud800"}))
+    with pytest.raises(Refused, match="bad-phrase"):
+        engine.record(patient, "check", values, by=ANN, emergency="\ud800")
+    with pytest.raises(Refused, match="bad-phrase"):
+        engine.record(patient, "check", values, by=Actor("ann", {"nurse"}, 7))  # type: ignore[arg-type]
+    engine.record(patient, "check", values, by=Actor("ann", {"nurse"}, "Änn"))
+
+
+# Told as stories
+
+STORIES = Path(__file__).parent / "people" / "night-ward"
+
+
+@pytest.mark.parametrize("path", find(STORIES), ids=lambda path: path.stem)
+def test_a_story_of_the_night_ward_is_told_as_it_happens(path: Path) -> None:
+    result = run(load_scenario(path), Folder(str(STORIES.parent)))
+
+    assert not result.mismatches, "\n".join(map(str, result.mismatches))
+
+
+def test_a_person_of_a_story_has_no_other_traits_than_the_known_ones(tmp_path: Path) -> None:
+    text = "scenario: x\nstarts: 2026-03-02 09:00\npeople: {ann: {rolls: [nurse]}}\nsteps: []\n"
+
+    with pytest.raises(BadScenario, match='person has no "rolls"'):
+        load_scenario(tmp_path / "x.yaml", text)
+
+
+def test_a_story_notices_whose_an_item_is_not() -> None:
+    path = STORIES / "scenarios" / "a-night-is-handed-over.yaml"
+    text = path.read_text(encoding="utf-8").replace("{check: bo}", "{check: rita, moon: bo}")
+
+    result = run(load_scenario(path, text), Folder(str(STORIES.parent)))
+
+    assert [m.expected for m in result.mismatches] == ["check with rita", "moon with bo"]
