@@ -398,8 +398,15 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "wrong-type": _on(_two, "record one", points="many"),
     "wrong-unit": _refused(_SIGNED, "record body", weight="80 cm"),
 }
-_ELSEWHERE = {"id-reused", "version-changed"}
-"""Refusals that `test_engine` produces."""
+_ELSEWHERE = {
+    "id-reused",
+    "name-missing",
+    "not-approved",
+    "not-signed-off",
+    "signed-already",
+    "version-changed",
+}
+"""Refusals that `test_engine` and `test_governance` produce."""
 
 
 @pytest.mark.parametrize("code", sorted(WAYS))
