@@ -502,17 +502,19 @@ def show_items(engine: Engine, items: tuple[OpenItem, ...]) -> None:
     """Work items for people, by when they are due."""
     from rich.table import Table
 
-    table = Table("due", "", "what", "patient", "for", "with", "where", box=None, pad_edge=False)
+    whose = ("with",) if any(item.assigned for item in items) else ()
+    table = Table("due", "", "what", "patient", "for", *whose, "where", box=None, pad_edge=False)
     for item in items:
         place = site_of(engine, item.enrollment)
         tint = {"late": "red", "early": "dim"}.get(item.timeliness, "")
+        taken = f"{item.assigned} from {item.handed_by}" if item.handed_by else item.assigned
         table.add_row(
             local(item.due or item.opens, place),
             item.timeliness,
             item.title,
             item.patient,
             ", ".join(item.roles),
-            f"{item.assigned} from {item.handed_by}" if item.handed_by else item.assigned,
+            *(taken for _ in whose),
             item.phase,
             style=tint,
         )

@@ -83,7 +83,7 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             passed = f"; passed {', '.join(event.passed)}" if event.passed else ""
             return f"emergency: {event.reason}{passed}"
         case e.CoverGranted():
-            return f"{event.person} covers {event.role} until {event.until:%Y-%m-%d %H:%M %Z}"
+            return f"{event.person} covers {event.role} until {event.until}"
         case e.CoverRevoked():
             return f"{event.cover} ended"
         case e.Discharged():
