@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ways import (
     AROUND,
     BEGINS,
+    ENROLLMENT,
     NAMES,
     SHIPPED,
     SITE,
@@ -36,6 +37,7 @@ from kat_workflow.enrollment.decide import Decision, catch_up, decide
 from kat_workflow.enrollment.opening import open_items
 from kat_workflow.enrollment.refusals import DEVIATIONS, REFUSALS
 from kat_workflow.enrollment.run import Run
+from kat_workflow.enrollment.signing import signatures
 from kat_workflow.enrollment.state import (
     NOBODY,
     Enrollment,
@@ -285,6 +287,33 @@ STATEMENTS = frozenset({"already-settled", "cap", "not-given", "no-dose", "not-o
 
 
 @walked()
+def test_no_person_is_ever_two_of_recorder_cosigner_and_witness(way: Way) -> None:
+    hands: dict[str, list[str]] = {}
+    for event in way.events:
+        if isinstance(event, e.ObservationRecorded):
+            hands[event.observation] = [event.person]
+        elif isinstance(event, e.Signed) and event.as_ in ("cosignature", "witness"):
+            assert event.person not in hands[event.observation]
+            hands[event.observation].append(event.person)
+
+
+@walked()
+def test_every_signature_of_a_way_holds(way: Way) -> None:
+    found = signatures(ENROLLMENT, way.events)
+    assert all(signature.valid for signature in found)
+
+
+@walked()
+def test_broken_glass_is_always_written_with_a_review_by_somebody_else(way: Way) -> None:
+    for step in way.steps:
+        done = step.answer.events if isinstance(step.answer, Decision) else ()
+        broken = [x for x in done if isinstance(x, e.GlassBroken)]
+        reviews = [x for x in done if isinstance(x, e.ItemOpened) and x.about == "emergency"]
+        assert [x.person for x in broken] == [x.not_by for x in reviews]
+        assert bool(broken) == bool(done and step.command.emergency)
+
+
+@walked()
 def test_every_refusal_explains_itself(way: Way) -> None:
     for step in way.steps:
         if isinstance(step.answer, Refusal):
@@ -352,6 +381,7 @@ class Clinic:
                 signed=said.signed,
                 occurred=said.occurred,
                 role=said.role,
+                emergency=said.emergency,
                 command_id=id_,
             ).events
         except Refused as refused:
@@ -368,6 +398,7 @@ class Clinic:
                 given=said.given,
                 signed=said.signed,
                 role=said.role,
+                emergency=said.emergency,
             )
         except Refused as refused:
             return refused.refusal
@@ -455,7 +486,9 @@ def test_a_command_repeated_changes_nothing_and_another_with_its_id_is_refused(w
 
 
 def _at(said: Said, now: datetime) -> Said:
-    return Said(said.phrase, said.by, now, said.given, said.signed, said.role, said.occurred)
+    return Said(
+        said.phrase, said.by, now, said.given, said.signed, said.role, said.occurred, said.emergency
+    )
 
 
 def _other(said: Said, now: datetime) -> Said:

@@ -84,6 +84,7 @@ class Said(Struct, frozen=True):
     signed: bool = False
     role: str = ""
     occurred: datetime | None = None
+    emergency: str = ""
 
     def act(self) -> Act:
         """The act of the phrase. Raises BadPhrase."""
@@ -158,7 +159,8 @@ def _step(program: Program, before: Enrollment, said: Said, number: int) -> Step
         act = said.act()
     except BadPhrase:
         return None
-    command = Command(f"c{number}", act, said.by, said.at, said.occurred, said.role)
+    by, at, occurred, role = said.by, said.at, said.occurred, said.role
+    command = Command(f"c{number}", act, by, at, occurred, role, said.emergency)
     state = before
     ran: list[tuple[Timer, Decision]] = []
     answer = decide(program, state, AROUND, command)
@@ -268,6 +270,7 @@ class _Somebody:
             (3, self.override),
             (2, self.travel),
             (2, self.revoke),
+            (3, self.share_work),
             (1, self.leave),
             (4, self.nonsense),
         )
@@ -299,7 +302,8 @@ class _Somebody:
         if self.chance(6):
             occurred = at - timedelta(minutes=self.random.choice((-600, -1, 1, 30, 600, 9000)))
         acting = role if self.chance(5) else ""
-        return Said(phrase, who, at, given or {}, signed, acting, occurred)
+        emergency = "A fall" if self.chance(2) else ""
+        return Said(phrase, who, at, given or {}, signed, acting, occurred, emergency)
 
     def later(self) -> datetime:
         """Mostly soon; sometimes when the next thing is due, days later, or set back a little."""
@@ -506,6 +510,17 @@ class _Somebody:
             return self.nonsense()
         return self.told(f"revoke {self.random.choice(tuple(self.program.consents))}")
 
+    def share_work(self) -> Said:
+        """Who does what is open: claimed, assigned, handed over."""
+        if not self.s.items:
+            return self.any_time()
+        item = self.random.choice(tuple(self.s.items.values()))
+        roles = item.roles or self.program.steps[item.step].by
+        to = f"{self.random.choice(tuple(self.program.roles))}-a"
+        phrases = ("claim {}", "claim {}", "unclaim {}", "assign {} to " + to)
+        over = ("hand over all to " + to, "hand over {} to " + to)
+        return self.told(self.random.choice((*phrases, *over)).format(item.id), roles)
+
     def leave(self) -> Said:
         end = self.random.choice(tuple(self.program.ends.values()))
         return self.told(f"leave {end.name}", end.by)
@@ -514,7 +529,8 @@ class _Somebody:
         """Any step of the program, open or not."""
         step = self.random.choice(tuple(self.program.steps.values()))
         at = self.later()
-        verb = self.random.choice(("record", "done", "sign", "cosign", "decline", "skip", "waive"))
+        verbs = ("record", "done", "sign", "cosign", "witness", "decline", "skip", "waive")
+        verb = self.random.choice(verbs)
         given: Mapping[str, Any] = {"reason": "So"} if verb in ("decline", "skip", "waive") else {}
         if verb == "record" and step.form:
             given = self.values(self.program.forms[step.form], step.name, at)

@@ -355,7 +355,7 @@ class _Walk:
     def role_for(self, phrase: str) -> str:
         """A role that may do it."""
         verb, _, name = phrase.partition(" ")
-        name = name.removeprefix("dosing ")
+        name = name.removeprefix("dosing ").removeprefix("over ").partition(" to ")[0]
         program = self.program
         able: tuple[str, ...] = ()
         if (step := program.find("steps", name)) is not None:
