@@ -234,7 +234,7 @@ def test_at_most_one_session_is_under_way(way: Way) -> None:
 
 
 @walked()
-def test_a_session_under_way_is_left_by_release_or_abort_or_an_end_alone(way: Way) -> None:
+def test_a_session_under_way_is_left_by_release_abort_an_end_or_an_emergency_alone(way: Way) -> None:
     for step in way.steps:
         for before, done, act in step.decisions:
             ended = any(isinstance(x, e.Discharged) for x in done.events)
@@ -243,9 +243,11 @@ def test_a_session_under_way_is_left_by_release_or_abort_or_an_end_alone(way: Wa
                 if not session.under_way or (after is not None and after.under_way):
                     continue
                 assert after is None, "it went back to an earlier state"
-                if not ended:  # a stop rule or a revocation ends what has not begun to be given
+                broken = any(isinstance(x, e.GlassBroken) for x in done.events)
+                if not ended and not (broken and isinstance(act, c.Go)):
+                    # a stop rule, a revocation, a word ends what has not begun to be given
                     able = c.Abort | c.Release
-                    stops = c.Record | c.Revoke
+                    stops = c.Record | c.Revoke | c.Cancel
                     assert isinstance(act, able) or (
                         isinstance(act, stops) and session.dosed is None
                     )
