@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from short_detox import detox
 
+from kat_workflow.language import load
 from kat_workflow.program.model import Program
 from kat_workflow.protocol import as_data, as_markdown, as_text, protocol
 from kat_workflow.protocol.words import Words, clean, listed, sentence
@@ -48,6 +50,14 @@ def chapter(title: str, program: Program = DETOX) -> str:
 )
 def test_a_step_says_who_does_what_when_and_who_hears_of_it(sentence: str) -> None:
     assert sentence in written()
+
+
+def test_a_step_says_who_witnesses_it_and_who_alone_reads_it() -> None:
+    ward = load(Path(__file__).parent / "people" / "night-ward" / "night-ward.yaml")
+
+    assert "A second person witnesses it: Nurse or Doctor." in written(ward)
+    assert "What is recorded is read by Therapist alone." in written(ward)
+    assert "Agreement" in written(ward, "doctor")  # who witnesses it has to know of it
 
 
 @pytest.mark.parametrize(

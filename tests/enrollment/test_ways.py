@@ -18,6 +18,7 @@ from ways import (
     AROUND,
     BEGINS,
     ENROLLMENT,
+    LIBRARY,
     NAMES,
     SHIPPED,
     SITE,
@@ -234,7 +235,9 @@ def test_at_most_one_session_is_under_way(way: Way) -> None:
 
 
 @walked()
-def test_a_session_under_way_is_left_by_release_abort_an_end_or_an_emergency_alone(way: Way) -> None:
+def test_a_session_under_way_is_left_by_release_abort_an_end_or_an_emergency_alone(
+    way: Way,
+) -> None:
     for step in way.steps:
         for before, done, act in step.decisions:
             ended = any(isinstance(x, e.Discharged) for x in done.events)
@@ -294,9 +297,12 @@ def test_no_person_is_ever_two_of_recorder_cosigner_and_witness(way: Way) -> Non
     for event in way.events:
         if isinstance(event, e.ObservationRecorded):
             hands[event.observation] = [event.person]
+        elif isinstance(event, e.ItemAnswered):
+            hands[event.item] = [event.person]
         elif isinstance(event, e.Signed) and event.as_ in ("cosignature", "witness"):
-            assert event.person not in hands[event.observation]
-            hands[event.observation].append(event.person)
+            before = hands[event.observation or event.item]
+            assert event.person not in before
+            before.append(event.person)
 
 
 @walked()
@@ -349,7 +355,7 @@ class Clinic:
     """An engine whose clock only the test moves, with one patient."""
 
     def __init__(self, name: str) -> None:
-        library: Library = Folder("small", shipped()) if name == SMALL else shipped()
+        library: Library = Folder("small", shipped()) if name == SMALL else LIBRARY
         self.now = BEGINS
         self.engine = Engine(open_journal(), library, lambda: self.now, (SITE,))
         if name == SMALL:

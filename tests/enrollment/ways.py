@@ -28,7 +28,8 @@ from kat_workflow.enrollment.decide import Behind, Decision, decide, elapse
 from kat_workflow.enrollment.state import NOBODY, Enrollment, Item, Session
 from kat_workflow.enrollment.timers import Timer
 from kat_workflow.errors import Refusal
-from kat_workflow.language import compile_files, load, shipped
+from kat_workflow.language import Folder, compile_files, load, shipped
+from kat_workflow.program import PATIENT
 from kat_workflow.program.clock import Site, at_clock
 from kat_workflow.program.forms import Field, Form
 from kat_workflow.program.model import Program
@@ -36,13 +37,18 @@ from kat_workflow.scenarios import Scenario, load_scenario, run
 
 SHIPPED = ("detox-4-day", "ketamine-assisted-therapy", "residential-30-day")
 SMALL = "short-detox"
-NAMES = (*SHIPPED, SMALL)
+WARD = "night-ward"
+"""A program in which three people witness, sign and cosign, patients report and notes are apart."""
+NAMES = (*SHIPPED, SMALL, WARD)
 BEGINS = datetime(2026, 3, 2, 16, 0, tzinfo=UTC)
 SITE = Site("main", "America/Los_Angeles")
 AROUND = Around(SITE)
 ENROLLMENT = "e-" + sha256(b"c0").hexdigest()[:20]
 """The id that the engine derives from the first command's."""
 _FOLDER = Path(__file__).parents[2] / "programs"
+_OWN = Path(__file__).parents[1] / "people"
+LIBRARY = Folder(_OWN, shipped())
+"""The programs that ship, and the ward."""
 _VERBS = {
     "declined": "decline",
     "skipped": "skip",
@@ -137,7 +143,7 @@ def program(name: str) -> Program:
     """A program that ships, or the small one."""
     if name == SMALL:
         return compile_files({f"{SMALL}/{SMALL}.yaml": TEXT}, SMALL)
-    return load(name, shipped())
+    return load(name, LIBRARY)
 
 
 def way(name: str, start: int, cut: int, seeds: Sequence[int]) -> Way:
@@ -192,7 +198,7 @@ def _begin(name: str, start: int) -> tuple[Step, ...]:
 @lru_cache
 def scenarios(name: str) -> tuple[tuple[Said, ...], ...]:
     """The shipped scenarios of a program, each as what is said in it."""
-    folder = _FOLDER / name / "scenarios"
+    folder = (_OWN if name == WARD else _FOLDER) / name / "scenarios"
     return tuple(_told(load_scenario(path)) for path in sorted(folder.glob("*.yaml")))
 
 
@@ -219,10 +225,11 @@ def _told(scenario: Scenario) -> tuple[Said, ...]:
                     bool(said.get("signed", False)),
                     str(said.get("role", "")),
                     instant(said.get("occurred")),
+                    str(said.get("emergency", "")),
                 )
             )
 
-    run(scenario, shipped(), tell=tell)
+    run(scenario, LIBRARY, tell=tell)
     return tuple(told)
 
 
@@ -290,6 +297,8 @@ class _Somebody:
         """A phrase by somebody: usually by one who may, at about the right time."""
         role = self.random.choice(tuple(roles) or tuple(self.program.roles))
         who = Actor(f"{role}-{self.random.choice('aab')}", {role})
+        if role == PATIENT and not self.chance(10):
+            who = Actor("P-1", {role})
         if self.chance(5):
             who = Actor("all", self.program.roles)
         elif self.chance(3):
