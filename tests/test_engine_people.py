@@ -15,7 +15,7 @@ from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.commands import Act, Sign
 from kat_workflow.enrollment.reading import WITHHELD
 from kat_workflow.enrollment.roster import Roster
-from kat_workflow.journal import Append
+from kat_workflow.journal import Append, ItemRow
 from kat_workflow.journal.memory import MemoryJournal
 from kat_workflow.journal.sqlite import SqliteJournal
 from kat_workflow.language import Files, Folder
@@ -167,6 +167,23 @@ def test_everything_a_nurse_has_taken_on_is_handed_over_to_the_next(
         (i.assigned, i.handed_by) for i in engine.status(patient).items if i.step == "check"
     } == {("bo", "ann")}
     assert engine.hand_over("bo", by=ANN) == 0
+
+
+def test_what_was_done_meanwhile_does_not_keep_the_rest_from_being_handed_over(
+    engine: Engine, patient: str
+) -> None:
+    other = engine.enroll("ward", patient="P-2", by=ANN)
+    engine.do(other, "claim check", by=ANN)
+    stream, version = f"enrollment:{patient}", engine.enrollment(patient).version
+    stale = ItemRow("gone", stream, "main", ("nurse",), EVENING, assigned="ann")
+    engine.journal.append(
+        [Append(stream, version, items=(stale,))],
+        command="c", digest="d", recorded=EVENING, person="ann", role="nurse",
+    )  # fmt: skip
+
+    assert engine.hand_over("bo", by=ANN) == 1
+    with pytest.raises(Refused, match="bad-phrase"):
+        engine.hand_over("\ud800", by=BO)
 
 
 # The roster

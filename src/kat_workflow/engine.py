@@ -390,16 +390,24 @@ class Engine:
         self, to: str, *, by: Actor, site: str | None = None, command_id: str | None = None
     ) -> int:
         """Hand everything that the actor has taken on (at a site) to another person; how many
-        items. Each enrollment is a command of its own; half done, it is simply said again."""
+        items. Each enrollment is a command of its own: half done, it is simply said again."""
         id_ = command_id or _new_id()
         rows, after = self.journal.worklist(site=site, assigned=by.person)
         while after is not None:
             more, after = self.journal.worklist(site=site, assigned=by.person, after=after)
             rows += more
+        handed = 0
         for stream in dict.fromkeys(row.stream for row in rows):
             enrollment = stream.partition(":")[2]
-            self.handle(enrollment, c.HandOver(ALL, to), by=by, command_id=f"{id_}/{enrollment}")
-        return len(rows)
+            act = c.HandOver(ALL, to)
+            try:
+                done = self.handle(enrollment, act, by=by, command_id=f"{id_}/{enrollment}")
+            except Refused as refused:
+                if refused.code != "not-assigned":  # else it was done or given away meanwhile
+                    raise
+            else:
+                handed += sum(isinstance(event, e.ItemAssigned) for event in done.events)
+        return handed
 
     # ---- the roster -------------------------------------------------------------------------
 
