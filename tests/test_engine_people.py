@@ -39,7 +39,10 @@ roles: {nurse: Nurse, doctor: Doctor, therapist: Therapist, patient: Patient}
 sources:
   practice: {title: Practice, trust: C}
 forms:
-  vitals: {title: Vitals, fields: {systolic: {type: integer, unit: mmHg, from: 50, to: 300}}}
+  vitals:
+    title: Vitals
+    any_time: true
+    fields: {systolic: {type: integer, unit: mmHg, from: 50, to: 300}}
   talk: {title: Talk, fields: {text: {type: text}, calm: {type: yes_no}}}
 start: stay
 phases:
@@ -388,6 +391,16 @@ def test_a_record_that_was_tampered_with_is_found_out(clock: Clock, tmp_path: Pa
             )
 
         assert [s.valid for s in engine.signatures(patient)] == [False]
+
+
+def test_what_is_recorded_without_an_item_and_is_not_signed_is_kept(
+    engine: Engine, patient: str
+) -> None:
+    engine.record(patient, "plan", {"systolic": 120}, by=DEE)  # it is not open yet
+
+    recorded = [x.event for x in engine.history(patient)]
+    (found,) = [x for x in recorded if isinstance(x, e.ObservationRecorded)]
+    assert (found.item, found.needs) == ("", ("signature",))
 
 
 # The host's own check of who signs
