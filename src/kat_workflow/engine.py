@@ -23,7 +23,15 @@ from msgspec.structs import replace
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment.around import EMPTY, FOLDS, Addition, Around, Beside, Unread
+from kat_workflow.enrollment.around import (
+    EMPTY,
+    FOLDS,
+    Addition,
+    Around,
+    Beside,
+    Past,
+    Unread,
+)
 from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide, elapse
 from kat_workflow.enrollment.moving import undecided
@@ -63,6 +71,7 @@ from kat_workflow.program.clock import Site, program_day
 if TYPE_CHECKING:
     import sqlite3
 
+    from kat_workflow.enrollment.correcting import Record
     from kat_workflow.language.library import Library
     from kat_workflow.program.model import Program
 
@@ -331,9 +340,10 @@ class Engine:
         act = self._parse(phrase, given, signed)
         program, state = self._read(enrollment)
         now = self._instant()
-        around, (_, state) = self._ask(catch_up, program, state, self._around(state), now)
+        around, (ran, state) = self._ask(catch_up, program, state, self._around(state), now)
         command = Command("why", act, by, now, None, role)
-        _, answer = self._ask(decide, program, state, around, command)
+        ahead = [Past(done.enrollment.last or now, x) for _, done in ran for x in done.events]
+        _, answer = self._ask(decide, program, state, around, command, ahead)
         return answer if isinstance(answer, Refusal) else None
 
     def run_due(self, limit: int = 1000) -> int:
@@ -364,11 +374,24 @@ class Engine:
 
     # ---- questions --------------------------------------------------------------------------
 
-    def status(self, enrollment: str) -> Status:
-        """Where a patient stands now, timers that are due run in memory only."""
+    def status(
+        self,
+        enrollment: str,
+        *,
+        known_at: datetime | None = None,
+        true_at: datetime | None = None,
+    ) -> Status:
+        """Where a patient stands now, timers that are due run in memory only.
+
+        `known_at`: where the record said that they stood at an instant of the past; `true_at`:
+        the same with the readings as they were in truth (see `as_true_at`).
+        """
         program, state = self._read(enrollment)
-        now = self._instant()
-        around = self._around(state)
+        around, now = self._around(state), self._instant()
+        if known_at is not None:
+            now, state = known_at, self.as_known_at(enrollment, known_at)
+        elif true_at is not None:
+            now, state = true_at, self.as_true_at(enrollment, true_at)
         _, state = catch_up(program, state, around, now)
         day = None if state.admitted is None else program_day(state.admitted, now, around.site)
         return Status(
@@ -405,6 +428,32 @@ class Engine:
     def enrollment(self, enrollment: str) -> Enrollment:
         """The folded state of an enrollment as committed."""
         return self._read(enrollment)[1]
+
+    def as_known_at(self, enrollment: str, at: datetime) -> Enrollment:
+        """The state as the journal knew it at an instant: by the entries recorded until then."""
+        self._read(enrollment)
+        from kat_workflow.enrollment.correcting import as_known  # noqa: PLC0415  # seldom asked
+
+        return as_known(self._history(enrollment), _zoned(at))
+
+    def as_true_at(self, enrollment: str, at: datetime) -> Enrollment:
+        """The state at an instant with its readings as they were in truth, by all that is known
+        now: later corrections and late entries are there, what was retracted is not.
+
+        Where the patient was and what was open is as it was: what was done was done.
+        """
+        self._read(enrollment)
+        from kat_workflow.enrollment.correcting import as_true  # noqa: PLC0415  # seldom asked
+
+        return as_true(self._history(enrollment), _zoned(at))
+
+    def records(self, enrollment: str) -> tuple[Record, ...]:
+        """Every recording with its corrections: the original first and legible, each version with
+        who, when and why, and the retraction if it was entered in error."""
+        self._read(enrollment)
+        from kat_workflow.enrollment.correcting import records  # noqa: PLC0415  # seldom asked
+
+        return records(past.event for past in self._history(enrollment))
 
     def worklist(
         self,
@@ -774,14 +823,27 @@ class Engine:
         state: Enrollment,
         around: Around,
         asked: _Asked,
+        ahead: Iterable[Past] = (),
     ) -> tuple[Around, _Answer]:
-        """What the pure core answers; a stream around is read once it turns out to be needed."""
+        """What the pure core answers; a stream around is read once it turns out to be needed.
+
+        `ahead` are events of the state that are not in the journal.
+        """
         while True:
             try:
                 return around, core(program, state, around, asked)
             except Unread as missing:
+                if missing.what == "history":
+                    past = self._history(state.id)[: state.version]
+                    around = around.read("history", (*past, *ahead))
+                    continue
                 key = _beside_key(missing.what, state)
                 around = around.read(missing.what, self._beside(missing.what, key))
+
+    def _history(self, enrollment: str) -> tuple[Past, ...]:
+        """All entries of an enrollment, each with the instant at which it was recorded."""
+        entries = self.journal.read(_stream(enrollment))
+        return tuple(Past(entry.recorded, e.decode(entry.body)) for entry in entries)
 
     def _beside(self, what: Beside, key: str) -> Any:
         """A stream around enrollments, as it is now."""
@@ -831,6 +893,12 @@ def _beside_stream(what: Beside, state: Enrollment) -> str:
     return f"{what}:{_beside_key(what, state)}"
 
 
+def _zoned(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError("an instant without a zone names no moment")
+    return at.astimezone(UTC)
+
+
 _rows = msgspec.msgpack.Encoder()
 
 
@@ -865,7 +933,8 @@ def _sound(act: Act, by: Actor, id_: str, role: str) -> Act:
     A reason that is a number, or a text that is no Unicode, would be written into an entry that
     nobody could read any more. What a form holds is judged by the form.
     """
-    plain = msgspec.structs.replace(act, values={}) if isinstance(act, c.Record) else act
+    recorded = isinstance(act, c.Record | c.Correct)
+    plain = msgspec.structs.replace(act, values={}) if recorded else act
     try:
         body = _canonical.encode((plain, by.person, id_, role))
         read = _sound_decoder().decode(body)[0]
@@ -873,7 +942,7 @@ def _sound(act: Act, by: Actor, id_: str, role: str) -> Act:
         says = str(error) if isinstance(error, msgspec.ValidationError) else "it is no plain text"
         verb = c.words(plain).partition(" ")[0]
         raise _refused(verb, "bad-phrase", says, "give text where text is meant") from None
-    return act if isinstance(act, c.Record) else read
+    return act if recorded else read
 
 
 def _received(

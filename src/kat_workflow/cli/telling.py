@@ -27,7 +27,21 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             why = f" ({event.reason})" if event.reason else ""
             return f"{event.step or event.item}: {event.outcome}{why}"
         case e.ObservationRecorded():
-            return f"recorded {event.step or event.form}"
+            late = " (late entry)" if event.late else ""
+            return f"recorded {event.step or event.form}{late}"
+        case e.ObservationCorrected():
+            return (
+                f"corrected {event.step or event.form}: {event.corrects} is now "
+                f"{event.observation} ({event.reason})"
+            )
+        case e.ObservationRetracted():
+            about = event.step or event.form
+            return f"retracted {about}: {event.observation} was entered in error ({event.reason})"
+        case e.DecisionQuestioned():
+            return (
+                f"{event.decision} of {event.what} (entry {event.entry}) is in question: was "
+                f"{event.was}, would be {event.would_be}"
+            )
         case e.Signed():
             return f"{event.as_} under {event.item}"
         case e.ConsentChanged():
@@ -59,7 +73,8 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             counted = "counts" if event.counted else "does not count"
             return f"session {event.session} {event.final}; it {counted}"
         case e.AlertRaised():
-            return f"called {', '.join(event.tell)}: {event.says}"
+            late = " (late)" if event.late else ""
+            return f"called {', '.join(event.tell)}{late}: {event.says}"
         case e.DeviationNoted():
             return f"deviation {event.code}: {event.says}"
         case e.Held():

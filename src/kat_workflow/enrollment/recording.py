@@ -38,9 +38,9 @@ def record(j: Judge, act: c.Record) -> None:
     needs = _needs(step, act)
     j.end()
     if j.occurred < item.opens and (form.any_time or step.every):
-        run.observe(form.name, step.name, item.place, values, j.occurred, "", needs)
+        _observe(j, form, step, item.place, values, "", needs)
         return None
-    record = run.observe(form.name, step.name, item.place, values, j.occurred, item.id, needs)
+    record = _observe(j, form, step, item.place, values, item.id, needs)
     if step.signed and act.signed:
         run.emit(e.Signed(item.id, record, "signature", j.actor.person, run.role, j.at))
     if j.occurred < item.opens:
@@ -50,6 +50,43 @@ def record(j: Judge, act: c.Record) -> None:
     for other in also:
         run.settle_item(other, "done", j.occurred)
     return None
+
+
+def _observe(
+    j: Judge,
+    form: Form,
+    step: Step | None,
+    place: str,
+    values: dict[str, Any],
+    item: str,
+    needs: tuple[str, ...],
+) -> str:
+    """Write a recording; of what happened before a decision, with all that follows from that."""
+    name = "" if step is None else step.name
+    if not j.run.is_late(j.occurred):
+        return j.run.observe(form.name, name, place, values, j.occurred, item, needs)
+    from kat_workflow.enrollment import correcting, opening  # noqa: PLC0415  # seldom needed
+
+    if not item and step is not None:
+        place = correcting.place_then(j.run, step.owner, j.occurred)
+    plans = opening.anchored(j.run, form.name)
+    record = j.run.observe(form.name, name, place, values, j.occurred, item, needs)
+    correcting.take_late(j.run, record, plans)
+    return record
+
+
+def correct(j: Judge, act: c.Correct) -> None:
+    """See `commands.Correct`."""
+    from kat_workflow.enrollment import correcting  # noqa: PLC0415  # seldom needed
+
+    correcting.correct(j, act)
+
+
+def retract(j: Judge, act: c.Retract) -> None:
+    """See `commands.Retract`."""
+    from kat_workflow.enrollment import correcting  # noqa: PLC0415  # seldom needed
+
+    correcting.retract(j, act)
 
 
 def _needs(step: Step, act: c.Record) -> tuple[str, ...]:
@@ -80,7 +117,10 @@ def _record_unscheduled(j: Judge, act: c.Record) -> None:
     place = (j.run.where(program.steps[full].owner) or "") if full else ""
     # Without an item nobody will be asked to sign it: it stays unsigned, and opens nothing.
     needs = _needs(program.steps[full], act) if full else ()
-    j.run.observe(form.name, full or "", place, values, j.occurred, "", needs)
+    step = program.steps[full] if full else None
+    _observe(j, form, step, place, values, "", needs)
+    if j.s.standing in ("discharged", "closed"):
+        j.run.deviation("after-discharge", f"{form.name} was recorded after the treatment ended")
 
 
 def _values(j: Judge, form: Form, act: c.Record) -> dict[str, Any]:
@@ -101,7 +141,7 @@ def sign(j: Judge, act: c.Sign) -> None:
         raise j.stop(
             "nothing-to-sign", f"{item.id} waits for no {as_}", f"record {item.step} first"
         )
-    step = j.program.steps[item.step]
+    step = j.program.steps[item.step or item.about]
     if act.cosign:
         j.actor_in(step.cosigned_by, f"cosigning {step.name}")
         others = pending.hands

@@ -16,6 +16,7 @@ Timeliness = Literal["early", "open", "late"]
 
 _SPECIAL = {"alert": "Answer the call", "review": "Review", "decide": "Decide the way on"}
 _PLANNED = (e.ItemOpened, e.ItemReplanned)
+_ASKS_OTHERS = (e.Signed, e.ObservationCorrected, e.ObservationRetracted)
 _MOVES = (
     e.Enrolled,
     e.Admitted,
@@ -70,10 +71,12 @@ def changed(events: Sequence[e.Event]) -> tuple[list[str], list[str], bool]:
         if isinstance(event, _PLANNED):
             came[event.item] = None
             gone.pop(event.item, None)
-        elif isinstance(event, e.Signed) or (
-            isinstance(event, e.ObservationRecorded) and event.needs
-        ):
-            came[event.item] = None  # others are asked for it now
+        elif isinstance(event, e.ObservationRecorded):
+            if event.needs and event.item:
+                came[event.item] = None  # others are asked for it now
+        elif isinstance(event, _ASKS_OTHERS):
+            if event.item:
+                came[event.item] = None
         elif isinstance(event, e.ItemSettled):
             came.pop(event.item, None)
             gone[event.item] = None
