@@ -283,6 +283,7 @@ class _Somebody:
             (26, self.hold_session),
             (5, self.speak_of_any),
             (3, self.any_time),
+            (3, self.correct),
             (2, self.hold),
             (3, self.override),
             (2, self.travel),
@@ -491,6 +492,27 @@ class _Somebody:
         form = self.random.choice(forms)
         at = self.later()
         return self.told(f"record {form.name}", form.by, self.values(form, form.name, at), at=at)
+
+    def correct(self) -> Said:
+        """Somebody finds that a record is wrong: its values, its time, or all of it."""
+        kept = [reading for readings in self.s.readings.values() for reading in readings]
+        if not kept:
+            return self.nonsense()
+        reading = self.random.choice(kept)
+        name = self.random.choice((reading.id, reading.step or reading.form, reading.form))
+        form, step = self.program.forms[reading.form], self.program.steps.get(reading.step)
+        roles = form.by if step is None else step.by
+        given: dict[str, Any] = {"reason": "Mixed up"} if self.chance(95) else {}
+        if self.chance(25):
+            return self.told(f"retract {name}", roles, given)
+        at = self.later()
+        field = self.random.choice([*form.fields.values()])
+        given["values"] = (
+            {field.name: self.value(field, at)}
+            if self.chance(60)
+            else self.values(form, reading.step, at)
+        )
+        return self.told(f"correct {name}", roles, given, self.chance(40), at)
 
     def hold(self) -> Said:
         if self.s.holds and self.chance(85):

@@ -404,17 +404,15 @@ def _phase_entered(s: Enrollment, x: e.PhaseEntered) -> None:
         if x.round > 1:
             inside[again] = inside.get(again, 0) + 1
         s.visits[parent.phase] = replace(parent, inside=inside)
-    _decided(s, x)
-
-
-def _decided(
-    s: Enrollment,
-    x: e.PhaseEntered | e.PhaseLeft | e.SessionStarted | e.SessionReleased | e.Discharged,
-) -> None:
-    """What gates decided can be questioned by what is told later."""
-    if x.judged:
+    if x.row != "start":
         s.decided = x.at
     _at(s, x.at)
+
+
+def _decided(s: Enrollment, at: datetime) -> None:
+    """What happened before this and is told later comes late: it may have decided otherwise."""
+    s.decided = at
+    _at(s, at)
 
 
 def _phase_left(s: Enrollment, x: e.PhaseLeft) -> None:
@@ -426,7 +424,7 @@ def _phase_left(s: Enrollment, x: e.PhaseLeft) -> None:
         if not last.keep and (last.place == x.place or last.place.startswith(prefix)):
             del s.settled[step]
     _forget(s, x.place)
-    _decided(s, x)
+    _decided(s, x.at)
 
 
 def _forget(s: Enrollment, place: str) -> None:
@@ -609,7 +607,7 @@ def _count(s: Enrollment, session: str, event: str, **changes: Any) -> None:
 
 def _session_started(s: Enrollment, x: e.SessionStarted) -> None:
     _session(s, x.session, x.at, state="under_way", started=x.at, lapses=None)
-    _decided(s, x)
+    _decided(s, x.at)
     tally = s.tallies[s.sessions[x.session].kind]
     today = tally.today + 1 if tally.on == x.on else 1
     _count(s, x.session, "started", started_at=x.at, on=x.on, today=today)
@@ -667,7 +665,7 @@ def _session_released(s: Enrollment, x: e.SessionReleased) -> None:
     if x.counted:
         _count(s, x.session, "counted")
     _session_over(s, x.session, x.at)
-    _decided(s, x)
+    _decided(s, x.at)
 
 
 def _session_over(s: Enrollment, id_: str, at: datetime) -> None:
@@ -721,7 +719,7 @@ def _discharged(s: Enrollment, x: e.Discharged) -> None:
     s.standing, s.end, s.end_kind, s.recheck = "discharged", x.end, x.kind, None
     s.holds.clear()
     s.overrides.clear()
-    _decided(s, x)
+    _decided(s, x.at)
 
 
 def _closed(s: Enrollment, x: e.Closed) -> None:
