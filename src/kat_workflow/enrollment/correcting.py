@@ -614,6 +614,7 @@ def _way(run: Run, name: str) -> str:
     found = run.chart.finished(name).ask(run, visit.round)
     if isinstance(found, Goes):
         return found.row.to or found.row.to_kind
-    if isinstance(found, NextRound):
-        return moving.NEXT_ROUND
-    return "unknown" if isinstance(found, Undecided) else "nobody has said"
+    if isinstance(found, Undecided):
+        daily = found.row is None and phase.repeat is not None and phase.repeat.one_per
+        return moving.NEXT_ROUND if daily else "unknown"  # a day that is over is not waited for
+    return moving.NEXT_ROUND if isinstance(found, NextRound) else "nobody has said"
