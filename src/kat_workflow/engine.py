@@ -933,8 +933,8 @@ def _sound(act: Act, by: Actor, id_: str, role: str) -> Act:
     A reason that is a number, or a text that is no Unicode, would be written into an entry that
     nobody could read any more. What a form holds is judged by the form.
     """
-    recorded = isinstance(act, c.Record | c.Correct)
-    plain = msgspec.structs.replace(act, values={}) if recorded else act
+    values = act.values if isinstance(act, c.Record | c.Correct) else None
+    plain = act if values is None else replace(act, values={})
     try:
         body = _canonical.encode((plain, by.person, id_, role))
         read = _sound_decoder().decode(body)[0]
@@ -942,7 +942,7 @@ def _sound(act: Act, by: Actor, id_: str, role: str) -> Act:
         says = str(error) if isinstance(error, msgspec.ValidationError) else "it is no plain text"
         verb = c.words(plain).partition(" ")[0]
         raise _refused(verb, "bad-phrase", says, "give text where text is meant") from None
-    return act if recorded else read
+    return read if values is None else replace(read, values=values)
 
 
 def _received(
