@@ -611,6 +611,32 @@ def test_what_counts_from_a_retracted_instant_stays_as_it_was_planned() -> None:
     p.do("record ask", last_use="2026-03-02T06:00:00Z")
 
 
+def test_what_counts_from_nothing_any_more_is_not_planned_anew() -> None:
+    p = Patient(
+        program(
+            """
+start: stay
+phases:
+  stay:
+    steps:
+      ask: {by: [nurse], record: history}
+      again: {by: [nurse], record: history}
+      party: {by: [nurse], record: note, counted_from: history.born, due: 99999 d}
+      farewell: {by: [nurse], record: note}
+    next: [{to: well, when: always}]
+"""
+        )
+    )
+    p.do("record ask", last_use="2026-03-02T06:00:00Z", born="1980-01-01")
+    planned = p.item("party")
+    p.do("record again", last_use="2026-03-02T06:00:00Z")
+    p.do("retract ask", reason="another patient's")
+    p.do("correct again", last_use="2026-03-02T05:00:00Z", reason="typed wrong")
+    assert p.item("party") == planned
+    p.do("correct again", born="1980-01-02", reason="asked again")
+    assert p.item("party") == planned
+
+
 # After the end
 
 
