@@ -469,9 +469,11 @@ phases:
 def test_a_signed_record_that_is_corrected_opens_nothing_until_it_is_signed_again() -> None:
     p = Patient(program("start: stay\n" + SIGNED.replace("only_if", "after: [farewell], only_if")))
     p.do("record plan", points=3, signed=True)
-    p.do("correct plan", points=12, reason="typed wrong")
+    events = p.do("correct plan", points=12, reason="typed wrong")
     review = p.item("plan")
     assert (review.kind, review.roles) == ("review", ("nurse",))
+    assert review.id in changed(events)[0], "a worklist shows it"
+    assert p.codes(f"done {review.id}") == ["already-recorded"], "it is signed, not ticked off"
     assert p.outcome("plan") == "done", "what was settled stays settled"
     assert not p.s.readings["score"][0].signed
 

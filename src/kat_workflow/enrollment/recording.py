@@ -199,6 +199,8 @@ def _answer(j: Judge, act: c.Settle, item: Item) -> None:
     j.actor_in(item.roles, item.about or item.id)
     if item.kind == "decide":
         raise j.stop("choose-the-way", f"{item.id} is answered by choosing", "go PHASE or END")
+    if item.pending is not None:
+        raise j.stop("already-recorded", f"{item.id} waits for a signature", f"sign {item.about}")
     if act.outcome != "done":
         j.against(
             "outcome-not-allowed", f"{item.id} is answered, not {act.outcome}", f"done {item.id}"
