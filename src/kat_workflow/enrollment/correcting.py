@@ -309,7 +309,8 @@ def _named(j: Judge, found: Sequence[Record], name: str, verb: str) -> Record:
     record = next((each for each in found if name in each.ids), None)
     if record is None:
         step = j.program.find("steps", name)
-        own = [x for x in found if (x.newest.step == step if step else x.newest.form == name)]
+        own = [each for each in found if each.newest.step == (step or name)]
+        own = own or [each for each in found if each.newest.form == name]
         record = next((x for x in reversed(own) if x.retracted is None), own[-1] if own else None)
     if record is None:
         known = ", ".join(each.ids[-1] for each in found[-5:]) or "none"
