@@ -43,7 +43,9 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
                 f"{event.was}, would be {event.would_be}"
             )
         case e.Signed():
-            return f"{event.as_} under {event.item}"
+            return f"{event.as_} under {event.item or event.observation}"
+        case e.SkipVoided():
+            return f"{event.step} is no longer skipped"
         case e.ConsentChanged():
             return f"consent {event.consent} {event.state}"
         case e.SessionBooked():

@@ -431,12 +431,26 @@ def _follow(
     for question in _questions(run, form, new or record, before, after, since):
         run.emit(question)
         run.review(f"questioned {question.decision}: {question.what}", question.roles)
+        if question.decision == "skip":
+            _void(run, question)
     opening.plan_anew(run, plans)
     if new:
         occurred = next(each.newest.occurred for each in after if new in each.ids)
         then = Run(run.program, run.s, run.around, occurred)
         then.s.readings = _true_readings(after, occurred)
         run.late[new] = then
+
+
+def _void(run: Run, question: e.DecisionQuestioned) -> None:
+    """Nobody did what branching skipped: where the step can still be done, it is asked for again,
+    and no longer reads as skipped. What a person settled is never undone."""
+    step, last = run.program.steps[question.what], run.s.settled.get(question.what)
+    if last is None or (last.outcome, last.number, last.at) != (
+        "skipped", opening.SKIPPED, question.at,
+    ):  # fmt: skip
+        return
+    if opening.is_time_for(run, step, last.place):
+        run.emit(e.SkipVoided(step.name, run.now, question.record))
 
 
 def _questions(

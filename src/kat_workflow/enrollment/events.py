@@ -213,6 +213,15 @@ class DecisionQuestioned(_Event, frozen=True, tag="decision-questioned"):
     gates: tuple[str, ...] = ()
 
 
+class SkipVoided(_Event, frozen=True, tag="skip-voided"):
+    """A step that branching had left out is no longer left out: the answer was wrong for which it
+    was. `record` is the recording that brought it up."""
+
+    step: str
+    at: datetime
+    record: str
+
+
 class Signed(_Event, frozen=True, tag="signed"):
     """A person has signed what an item recorded; `as_` is `signature` or `cosignature`."""
 
@@ -493,6 +502,7 @@ Event = (
     | ObservationCorrected
     | ObservationRetracted
     | DecisionQuestioned
+    | SkipVoided
     | Signed
     | ConsentChanged
     | SessionBooked

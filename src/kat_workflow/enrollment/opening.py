@@ -371,6 +371,15 @@ def open_work(run: Run, step: Step) -> None:
     )
 
 
+def is_time_for(run: Run, step: Step, place: str) -> bool:
+    """Whether a step of a place can still be done there: its visit lasts, or its session has come
+    to the part that it belongs to."""
+    if step.owner_kind == "phase":
+        return run.is_active(place)
+    states = ("arrived",) if step.part == "before" else ("recovering", "stopping")
+    return any(x.place == place and x.state in states for x in run.s.sessions.values())
+
+
 def reopen(run: Run, step: Step, place: str) -> None:
     """Open a step again whose recording was retracted, unless it is open: what settled it is
     void, and somebody must be able to do it."""

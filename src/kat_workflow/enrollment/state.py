@@ -555,6 +555,11 @@ def _replace(s: Enrollment, form: str, out: set[str], into: tuple[Observation, .
         s.readings.pop(form, None)
 
 
+def _skip_voided(s: Enrollment, x: e.SkipVoided) -> None:
+    s.settled.pop(x.step, None)
+    _at(s, x.at)
+
+
 def _signed(s: Enrollment, x: e.Signed) -> None:
     item = s.items.get(x.item)
     pending = None if item is None else item.pending
@@ -739,6 +744,7 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.ObservationCorrected: _observation_corrected,
     e.ObservationRetracted: _observation_retracted,
     e.DecisionQuestioned: _decision_questioned,
+    e.SkipVoided: _skip_voided,
     e.Signed: _signed,
     e.ConsentChanged: _consent_changed,
     e.SessionBooked: _session_booked,
