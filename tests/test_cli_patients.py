@@ -130,6 +130,45 @@ def test_status_and_history_tell_the_whole_way(run: Kat, patient: str) -> None:
     assert data(run("status", patient, "--json", *NOW))["standing"] == "applied"
 
 
+def test_a_record_is_corrected_and_the_history_shows_what_became_of_it(
+    run: Kat, patient: str
+) -> None:
+    run("record", patient, "intake_evaluation", *INTAKE, "--signed", *NPR, *NOW)
+    record = next(
+        line.rpartition("[")[2].rstrip("]")
+        for line in run("history", patient).output.splitlines()
+        if "recorded intake_evaluation" in line
+    )
+    later = ["--now", "2026-03-02T10:00"]
+    told = run(
+        "do", patient, f"correct {record}", "pawss=3", "last_drink=2026-03-01T19:00",
+        "--reason", "misheard", "--signed", *NPR, *later,
+    )  # fmt: skip
+    assert told.exit_code == 0, told.output
+    assert f"corrected intake_evaluation: {record} is now" in told.output
+    assert run("why", patient, "correct intake_evaluation", "pawss=4", *NPR, *later).exit_code == 3
+    assert run(
+        "do", patient, "retract intake_evaluation", "--reason", "another patient's", *NPR, *later
+    ).exit_code == 0  # fmt: skip
+
+    history = run("history", patient).output
+
+    assert f"recorded intake_evaluation [{record}, corrected by" in history
+    assert "entered in error]" in history
+    assert "was entered in error (another patient's)" in history
+
+
+def test_status_shows_a_past_instant(run: Kat, patient: str) -> None:
+    run("record", patient, "intake_evaluation", *INTAKE, "--signed", *NPR, *NOW)
+    later = ["--now", "2026-03-02T10:00"]
+    run("do", patient, "leave against_advice", *NPR, *later)
+    for option in ("--as-known-at", "--as-true-at"):
+        then = run("status", patient, option, "2026-03-02T09:00", *later)
+        assert "applied" in then.output, option
+    both = run("status", patient, "--as-known-at", "2026-03-02", "--as-true-at", "2026-03-02")
+    assert both.exit_code == 2
+
+
 def test_late_work_is_said_to_be_late(run: Kat, patient: str) -> None:
     assert "[late] tests" in run("status", patient, "--now", "2026-03-09T08:00").output
 
@@ -263,6 +302,8 @@ def test_every_event_is_said_in_words_or_is_inner_working() -> None:
         made = kind(**{field.name: "word" for field in fields if field.required})
         if kind is e.AlertRaised:
             made = e.AlertRaised("a", "says", ("nurse",), made.at, "x")
+        if kind is e.ObservationRecorded:
+            assert "late entry" in said(msgspec.structs.replace(made, late=True))
         if kind is e.PhaseEntered:
             made = msgspec.structs.replace(made, round=2)
         assert bool(said(made)) == (kind not in silent), kind

@@ -537,6 +537,105 @@ def test_the_programs_that_ship_are_there_without_a_folder() -> None:
 # Following
 
 
+# Corrections
+
+
+def test_a_record_is_corrected_and_the_decision_it_led_to_is_questioned(engine: Engine) -> None:
+    id_ = admitted(engine)
+    outcome = engine.do(
+        id_, "correct intake", by=DOC, given={"fine": False, "reason": "misread"}, command_id="k"
+    )
+    (question,) = [x for x in outcome.events if isinstance(x, e.DecisionQuestioned)]
+    assert (question.decision, question.was, question.would_be) == ("move", "stay", "refused")
+    assert [i.title for i in engine.worklist("doctor").items] == [
+        "Review: questioned move: screening"
+    ]
+    assert engine.status(id_).phases == ("stay",)
+    again = engine.do(
+        id_, "correct intake", by=DOC, given={"fine": False, "reason": "misread"}, command_id="k"
+    )
+    assert again.again
+    (record,) = engine.records(id_)
+    assert [version.said.values for version in record.versions] == [
+        {"fine": True},
+        {"fine": False},
+    ]
+
+
+def test_a_late_entry_reads_the_history_also_after_timers_that_were_due(
+    engine: Engine, clock: Clock
+) -> None:
+    id_ = admitted(engine)
+    clock.wait(hours=9)
+    before = MONDAY - timedelta(minutes=5)
+    outcome = engine.record(id_, "vitals", {"systolic": 120}, by=ANN, occurred=before)
+    (reading,) = [x for x in outcome.events if isinstance(x, e.ObservationRecorded)]
+    assert reading.late
+    assert not [x for x in outcome.events if isinstance(x, e.DecisionQuestioned)]
+    clock.wait(minutes=1)
+    engine.record(id_, "farewell", {"fine": True}, by=ANN, signed=True)
+    late = clock.now - timedelta(minutes=1)
+    engine.record(id_, "baseline", {"systolic": 130}, by=ANN)
+    assert engine.status(id_).end == "well"
+    clock.wait(hours=9)
+    outcome = engine.record(id_, "vitals", {"systolic": 120}, by=ANN, occurred=late)
+    assert [x.late for x in outcome.events if isinstance(x, e.ObservationRecorded)] == [True]
+
+
+def test_why_judges_a_correction_by_the_timers_that_are_due_in_memory(
+    engine: Engine, clock: Clock
+) -> None:
+    id_ = admitted(engine)
+    clock.wait(hours=9)
+    given = {"fine": False, "reason": "misread"}
+    assert engine.why(id_, "correct intake", by=ANN, given=given) is None
+    refusal = engine.why(id_, "correct check", by=ANN, given={"reason": "misread"})
+    assert refusal is not None
+    assert refusal.code == "unknown-record"
+
+
+def test_a_past_instant_is_shown_as_it_was_known_and_as_it_was(
+    engine: Engine, clock: Clock
+) -> None:
+    id_ = admitted(engine)
+    clock.wait(hours=1)
+    engine.record(id_, "baseline", {"systolic": 130}, by=ANN)
+    clock.wait(hours=1)
+    noon = clock.now
+    clock.wait(hours=1)
+    engine.do(id_, "correct baseline", by=ANN, given={"systolic": 150, "reason": "typed wrong"})
+    engine.do(id_, "retract intake", by=ANN, given={"reason": "another patient's"})
+
+    known, true = engine.as_known_at(id_, noon), engine.as_true_at(id_, noon)
+
+    assert known.readings["vitals"][0].values == {"systolic": 130}
+    assert true.readings["vitals"][0].values == {"systolic": 150}
+    assert "answer" in known.readings or "answer" not in true.readings
+    assert engine.as_known_at(id_, clock.now) == engine.enrollment(id_)
+    assert engine.status(id_, known_at=noon).phases == ("stay",)
+    assert engine.status(id_, true_at=noon).day == 1
+    before = engine.status(id_, known_at=MONDAY - timedelta(days=1))
+    assert (before.standing, before.phases, before.items) == ("new", (), ())
+    with pytest.raises(ValueError, match="zone"):
+        engine.as_known_at(id_, datetime(2026, 3, 2))
+    for ask in (engine.as_known_at, engine.as_true_at):
+        with pytest.raises(Refused):
+            ask("e-0", noon)
+    with pytest.raises(Refused):
+        engine.records("e-0")
+
+
+def test_a_correction_of_what_no_form_accepts_is_refused(engine: Engine) -> None:
+    id_ = admitted(engine)
+    for odd in ("\ud800", object(), {"x": object()}):
+        with pytest.raises(Refused):
+            engine.do(id_, "correct intake", by=ANN, given={"fine": odd, "reason": "x"})
+    for reason in ("\ud800", 7):
+        with pytest.raises(Refused):
+            engine.do(id_, "correct intake", by=ANN, given={"fine": False, "reason": reason})
+    assert [r.retracted for r in engine.records(id_)] == [None]
+
+
 def test_a_follower_loses_nothing_and_sees_the_order_of_commits(
     engine: Engine, clock: Clock
 ) -> None:

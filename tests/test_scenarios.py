@@ -50,6 +50,7 @@ def differences(text: str) -> list[str]:
         "day: null",
         "deviations: []",
         "alerts: []",
+        "questioned: []",
         "facts: {intake.pawss: 2}",
     ],
 )
@@ -82,6 +83,35 @@ def test_what_is_not_so_is_told_with_its_line(wrong: str) -> None:
     (difference,) = differences(f"{HEAD}{RECORDED}  - {{expect: {{{wrong}}}}}\n")
 
     assert difference.startswith("9: ")
+
+
+PREGNANT = (
+    f"{HEAD}{RECORDED}"
+    "  - {do: correct intake_evaluation, by: ann, signed: true,\n"
+    "     with: {could_be_pregnant: yes, reason: misheard}, expect: {facts: %s}}\n"
+)
+
+
+def test_a_record_is_corrected_by_the_name_of_its_step_and_reads_as_corrected() -> None:
+    assert differences(PREGNANT % "{intake.could_be_pregnant: true, intake.pawss: 2}") == []
+    (told_,) = differences(PREGNANT % "{intake.could_be_pregnant: false}")
+    assert "intake.could_be_pregnant False | True" in told_
+
+
+def test_a_retracted_record_is_no_fact_and_a_questioned_decision_is_expected_by_name() -> None:
+    text = (
+        f"{HEAD}{RECORDED}"
+        "  - {do: correct intake_evaluation, by: ann, with: {values: {last_drink: day 0 06:00},"
+        " reason: an hour earlier}, signed: true, expect: {questioned: []}}\n"
+        "  - {do: retract intake_evaluation, by: ann, with: {reason: another patient's},"
+        " expect: {facts: {intake.pawss: null}, questioned: [%s]}}\n"
+    )
+    assert differences(text % "skip pregnancy_check") == []
+    (line,) = differences(text % "start nad_infusion")
+    found = "start nad_infusion questioned | questioned since the last look: "
+    assert f"{found}['skip pregnancy_check']" in line
+    (line,) = differences(text % "")
+    assert "no decision questioned | ['skip pregnancy_check']" in line
 
 
 def test_a_refusal_that_nobody_expected_is_told() -> None:

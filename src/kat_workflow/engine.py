@@ -23,7 +23,15 @@ from msgspec.structs import replace
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment.around import EMPTY, FOLDS, Addition, Around, Beside, Unread
+from kat_workflow.enrollment.around import (
+    EMPTY,
+    FOLDS,
+    Addition,
+    Around,
+    Beside,
+    Past,
+    Unread,
+)
 from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide, elapse
 from kat_workflow.enrollment.moving import undecided
@@ -69,6 +77,7 @@ from kat_workflow.program.clock import Site, program_day
 if TYPE_CHECKING:
     import sqlite3
 
+    from kat_workflow.enrollment.correcting import Record
     from kat_workflow.language.library import Library
     from kat_workflow.program.model import Program
 
@@ -486,9 +495,10 @@ class Engine:
         act = self._parse(phrase, given, signed)
         program, state = self._read(enrollment)
         now = self._instant()
-        around, (_, state) = self._ask(catch_up, program, state, self._around(state), now)
+        around, (ran, state) = self._ask(catch_up, program, state, self._around(state), now)
         command = Command("why", act, by, now, None, role, emergency)
-        _, answer = self._ask(decide, program, state, around, command)
+        ahead = [Past(done.enrollment.last or now, x) for _, done in ran for x in done.events]
+        _, answer = self._ask(decide, program, state, around, command, ahead)
         return refusal_for_reader(program, by, answer) if isinstance(answer, Refusal) else None
 
     def run_due(self, limit: int = 1000) -> int:
@@ -519,16 +529,28 @@ class Engine:
 
     # ---- questions --------------------------------------------------------------------------
 
-    def status(self, enrollment: str, *, by: Actor | None = None) -> Status:
+    def status(
+        self,
+        enrollment: str,
+        *,
+        by: Actor | None = None,
+        known_at: datetime | None = None,
+        true_at: datetime | None = None,
+    ) -> Status:
         """Where a patient stands now, timers that are due run in memory only.
 
         `by` is the reader: what the program lets them not read (`read_by`) is withheld. Without a
-        reader it is the host itself who asks, and everything is shown.
+        reader it is the host itself who asks, and everything is shown. `known_at`: where the
+        record said that they stood at an instant of the past; `true_at`: the same with the
+        readings as they were in truth (see `as_true_at`).
         """
         program, state = self._read(enrollment)
-        now = self._instant()
-        around = self._around(state)
+        around, now = self._around(state), self._instant()
         reader = None if by is None else _reader(by, state, around.site, now)
+        if known_at is not None:
+            now, state = known_at, self.as_known_at(enrollment, known_at)
+        elif true_at is not None:
+            now, state = true_at, self.as_true_at(enrollment, true_at)
         _, state = catch_up(program, state, around, now)
         day = None if state.admitted is None else program_day(state.admitted, now, around.site)
         return Status(
@@ -567,6 +589,32 @@ class Engine:
     def enrollment(self, enrollment: str) -> Enrollment:
         """The folded state of an enrollment as committed."""
         return self._read(enrollment)[1]
+
+    def as_known_at(self, enrollment: str, at: datetime) -> Enrollment:
+        """The state as the journal knew it at an instant: by the entries recorded until then."""
+        self._read(enrollment)
+        from kat_workflow.enrollment.correcting import as_known  # noqa: PLC0415  # seldom asked
+
+        return as_known(self._history(enrollment), _zoned(at))
+
+    def as_true_at(self, enrollment: str, at: datetime) -> Enrollment:
+        """The state at an instant with its readings as they were in truth, by all that is known
+        now: later corrections and late entries are there, what was retracted is not.
+
+        Where the patient was and what was open is as it was: what was done was done.
+        """
+        self._read(enrollment)
+        from kat_workflow.enrollment.correcting import as_true  # noqa: PLC0415  # seldom asked
+
+        return as_true(self._history(enrollment), _zoned(at))
+
+    def records(self, enrollment: str) -> tuple[Record, ...]:
+        """Every recording with its corrections: the original first and legible, each version with
+        who, when and why, and the retraction if it was entered in error."""
+        self._read(enrollment)
+        from kat_workflow.enrollment.correcting import records  # noqa: PLC0415  # seldom asked
+
+        return records(past.event for past in self._history(enrollment))
 
     def worklist(
         self,
@@ -1006,16 +1054,29 @@ class Engine:
         state: Enrollment,
         around: Around,
         asked: _Asked,
+        ahead: Iterable[Past] = (),
     ) -> tuple[Around, _Answer]:
-        """What the pure core answers; a stream around is read once it turns out to be needed."""
+        """What the pure core answers; a stream around is read once it turns out to be needed.
+
+        `ahead` are events of the state that are not in the journal.
+        """
         while True:
             try:
                 return around, core(program, state, around, asked)
             except Unread as missing:
+                if missing.what == "history":
+                    past = self._history(state.id)[: state.version]
+                    around = around.read("history", (*past, *ahead))
+                    continue
                 # Nobody is at a site before the first event; that of the calendar is the one.
                 on_site = missing.what == "roster"
                 key = around.site.name if on_site else _beside_key(missing.what, state)
                 around = around.read(missing.what, self._beside(missing.what, key))
+
+    def _history(self, enrollment: str) -> tuple[Past, ...]:
+        """All entries of an enrollment, each with the instant at which it was recorded."""
+        entries = self.journal.read(_stream(enrollment))
+        return tuple(Past(entry.recorded, e.decode(entry.body)) for entry in entries)
 
     def _beside(self, what: Beside, key: str) -> Any:
         """A stream around enrollments, as it is now."""
@@ -1065,6 +1126,12 @@ def _beside_stream(what: Beside, state: Enrollment) -> str:
     return f"{what}:{_beside_key(what, state)}"
 
 
+def _zoned(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError("an instant without a zone names no moment")
+    return at.astimezone(UTC)
+
+
 _rows = msgspec.msgpack.Encoder()
 
 
@@ -1099,7 +1166,8 @@ def _sound(act: Act, by: Actor, id_: str, *texts: str) -> Act:
     A reason that is a number, or a text that is no Unicode, would be written into an entry that
     nobody could read any more. What a form holds is judged by the form.
     """
-    plain = replace(act, values={}) if isinstance(act, c.Record) else act
+    values = act.values if isinstance(act, c.Record | c.Correct) else None
+    plain = act if values is None else replace(act, values={})
     try:
         body = _canonical.encode((plain, (by.person, by.name, *by.covers.values(), id_, *texts)))
         read = _sound_decoder().decode(body)[0]
@@ -1107,7 +1175,7 @@ def _sound(act: Act, by: Actor, id_: str, *texts: str) -> Act:
         says = str(error) if isinstance(error, msgspec.ValidationError) else "it is no plain text"
         verb = c.words(plain).partition(" ")[0]
         raise _refused(verb, "bad-phrase", says, "give text where text is meant") from None
-    return act if isinstance(act, c.Record) else read
+    return read if values is None else replace(read, values=values)
 
 
 def _received(

@@ -158,6 +158,9 @@ _VERB: Mapping[str, str] = {
     "unable": "report | The step could not be done.",
     "enroll": "request | A patient begins the program.",
     "record": "report | The form of a step is filled in. `with:` holds its fields.",
+    "correct": "report | A record was wrong: `with:` holds what it says instead, and why. What is "
+    "left out stays.",
+    "retract": "report | A record was entered in error. Nothing reads it any more.",
     "sign": "report | What was recorded is signed.",
     "claim": "request | Somebody takes an open item on. Others of the role may still do it.",
     "unclaim": "request | The item is nobody's in particular again.",
@@ -254,13 +257,15 @@ _EXPECT: Mapping[str, str] = {
     "missed": "These steps were missed since the last `expect:`.",
     "alerts": "These calls were made since the last `expect:`: `late.vitals`, or part of a name.",
     "deviations": "These deviations were noted since the last `expect:`.",
+    "questioned": "These decisions came into question since the last `expect:`: "
+    "`start nad_infusion`, `move screening`. `[]`: none did.",
     "sessions": "How many sessions: `{nad_infusion: {started: 1, held: 1, aborted: 0}}`.",
     "assigned": "Whose items are: `{vitals: bo}`. Empty: nobody's in particular.",
     "holds": "How many holds stand.",
     "day": "The program day.",
     "standing": "`applied`, `active`, `discharged` or `closed`.",
     "end": "The end that was reached. Empty: none.",
-    "facts": "The last recorded values: `{vitals.systolic: 132}`. Only what a gate reads is kept.",
+    "facts": "The last recorded values, as corrected: `{vitals.systolic: 132}`.",
 }
 
 

@@ -61,6 +61,7 @@ _EXPECT = {
     "day",
     "deviations",
     "alerts",
+    "questioned",
     "facts",
 }
 
@@ -392,10 +393,16 @@ class _Runner:
         given = dict(step.get("with") or {})
         if "for" in given:
             given["for"] = self._instant(str(given["for"]))
-        for key, value in given.items():
-            if isinstance(value, str) and _DAY.fullmatch(value):
-                given[key] = self._instant(value)
-        return given
+        if isinstance(given.get("values"), Mapping):  # of a correction
+            given["values"] = self._instants(given["values"])
+        return self._instants(given)
+
+    def _instants(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The details of a phrase, clock times of the story as instants."""
+        return {
+            key: self._instant(value) if isinstance(value, str) and _DAY.fullmatch(value) else value
+            for key, value in given.items()
+        }
 
     def _check_refusal(self, wanted: object, refused: Refusal | None) -> None:
         if wanted is None:
@@ -521,6 +528,18 @@ class _Runner:
             if code not in noted:
                 self._differ(f"deviation {code}", f"deviations since the last look: {noted}")
 
+    def _expect_questioned(
+        self, wanted: Iterable[str], _: Status, happened: tuple[Happened, ...]
+    ) -> None:
+        """Decisions that came into question: `start drip`, `move screening`."""
+        found = [x.event for x in happened if isinstance(x.event, e.DecisionQuestioned)]
+        said = [f"{event.decision} {event.what}" for event in found]
+        for name in wanted:
+            if not any(name in each for each in said):
+                self._differ(f"{name} questioned", f"questioned since the last look: {said}")
+        if not wanted and said:
+            self._differ("no decision questioned", said)
+
     def _expect_sessions(
         self, wanted: Mapping[str, Mapping[str, int]], _: Status, __: object
     ) -> None:
@@ -534,11 +553,9 @@ class _Runner:
                     self._differ(f"{number} sessions {name} {what}", found)
 
     def _expect_facts(self, wanted: Mapping[str, Any], _: Status, __: object) -> None:
-        """What was last recorded: `form.field` or `step.field`."""
+        """What was last recorded, as it was corrected: `form.field` or `step.field`."""
         recorded = [
-            each.event
-            for each in self.engine.history(self.enrollment)
-            if isinstance(each.event, e.ObservationRecorded)
+            each.newest for each in self.engine.records(self.enrollment) if each.retracted is None
         ]
         for fact, value in wanted.items():
             name, _dot, key = fact.rpartition(".")

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment.around import Around
+from kat_workflow.enrollment.around import Around, Past, Unread
 from kat_workflow.enrollment.commands import Actor, Command, parse
 from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide, elapse
 from kat_workflow.enrollment.state import NOBODY, Enrollment, Item, Session, replay
@@ -143,6 +143,8 @@ class Patient:
         self.zone = ZoneInfo(zone)
         self.s = NOBODY
         self.log: list[e.Event] = []
+        self.past: list[Past] = []
+        self.asked_for_history = 0
         self.commands = 0
         self.act(c.Enroll("e-1", "P-1", "main"), by=by)
 
@@ -207,7 +209,12 @@ class Patient:
         id_ = id_ or f"c{self.commands}"
         command = Command(id_, act, person(by), self.now, occurred, role, emergency)
         before = self.s
-        answer = decide(self.program, before, self.around, command)
+        try:
+            answer = decide(self.program, before, self.around, command)
+        except Unread:
+            self.asked_for_history += 1
+            around = self.around.read("history", tuple(self.past))
+            answer = decide(self.program, before, around, command)
         assert not isinstance(answer, Behind)
         assert before is self.s
         return answer
@@ -253,6 +260,9 @@ class Patient:
     def _take(self, decision: Decision) -> None:
         assert replay(decision.events, self.s) == decision.enrollment
         self.log.extend(decision.events)
+        at = decision.enrollment.last
+        assert at is not None
+        self.past.extend(Past(at, event) for event in decision.events)
         self.s = decision.enrollment
 
     # what is there to see

@@ -32,6 +32,8 @@ HOUR = timedelta(hours=1)
 
 _PHRASES = {
     "record baseline": c.Record("baseline", {}),
+    "correct o12": c.Correct("o12"),
+    "retract baseline": c.Retract("baseline"),
     "sign plan": c.Sign("plan"),
     "cosign plan": c.Sign("plan", cosign=True),
     "witness plan": c.Sign("plan", witness=True),
@@ -86,6 +88,11 @@ def test_a_phrase_is_filled_in_with_values_and_details() -> None:
     assert parse("record baseline", {"systolic": 120}, signed=True) == c.Record(
         "baseline", {"systolic": 120}, signed=True
     )
+    assert parse("correct o1", {"systolic": 120, "reason": "typo"}, True) == c.Correct(
+        "o1", {"systolic": 120}, "typo", True
+    )
+    apart = {"values": {"reason": "cough"}, "reason": "misheard"}
+    assert parse("correct o1", apart) == c.Correct("o1", {"reason": "cough"}, "misheard")
     assert parse("start drip", {"present": ["nurse"]}) == c.Start("drip", ("nurse",))
     when = datetime(2026, 3, 2, 9).astimezone()
     assert parse("book drip", {"for": when}) == c.Book("drip", when)
@@ -100,6 +107,9 @@ def test_a_phrase_is_filled_in_with_values_and_details() -> None:
     [
         ("dance baseline", {}, "verbs are"),
         ("record", {}, "record what"),
+        ("correct", {}, "correct what"),
+        ("retract", {}, "needs a name"),
+        ("retract o1", {"systolic": 120}, "takes no systolic"),
         ("start", {}, "needs a name"),
         ("start drip", {"speed": 3}, "takes no speed"),
         ("elapsed timer", {}, "verbs are"),
@@ -186,6 +196,16 @@ def _away() -> Patient:
 def _two() -> Patient:
     two = "one: {by: [nurse], record: score}\ntwo: {by: [nurse], record: note}"
     return Patient(program(phase(two)))
+
+
+def _noted(*then: tuple[str, dict[str, Any]]) -> Patient:
+    """Somebody whose score is recorded as o7."""
+    p = _two()
+    p.do("record one", points=3)
+    assert p.events(e.ObservationRecorded)[0].observation == "o7"
+    for phrase, details in then:
+        p.do(phrase, given=details)
+    return p
 
 
 def _capped() -> Patient:
@@ -286,6 +306,12 @@ WAYS: dict[str, Callable[[], Refusal]] = {
         by="doctor",
     ),
     "another-patient": _on(_self_report, "record diary", points=3, by="P-2:patient"),
+    "already-corrected": _on(
+        lambda: _noted(("correct one", {"points": 4, "reason": "x"})), "correct o7", reason="y"
+    ),
+    "already-retracted": _on(
+        lambda: _noted(("retract one", {"reason": "x"})), "correct one", points=4, reason="y"
+    ),
     "already-enrolled": _act(_two, c.Enroll("e-1", "P")),
     "already-recorded": _refused(_SIGNED, "record plan", "record plan", text="again"),
     "already-settled": _refused(_SIGNED, "done task", "done task"),
@@ -338,6 +364,7 @@ WAYS: dict[str, Callable[[], Refusal]] = {
         "release drip",
     ),
     "not-running": _on(_paused, "pause drip"),
+    "nothing-corrected": _on(_noted, "correct one", points=3, reason="x"),
     "nothing-to-record": _refused(_SIGNED, "record task"),
     "nothing-to-sign": _refused(_SIGNED, "sign plan"),
     "on-hold": _on(_held, "start drip"),
@@ -386,6 +413,7 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "unknown-field": _on(_two, "record one", points=3, moon=1),
     "unknown-gate": _on(_two, "override moon", reason="x"),
     "unknown-phase": _on(_two, "move moon", reason="x"),
+    "unknown-record": _on(_two, "retract one", reason="x"),
     "unknown-session": _on(_two, "start moon"),
     "unknown-site": _engine(
         lambda engine: engine.enroll("detox-4-day", patient="P", by=_NURSE, site="moon")

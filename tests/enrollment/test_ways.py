@@ -343,7 +343,7 @@ def test_every_refusal_explains_itself(way: Way) -> None:
 def test_the_same_decision_twice_is_the_same(way: Way) -> None:
     for step in way.steps:
         row = encode_row(step.caught_up)
-        again = decide(way.program, decode_row(row), AROUND, step.command)
+        again = decide(way.program, decode_row(row), step.around, step.command)
         assert again == step.answer
         assert encode_row(step.caught_up) == row, "deciding changed what it read"
 

@@ -22,7 +22,7 @@ from short_detox import TEXT
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment.around import Around
+from kat_workflow.enrollment.around import Around, Past, Unread
 from kat_workflow.enrollment.commands import Act, Actor, BadPhrase, Command, parse
 from kat_workflow.enrollment.decide import Behind, Decision, decide, elapse
 from kat_workflow.enrollment.state import NOBODY, Enrollment, Item, Session
@@ -109,6 +109,7 @@ class Step(Struct, frozen=True):
     caught_up: Enrollment
     answer: Decision | Refusal
     after: Enrollment
+    around: Around
 
     @property
     def decisions(self) -> Iterator[tuple[Enrollment, Decision, Act]]:
@@ -153,30 +154,48 @@ def way(name: str, start: int, cut: int, seeds: Sequence[int]) -> Way:
     steps = list(begun[: 1 + cut % len(begun)])
     for seed in seeds:
         said = _Somebody(name, steps[-1], Random(seed)).say()
-        found = _step(program(name), steps[-1].after, said, len(steps))
+        found = _step(program(name), steps[-1].after, said, steps)
         if found is not None:
             steps.append(found)
     return Way(program(name), tuple(steps))
 
 
-def _step(program: Program, before: Enrollment, said: Said, number: int) -> Step | None:
+def _step(program: Program, before: Enrollment, said: Said, so_far: Sequence[Step]) -> Step | None:
     """Say it: run what is due, then decide. None where the phrase names no act at all."""
     try:
         act = said.act()
     except BadPhrase:
         return None
     by, at, occurred, role = said.by, said.at, said.occurred, said.role
-    command = Command(f"c{number}", act, by, at, occurred, role, said.emergency)
+    command = Command(f"c{len(so_far)}", act, by, at, occurred, role, said.emergency)
     state = before
     ran: list[tuple[Timer, Decision]] = []
-    answer = decide(program, state, AROUND, command)
+    around, answer = _decide(program, state, command, so_far, ran)
     while isinstance(answer, Behind):
         done = elapse(program, state, AROUND, answer.timer)
         ran.append((answer.timer, done))
         state = done.enrollment
-        answer = decide(program, state, AROUND, command)
+        around, answer = _decide(program, state, command, so_far, ran)
     after = answer.enrollment if isinstance(answer, Decision) else state
-    return Step(said, command, before, tuple(ran), state, answer, after)
+    return Step(said, command, before, tuple(ran), state, answer, after, around)
+
+
+def _decide(
+    program: Program,
+    state: Enrollment,
+    command: Command,
+    so_far: Sequence[Step],
+    ran: Sequence[tuple[Timer, Decision]],
+) -> tuple[Around, Decision | Refusal | Behind]:
+    """What is decided, and by what: the history is read only where it is asked for."""
+    try:
+        return AROUND, decide(program, state, AROUND, command)
+    except Unread:
+        done = [done for step in so_far for _, done, _ in step.decisions]
+        done += [each for _, each in ran]
+        past = tuple(Past(x.enrollment.last or BEGINS, event) for x in done for event in x.events)
+        around = AROUND.read("history", past)
+        return around, decide(program, state, around, command)
 
 
 @lru_cache(maxsize=128)
@@ -186,7 +205,7 @@ def _begin(name: str, start: int) -> tuple[Step, ...]:
     steps: list[Step] = []
     for said in told:
         before = steps[-1].after if steps else NOBODY
-        found = _step(program(name), before, said, len(steps))
+        found = _step(program(name), before, said, steps)
         assert found is not None
         steps.append(found)
     return tuple(steps)
@@ -273,6 +292,7 @@ class _Somebody:
             (26, self.hold_session),
             (5, self.speak_of_any),
             (3, self.any_time),
+            (3, self.correct),
             (2, self.hold),
             (3, self.override),
             (2, self.travel),
@@ -487,6 +507,27 @@ class _Somebody:
         form = self.random.choice(forms)
         at = self.later()
         return self.told(f"record {form.name}", form.by, self.values(form, form.name, at), at=at)
+
+    def correct(self) -> Said:
+        """Somebody finds that a record is wrong: its values, its time, or all of it."""
+        kept = [reading for readings in self.s.readings.values() for reading in readings]
+        if not kept:
+            return self.nonsense()
+        reading = self.random.choice(kept)
+        name = self.random.choice((reading.id, reading.step or reading.form, reading.form))
+        form, step = self.program.forms[reading.form], self.program.steps.get(reading.step)
+        roles = form.by if step is None else step.by
+        given: dict[str, Any] = {"reason": "Mixed up"} if self.chance(95) else {}
+        if self.chance(25):
+            return self.told(f"retract {name}", roles, given)
+        at = self.later()
+        field = self.random.choice([*form.fields.values()])
+        given["values"] = (
+            {field.name: self.value(field, at)}
+            if self.chance(60)
+            else self.values(form, reading.step, at)
+        )
+        return self.told(f"correct {name}", roles, given, self.chance(40), at)
 
     def hold(self) -> Said:
         if self.s.holds and self.chance(85):

@@ -162,14 +162,19 @@ def instant_of(text: str, site: Site) -> datetime:
     return wall.astimezone(UTC)
 
 
-def fill(program: Program, phrase: str, pairs: tuple[str, ...], site: Site) -> dict[str, Any]:
-    """`field=value` words as values, read by the types of the form that the phrase records."""
+def fill(
+    program: Program, phrase: str, pairs: tuple[str, ...], site: Site, form_name: str = ""
+) -> dict[str, Any]:
+    """`field=value` words as values, read by the types of the form that the phrase records.
+
+    `form_name` is the form where the phrase does not tell it: of a record that is corrected.
+    """
     verb, _, name = phrase.partition(" ")
     fields: Mapping[str, Any] = {}
-    if verb == "record":
+    if verb in ("record", "correct"):
         step = program.find("steps", name.rpartition("/")[2].rpartition(".")[0] or name)
         full = program.find("steps", name) or step
-        form = program.forms.get(program.steps[full].form if full else name)
+        form = program.forms.get(form_name or (program.steps[full].form if full else name))
         fields = form.fields if form is not None else {}
     given: dict[str, Any] = {}
     for pair in pairs:
@@ -287,6 +292,7 @@ def record(
 @click.argument("details", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--signed", is_flag=True, help="Sign it in the same act.")
 @click.option("--occurred", metavar="INSTANT", help="When it happened, if that was earlier.")
+@click.option("--reason", default=None, help="Why; the same as reason=….")
 @click.option("--command-id", default=None, help="Makes a retry harmless.")
 @emergency_option
 @by_option
@@ -300,6 +306,7 @@ def do(
     details: tuple[str, ...],
     signed: bool,
     occurred: str | None,
+    reason: str | None,
     command_id: str | None,
     emergency: str,
     by: str,
@@ -315,10 +322,12 @@ def do(
       kat do e-1f… "hand over all to cleo" --by bo:nurse
       kat do e-1f… "go emergency_room" --emergency "not breathing" --by bo:nurse
       kat do e-1f… "leave against_advice" "reason=wants to go home" --by bo:nurse
+      kat do e-1f… "correct o12" weight=48 --reason "typed wrong" --by bo:nurse
+      kat do e-1f… "retract o12" --reason "another patient's" --by bo:nurse
     """
     _carry_out(
         ctx, engine, enrollment, phrase, details, signed, occurred, None, command_id, emergency,
-        by, as_json,
+        by, as_json, reason,
     )  # fmt: skip
 
 
@@ -335,6 +344,7 @@ def _carry_out(
     emergency: str,
     by: str,
     as_json: bool,
+    reason: str | None = None,
 ) -> None:
     site = site_of(engine, enrollment)
     given: dict[str, Any] = {}
@@ -345,7 +355,11 @@ def _carry_out(
             raise click.UsageError(f"the values are no JSON: {error}") from error
         if not isinstance(given, dict):
             raise click.UsageError("the values are no JSON object")
-    given |= fill(engine.program_of(enrollment), phrase, pairs, site)
+    program = engine.program_of(enrollment)
+    given |= fill(program, phrase, pairs, site, _form_of(engine, enrollment, phrase))
+    if reason is not None:
+        corrects = phrase.partition(" ")[0] == "correct"
+        given = {"values": given, "reason": reason} if corrects else {**given, "reason": reason}
     try:
         outcome = engine.do(
             enrollment,
@@ -368,6 +382,14 @@ def _carry_out(
         )
     else:
         show_outcome(outcome, engine.status(enrollment), site)
+
+
+def _form_of(engine: Engine, enrollment: str, phrase: str) -> str:
+    """The form of the record that a phrase names by its id; "" where it names none."""
+    verb, _, name = phrase.partition(" ")
+    if verb != "correct":
+        return ""
+    return next((r.newest.form for r in engine.records(enrollment) if name in r.ids), "")
 
 
 def show_outcome(outcome: Outcome, status: Status, site: Site) -> None:
@@ -406,7 +428,8 @@ def why(
     Examples:
       kat why e-1f… "start nad_infusion" --by bo:nurse
     """
-    given = fill(engine.program_of(enrollment), phrase, details, site_of(engine, enrollment))
+    form = _form_of(engine, enrollment, phrase)
+    given = fill(engine.program_of(enrollment), phrase, details, site_of(engine, enrollment), form)
     refusal = engine.why(enrollment, phrase, by=actor(by), given=given, signed=signed)
     if as_json:
         echo_json(
@@ -559,19 +582,36 @@ def census(
 
 @click.command()
 @click.argument("enrollment")
+@click.option("--as-known-at", "known", metavar="INSTANT", help="As the record said it then.")
+@click.option("--as-true-at", "true", metavar="INSTANT", help="As it was then, by all known now.")
 @as_option
 @json_option
 @on_clinic
 def status(
-    ctx: click.Context, engine: Engine, enrollment: str, reader: str | None, as_json: bool
+    ctx: click.Context,
+    engine: Engine,
+    enrollment: str,
+    known: str | None,
+    true: str | None,
+    reader: str | None,
+    as_json: bool,
 ) -> None:
     """Say where a patient stands, what is open and what is waited for.
 
     \b
     Examples:
       kat status e-1f…
+      kat status e-1f… --as-known-at 2026-03-02T08:30
     """
-    found = engine.status(enrollment, by=reader_of(reader))
+    if known is not None and true is not None:
+        raise click.UsageError("say --as-known-at or --as-true-at, not both")
+    site = site_of(engine, enrollment)
+    found = engine.status(
+        enrollment,
+        by=reader_of(reader),
+        known_at=None if known is None else instant_of(known, site),
+        true_at=None if true is None else instant_of(true, site),
+    )
     if as_json:
         echo_json({"format": 1, **msgspec.to_builtins(found)})
     else:
@@ -627,11 +667,26 @@ def history(
         echo_json({"format": 1, "entries": msgspec.to_builtins(happened)})
         return
     site = site_of(engine, enrollment)
+    marks = _marks(engine, enrollment)
     for each in happened:
-        words = said(each.event)
+        words = said(each.event) + marks.get(each.version, "")
         if words:
             who = f"{each.person} ({each.role})" if each.role else each.person
             click.echo(f"{each.version:5d}  {local(each.recorded, site)}  {who}: {words}")
+
+
+def _marks(engine: Engine, enrollment: str) -> dict[int, str]:
+    """What is said beside the entries of records: their ids, and what became of them."""
+    marks: dict[int, str] = {}
+    for record in engine.records(enrollment):
+        ids = record.ids
+        for at, version in enumerate(record.versions):
+            marks[version.entry] = f" [{ids[at]}]"
+            if at + 1 < len(ids):
+                marks[version.entry] = f" [{ids[at]}, corrected by {ids[at + 1]}]"
+            elif record.retracted is not None:
+                marks[version.entry] = f" [{ids[at]}, entered in error]"
+    return marks
 
 
 @click.command("signatures")

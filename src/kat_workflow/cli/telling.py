@@ -32,11 +32,27 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             whose = f", instead of {event.assigned}" if event.assigned else ""
             return f"{event.step or event.item}: {event.outcome}{why}{whose}"
         case e.ObservationRecorded():
-            return f"recorded {event.step or event.form}"
+            late = " (late entry)" if event.late else ""
+            return f"recorded {event.step or event.form}{late}"
+        case e.ObservationCorrected():
+            return (
+                f"corrected {event.step or event.form}: {event.corrects} is now "
+                f"{event.observation} ({event.reason})"
+            )
+        case e.ObservationRetracted():
+            about = event.step or event.form
+            return f"retracted {about}: {event.observation} was entered in error ({event.reason})"
+        case e.DecisionQuestioned():
+            return (
+                f"{event.decision} of {event.what} (entry {event.entry}) is in question: was "
+                f"{event.was}, would be {event.would_be}"
+            )
         case e.Signed():
             what = event.item or event.session or event.observation
             for_ = f" for {event.acting_for}" if event.acting_for else ""
             return f"{event.as_} under {what}{for_}"
+        case e.SkipVoided():
+            return f"{event.step} is no longer skipped"
         case e.ConsentChanged():
             return f"consent {event.consent} {event.state}"
         case e.SessionBooked():
@@ -66,7 +82,8 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             counted = "counts" if event.counted else "does not count"
             return f"session {event.session} {event.final}; it {counted}"
         case e.AlertRaised():
-            return f"called {', '.join(event.tell)}: {event.says}"
+            late = " (late)" if event.late else ""
+            return f"called {', '.join(event.tell)}{late}: {event.says}"
         case e.DeviationNoted():
             return f"deviation {event.code}: {event.says}"
         case e.Held():

@@ -6,6 +6,7 @@ call somebody. Each is judged once for each reading.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,19 @@ if TYPE_CHECKING:
     from kat_workflow.program.model import Alert, Program, SessionRule
 
 
+_HOUR = timedelta(hours=1)
+
+
 def act_on_readings(run: Run) -> bool:
     """Judge the next new reading; whether there was one."""
     if not run.new:
         return False
     form, by_step, record = run.new.pop(0)
+    then = run.late.get(record, run)
     for session in [x for x in run.s.sessions.values() if x.under_way]:
         stops, pauses, alerts = _rules(run.program, session.kind, form)
+        if then is not run and session.started is not None and session.started <= then.now:
+            _call_late(run, then, (*stops, *pauses), record)
         for rule in stops:
             if rule.when.truth(run):
                 _call(run, rule, record)
@@ -36,23 +43,33 @@ def act_on_readings(run: Run) -> bool:
                     _call(run, rule, record)
                     if _is_dosing(run, session.id):
                         run.emit(e.DosingPaused(session.id, run.now, rule.name))
-        _raise(run, alerts, record)
-    _raise(run, _alerts(run.program, form), record)
+        _raise(run, then, alerts, record)
+    _raise(run, then, _alerts(run.program, form), record)
     step = run.program.steps.get(by_step)
     if step is not None:
-        _raise(run, step.alerts, record)
+        _raise(run, then, step.alerts, record)
     return True
 
 
-def _raise(run: Run, alerts: tuple[Alert, ...], record: str) -> None:
+def _raise(run: Run, facts: Run, alerts: tuple[Alert, ...], record: str) -> None:
     for alert in alerts:
-        if alert.when.truth(run):
+        if alert.when.truth(facts):
             run.alert(alert.name, alert.says, alert.tell, alert.answer_within.elapsed, record)
 
 
 def _is_dosing(run: Run, session: str) -> bool:
     now = run.s.sessions.get(session)
     return now is not None and now.dosing == "running"
+
+
+def _call_late(run: Run, then: Run, rules: tuple[SessionRule, ...], record: str) -> None:
+    """A reading of the past would have stopped or paused the dose: somebody must know, although
+    the dose goes on as long as the newest reading lets it."""
+    for rule in rules:
+        if rule.when.truth(then) and not rule.when.truth(run):
+            tell = rule.tell or run.program.decided_by or run.program.staff
+            within = _HOUR if rule.answer_within is None else rule.answer_within.elapsed
+            run.alert(rule.name, rule.says, tell, within, record)
 
 
 def _call(run: Run, rule: SessionRule, record: str) -> None:

@@ -9,6 +9,7 @@ so that a command pays only for what it needs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -25,29 +26,43 @@ Beside = Literal["patient", "program", "roster"]
 """The streams around an enrollment, by what they are about."""
 
 
+class Past(Struct, frozen=True):
+    """An entry of the enrollment's own history: what happened, and when it was recorded."""
+
+    recorded: datetime
+    event: e.Event
+
+
 class Around(Struct, frozen=True):
-    """A read-only view of the streams around an enrollment."""
+    """A read-only view of the streams around an enrollment.
+
+    `history` are the entries of the enrollment itself, all of them in order; only corrections,
+    retractions and late entries ask for it.
+    """
 
     site: Site = Site()
     patient: PatientRecord | None = PatientRecord()
     program: Register | None = Register()
     signed_only: bool = False  # whether a program must be signed off to take a patient
     roster: Roster | None = Roster()
+    history: tuple[Past, ...] | None = None
 
-    def read(self, what: Beside, state: Any) -> Around:
+    def read(self, what: Beside | Literal["history"], state: Any) -> Around:
         """The same view with one more stream that was read."""
         return replace(self, **{what: state})
 
     def after(self, additions: Iterable[Addition]) -> Around:
         """The view after what a decision has added to it."""
         changed: dict[str, Any] = {each.what: each.state for each in additions if each.events}
+        if self.history is not None:
+            changed["history"] = None  # it has grown
         return replace(self, **changed) if changed else self
 
 
 class Unread(Exception):
     """A decision needs a stream that was not read: read it and decide again."""
 
-    def __init__(self, what: Beside) -> None:
+    def __init__(self, what: Beside | Literal["history"]) -> None:
         super().__init__(f"the {what} stream was not read")
         self.what = what
 

@@ -71,6 +71,25 @@ class Record(_Act, frozen=True, tag="record"):
     also: tuple[str, ...] = ()
 
 
+class Correct(_Act, frozen=True, tag="correct"):
+    """A recording was wrong (report): what it says instead, and why it is changed. `record` is
+    its id, or a step or form, whose newest one is meant. What `values` leave out stays; the time
+    when it happened stays too, unless the command says another. `signed` signs it in the same
+    act."""
+
+    record: str
+    values: Mapping[str, Any] = {}
+    reason: str = ""
+    signed: bool = False
+
+
+class Retract(_Act, frozen=True, tag="retract"):
+    """A recording was entered in error (report): it is no longer to be read."""
+
+    record: str
+    reason: str = ""
+
+
 class Sign(_Act, frozen=True, tag="sign"):
     """A signature under what was recorded or done (report): one's own, or, as a second person,
     a cosignature or that of a witness."""
@@ -247,6 +266,8 @@ class Elapsed(_Act, frozen=True, tag="elapsed"):
 Act = (
     Enroll
     | Record
+    | Correct
+    | Retract
     | Sign
     | Settle
     | Claim
@@ -297,7 +318,9 @@ class Command:
         return words(self.act)
 
 
-_NAMED = ("step", "session", "consent", "gate", "end", "to", "hold", "enrollment", "timer")
+_NAMED = (
+    "step", "session", "consent", "gate", "end", "to", "hold", "enrollment", "timer", "record",
+)  # fmt: skip
 
 
 def words(act: Act) -> str:
@@ -327,6 +350,8 @@ _OUTCOME_OF_VERB = {verb: outcome for outcome, verb in _VERB_OF_OUTCOME.items()}
 _VERB_OF_ACT: dict[type, str] = {
     Enroll: "enroll",
     Record: "record",
+    Correct: "correct",
+    Retract: "retract",
     Sign: "sign",
     Claim: "claim",
     Unclaim: "unclaim",
@@ -364,6 +389,8 @@ class BadPhrase(ValueError):
 def parse(phrase: str, given: Mapping[str, Any] | None = None, signed: bool = False) -> Act:
     """`"start nad_infusion"` → Start("nad_infusion"); `given` fills in values and details.
 
+    Of a correction, `given` holds the reason and the values, or these apart under `values`.
+
     Raises BadPhrase for a verb that does not exist, a missing name or a detail of no use.
     """
     given = dict(given or {})
@@ -377,6 +404,13 @@ def parse(phrase: str, given: Mapping[str, Any] | None = None, signed: bool = Fa
         if not name:
             raise BadPhrase("record what? Name a step or a form")
         return Record(name, given, signed=signed)
+    if verb == "correct":
+        if not name:
+            raise BadPhrase("correct what? Name a record, a step or a form")
+        reason = given.pop("reason", "")
+        if isinstance(given.get("values"), Mapping):  # where a field is called `reason`
+            given = {**given.pop("values"), **given}
+        return Correct(name, given, reason, signed)
     kind: type | None
     fixed: dict[str, Any]
     if verb in _OUTCOME_OF_VERB:

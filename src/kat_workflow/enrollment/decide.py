@@ -137,6 +137,8 @@ def _asks_leave(act: c.Act) -> bool:
 _ACTS: dict[type, Callable[[Judge, Any], None]] = {
     c.Enroll: steering.enroll,
     c.Record: recording.record,
+    c.Correct: recording.correct,
+    c.Retract: recording.retract,
     c.Sign: recording.sign,
     c.Settle: recording.settle,
     c.Claim: people.claim,

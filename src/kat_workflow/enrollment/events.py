@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from kat_workflow.errors import JournalError
 from kat_workflow.program import OnHold, Outcome
-from kat_workflow.program.forms import Raw
+from kat_workflow.program.forms import Observation, Raw
 
 
 class _Event(Struct, frozen=True, omit_defaults=True, tag_field="event", gc=False):
@@ -43,7 +43,11 @@ class Admitted(_Event, frozen=True, tag="admitted"):
 
 
 class PhaseEntered(_Event, frozen=True, tag="phase-entered"):
-    """A visit begins at `place` (`stay.1/day.3`), or its next round."""
+    """A visit begins at `place` (`stay.1/day.3`), or its next round.
+
+    `judged`, here and in other decisions, is how many entries of the enrollment were known when
+    the gates were asked; 0: none was.
+    """
 
     phase: str
     place: str
@@ -53,6 +57,7 @@ class PhaseEntered(_Event, frozen=True, tag="phase-entered"):
     round: int = 1
     row: str = ""
     evidence: tuple[str, ...] = ()
+    judged: int = 0
 
 
 class PhaseLeft(_Event, frozen=True, tag="phase-left"):
@@ -65,6 +70,7 @@ class PhaseLeft(_Event, frozen=True, tag="phase-left"):
     reason: str
     finishes: str = ""
     row: str = ""
+    judged: int = 0
 
 
 class ItemOpened(_Event, frozen=True, tag="item-opened"):
@@ -148,7 +154,8 @@ class ObservationRecorded(_Event, frozen=True, tag="observation-recorded"):
     """A form was recorded. `needs` are signatures still missing; `kept` are the fields that some
     gate may read, and `kept_in` the place with whose end none can any more; `drops` are
     recordings of the same form that none can read any more. `content` is the hash of what is
-    signed (`people.content_of`), where signatures are asked for."""
+    signed (`signing.content_of`), where signatures are asked for; `late`: it happened before a
+    decision that had been taken."""
 
     observation: str
     form: str
@@ -166,6 +173,84 @@ class ObservationRecorded(_Event, frozen=True, tag="observation-recorded"):
     kept_in: str = ""
     drops: tuple[str, ...] = ()
     content: str = ""
+    late: bool = False
+
+
+class ObservationCorrected(_Event, frozen=True, tag="observation-corrected"):
+    """A recording says something else from now on; the entry that it `corrects` stays as it is.
+
+    Most is as in `ObservationRecorded`. `item` is the one that now waits for the signatures it
+    `needs`; `restored` are recordings of the form that gates read again. `settles`: the step was
+    settled when this happened, so that its settlement has this instant too.
+    """
+
+    observation: str
+    corrects: str
+    form: str
+    step: str
+    place: str
+    values: dict[str, Raw]
+    occurred: datetime
+    recorded: datetime
+    person: str
+    role: str
+    reason: str
+    item: str = ""
+    needs: tuple[str, ...] = ()
+    valid_until: datetime | None = None
+    kept: tuple[str, ...] = ()
+    kept_in: str = ""
+    drops: tuple[str, ...] = ()
+    restored: tuple[Observation, ...] = ()
+    settles: bool = False
+    content: str = ""
+
+
+class ObservationRetracted(_Event, frozen=True, tag="observation-retracted"):
+    """A recording was entered in error: nothing reads it any more; its entry stays as it is.
+
+    `item` waited for a signature of it and waits for a recording again; `restored` are
+    recordings of the form that gates read again.
+    """
+
+    observation: str
+    form: str
+    step: str
+    recorded: datetime
+    person: str
+    role: str
+    reason: str
+    item: str = ""
+    restored: tuple[Observation, ...] = ()
+
+
+class DecisionQuestioned(_Event, frozen=True, tag="decision-questioned"):
+    """A decision stands that would have been another one, had been known what is known now.
+
+    `what` is the row, session, end or step that was decided on `at` an instant, by the entry of
+    that number; `was` and `would_be` are what its gates answered and would have answered then:
+    `true`, `false`, `unknown`, or of a way on the row. `gates` are those that differ; `record` is
+    the recording that brought it up; `roles` must look.
+    """
+
+    decision: Literal["move", "end", "start", "stop", "release", "skip"]
+    what: str
+    at: datetime
+    entry: int
+    was: str
+    would_be: str
+    record: str
+    roles: tuple[str, ...]
+    gates: tuple[str, ...] = ()
+
+
+class SkipVoided(_Event, frozen=True, tag="skip-voided"):
+    """A step that branching had left out is no longer left out: the answer was wrong for which it
+    was. `record` is the recording that brought it up."""
+
+    step: str
+    at: datetime
+    record: str
 
 
 class Signed(_Event, frozen=True, tag="signed"):
@@ -238,6 +323,7 @@ class SessionStarted(_Event, frozen=True, tag="session-started"):
     on: date
     present: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
+    judged: int = 0
 
 
 class DoseGiven(_Event, frozen=True, tag="dose-given"):
@@ -303,10 +389,12 @@ class SessionReleased(_Event, frozen=True, tag="session-released"):
     counted: bool
     reason: str = ""
     evidence: tuple[str, ...] = ()
+    judged: int = 0
 
 
 class AlertRaised(_Event, frozen=True, tag="alert-raised"):
-    """Somebody is called. `source` is the reading or item that did it."""
+    """Somebody is called. `source` is the reading or item that did it; `late`: the reading was
+    corrected, or recorded after a decision that had been taken meanwhile."""
 
     alert: str
     says: str
@@ -314,6 +402,7 @@ class AlertRaised(_Event, frozen=True, tag="alert-raised"):
     at: datetime
     source: str
     item: str = ""
+    late: bool = False
 
 
 class DeviationNoted(_Event, frozen=True, tag="deviation-noted"):
@@ -405,6 +494,7 @@ class Discharged(_Event, frozen=True, tag="discharged"):
     reason: str = ""
     row: str = ""
     evidence: tuple[str, ...] = ()
+    judged: int = 0
 
 
 class Closed(_Event, frozen=True, tag="closed"):
@@ -497,6 +587,10 @@ Event = (
     | ItemReplanned
     | ItemSettled
     | ObservationRecorded
+    | ObservationCorrected
+    | ObservationRetracted
+    | DecisionQuestioned
+    | SkipVoided
     | Signed
     | ConsentChanged
     | SessionBooked

@@ -137,7 +137,10 @@ class Judge:
             return item
         full = self.program.find("steps", name)
         if full is not None:
-            open_ = [each for each in self.s.items.values() if each.step == full]
+            items = self.s.items.values()
+            open_ = [each for each in items if each.step == full]
+            # Else a new version of what was recorded may wait to be signed.
+            open_ = open_ or [each for each in items if each.about == full and each.pending]
         else:
             open_ = [each for each in self.s.items.values() if each.about == name]
         if len(open_) > 1:

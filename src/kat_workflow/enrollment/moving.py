@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from kat_workflow.enrollment.state import Session, Visit
     from kat_workflow.program.model import End, Phase, Program, Row
 
+NEXT_ROUND = "next round"
+"""What stands for a row where a phase begins another round."""
 EXCURSION = "excursion."
 """What the ids of holds begin with that stand while a patient is on an excursion."""
 
@@ -55,7 +57,7 @@ def finish_phases(run: Run) -> bool:
         phase, visit = phases[name], visits[name]
         if phase.kind == "sequence" and not visit.ended:
             continue
-        if _is_finished(run, phase, visit) and _way_on(run, phase, visit):
+        if is_finished(run, phase, visit) and _way_on(run, phase, visit):
             return True
     return False
 
@@ -64,7 +66,7 @@ def undecided(run: Run) -> Iterable[tuple[str, str, tuple[Clause, ...]]]:
     """The finished phases that wait for a gate: phase, where it would lead, clauses."""
     for name, visit in run.s.visits.items():
         phase = run.program.phases[name]
-        if _is_finished(run, phase, visit):
+        if is_finished(run, phase, visit):
             outcome = run.chart.finished(name).ask(run, visit.round)
             if isinstance(outcome, Goes):
                 for session in run.s.sessions.values():
@@ -78,7 +80,8 @@ def undecided(run: Run) -> Iterable[tuple[str, str, tuple[Clause, ...]]]:
                 yield name, to, outcome.test.explain(run)
 
 
-def _is_finished(run: Run, phase: Phase, visit: Visit) -> bool:
+def is_finished(run: Run, phase: Phase, visit: Visit) -> bool:
+    """Whether all that a visit waits for is settled, so that its ways are asked."""
     if phase.kind == "sequence" and not visit.ended:
         return False
     settled = run.s.settled
@@ -143,21 +146,29 @@ def _ask_the_way(run: Run, phase: Phase, visit: Visit) -> bool:
 def _next_round(run: Run, phase: Phase, visit: Visit) -> bool:
     if not _once(run, phase.name):
         return False
+    # Without `until` a number decides, which no recording can change.
+    judged = 0 if phase.repeat is None or phase.repeat.until is None else run.s.version
     _leave_tree(run, phase.name, "next round")
-    enter(run, run.chart.enter(phase.name), "next round", visit.visit, visit.round + 1)
+    names = run.chart.enter(phase.name)
+    enter(run, names, NEXT_ROUND, visit.visit, visit.round + 1, judged=judged)
     return True
 
 
 def _go(run: Run, phase: Phase, outcome: Goes) -> bool:
     """Follow a row, unless a session under way would be cut (R12); whether anything moved."""
     row = outcome.row
-    around = left_behind(run, phase, row)
-    if any(x.under_way and is_within(x.place, around) for x in run.s.sessions.values()):
+    if is_cut(run, phase, row):
         return False
     if row.to_kind == "phase" and not _once(run, row.to):
         return False
     follow(run, phase, row)
     return True
+
+
+def is_cut(run: Run, phase: Phase, row: Row) -> bool:
+    """Whether a session is under way that a row would cut (R12)."""
+    around = left_behind(run, phase, row)
+    return any(x.under_way and is_within(x.place, around) for x in run.s.sessions.values())
 
 
 def left_behind(run: Run, phase: Phase, row: Row) -> str:
@@ -167,23 +178,24 @@ def left_behind(run: Run, phase: Phase, row: Row) -> str:
 
 def follow(run: Run, phase: Phase, row: Row) -> None:
     """Move from a phase as a row of its says, in one step (R6)."""
+    judged = run.s.version
     if row.when is not None:
         run.use_overrides((row.when,))
     if row.to_kind == "end":
         evidence = () if row.when is None else run.evidence((row.when,))
-        discharge(run, run.program.ends[row.to], row.says, row.name, evidence)
+        discharge(run, run.program.ends[row.to], row.says, row.name, evidence, judged)
     elif row.to_kind == "finish":
         left = _left_by(run, phase, row)
         outer = run.program.phases[left].parent
-        _leave_tree(run, left, "finished", finishes=outer, row=row.name)
+        _leave_tree(run, left, "finished", outer, row.name, judged)
     elif row.to_kind == "back":
-        _leave_tree(run, phase.name, "back", row=row.name)
+        _leave_tree(run, phase.name, "back", "", row.name, judged)
         for id_ in [id_ for id_ in run.s.holds if id_.startswith(EXCURSION)]:
             lift(run, id_)
     else:
         evidence = () if row.when is None else run.evidence((row.when,))
         _leave_tree(run, _left_by(run, phase, row), "moved on")
-        enter(run, run.chart.enter(row.to), row.name, evidence=evidence)
+        enter(run, run.chart.enter(row.to), row.name, evidence=evidence, judged=judged)
 
 
 def _left_by(run: Run, phase: Phase, row: Row) -> str:
@@ -224,9 +236,11 @@ def enter(
     visit: int = 0,
     round_: int = 1,
     evidence: tuple[str, ...] = (),
+    judged: int = 0,
 ) -> None:
     """Enter phases, outermost inwards. `visit` and `round_` are the first's, where it begins
-    another round instead of a new visit; `evidence` is what led to the move."""
+    another round instead of a new visit; `evidence` is what led to the move, and `judged` the
+    version at which its gates were asked."""
     for name in names:
         run.entries.add(name)
         phase = run.program.phases[name]
@@ -236,10 +250,12 @@ def enter(
         number = entries.get(name, 0) + 1
         place = f"{base}.{number}"
         visit = visit or number - entries.get(name + "#", 0)
-        run.emit(e.PhaseEntered(name, place, phase.region, run.now, visit, round_, row, evidence))
+        run.emit(
+            e.PhaseEntered(name, place, phase.region, run.now, visit, round_, row, evidence, judged)
+        )
         if phase.admits and run.s.admitted is None:
             run.emit(e.Admitted(run.today(), run.now))
-        visit, round_, row, evidence = 0, 1, "start", ()
+        visit, round_, row, evidence, judged = 0, 1, "start", (), 0
 
 
 def _once(run: Run, phase: str) -> bool:
@@ -252,13 +268,15 @@ def _once(run: Run, phase: str) -> bool:
     return False
 
 
-def _leave_tree(run: Run, name: str, reason: str, finishes: str = "", row: str = "") -> None:
+def _leave_tree(
+    run: Run, name: str, reason: str, finishes: str = "", row: str = "", judged: int = 0
+) -> None:
     """Leave a phase and all that is active inside, innermost first, settling its items."""
     for left in run.chart.leave(name, tuple(run.s.visits)):
         visit = run.s.visits[left]
         _settle_items_of(run, visit, reason)
-        up, by = (finishes, row) if left == name else ("", "")
-        run.emit(e.PhaseLeft(left, visit.place, run.now, reason, up, by))
+        up, by, at = (finishes, row, judged) if left == name else ("", "", 0)
+        run.emit(e.PhaseLeft(left, visit.place, run.now, reason, up, by, at))
 
 
 def _settle_items_of(run: Run, visit: Visit, reason: str) -> None:
@@ -271,7 +289,12 @@ def _settle_items_of(run: Run, visit: Visit, reason: str) -> None:
 
 
 def discharge(
-    run: Run, end: End, reason: str, row: str = "", evidence: tuple[str, ...] = ()
+    run: Run,
+    end: End,
+    reason: str,
+    row: str = "",
+    evidence: tuple[str, ...] = (),
+    judged: int = 0,
 ) -> None:
     """Every end, from everywhere, in one commit."""
     s = run.s
@@ -282,7 +305,7 @@ def discharge(
         run.settle_item(item, "left", run.now, end.name)
     for name in run.chart.innermost_first(tuple(s.visits)):
         run.emit(e.PhaseLeft(name, s.visits[name].place, run.now, end.name))
-    run.emit(e.Discharged(end.name, end.kind, run.now, reason, row, evidence))
+    run.emit(e.Discharged(end.name, end.kind, run.now, reason, row, evidence, judged))
     if s.id in (record := run.stream("patient")).state.enrollments:
         record.emit(e.EnrollmentEnded(s.id, end.name, end.kind, run.now))
     if left_early and end.kind not in ("died", "entered_in_error"):  # these close at once

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from kat_workflow.enrollment.state import Item, Session, Settlement
     from kat_workflow.program.model import Phase, Program, SessionKind, Step
 
-_SKIPPED = 0  # the number of an opening that branching skipped: it never opened
+Times = tuple[datetime, datetime | None, datetime | None, datetime | None]
+"""When an item opens, is due, closes, and when its successor opens."""
+Plans = dict[str, Times]
+"""The times of open items, by id, as they count from what was recorded."""
+SKIPPED = 0  # the number of an opening that branching skipped: it never opened
 
 
 def open_items(run: Run) -> bool:
@@ -150,7 +154,7 @@ def _open(
     last = run.s.settled.get(step.name)
     if last is not None and last.place == place:
         number = last.number + 1
-        if number == _SKIPPED + 1 or number > step.at_most:
+        if number == SKIPPED + 1 or number > step.at_most:
             return False
     else:
         last, number = None, 1
@@ -193,7 +197,7 @@ def _skip(run: Run, step: Step, place: str) -> None:
     """Branching leaves a step out of a visit: settled without having been open."""
     run.emit(
         e.ItemSettled(
-            f"{place}/{step.name}.{_SKIPPED}",
+            f"{place}/{step.name}.{SKIPPED}",
             step.name,
             place,
             "skipped",
@@ -205,10 +209,7 @@ def _skip(run: Run, step: Step, place: str) -> None:
     )
 
 
-def _times(
-    run: Run, step: Step, anchor: datetime, last: Settlement | None, number: int
-) -> tuple[datetime, datetime | None, datetime | None, datetime | None]:
-    """When an item opens, is due, closes, and when its successor opens."""
+def _times(run: Run, step: Step, anchor: datetime, last: Settlement | None, number: int) -> Times:
     if not step.every:
         return (
             anchor if step.opens is None else plus(anchor, step.opens, run.site),
@@ -382,6 +383,85 @@ def open_work(run: Run, step: Step) -> None:
             on_hold="runs",
         )
     )
+
+
+def is_time_for(run: Run, step: Step, place: str) -> bool:
+    """Whether a step of a place can still be done there: its visit lasts, or its session has come
+    to the part that it belongs to."""
+    if step.owner_kind == "phase":
+        return run.is_active(place)
+    states = ("arrived",) if step.part == "before" else ("recovering", "stopping")
+    return any(x.place == place and x.state in states for x in run.s.sessions.values())
+
+
+def reopen(run: Run, step: Step, place: str) -> None:
+    """Open a step again whose recording was retracted, unless it is open: what settled it is
+    void, and somebody must be able to do it."""
+    if step.part == "watch" or any(item.step == step.name for item in run.s.items.values()):
+        return
+    number = run.s.settled[step.name].number + 1
+    opens, due, closes, following = _times(run, step, run.now, None, number)
+    run.emit(
+        e.ItemOpened(
+            f"{place}/{step.name}.{number}",
+            step.name,
+            "step",
+            step.by,
+            run.now,
+            opens,
+            due,
+            closes,
+            following,
+            "runs" if place in [x.place for x in run.s.sessions.values()] else step.on_hold,
+            step.when_late is not None and due is not None,
+        )
+    )
+
+
+def anchored(run: Run, form: str) -> Plans:
+    """The times of the open items that count from a recording of a form: from an instant in it,
+    or from when its step was done."""
+    plans: Plans = {}
+    for item in run.s.items.values():
+        step = run.program.steps.get(item.step)
+        if step is None or step.on_day is not None or step.at is not None:
+            continue
+        kind, name = step.counted_from.kind, step.counted_from.name
+        counts = (kind == "fact" and name.rpartition(".")[0] == form) or (
+            kind == "step" and run.program.steps[name].form == form
+        )
+        number = int(item.id.rpartition(".")[2])
+        if not counts or (step.every and number > 1):
+            continue  # the next of a cadence counts from the one before it
+        anchor = _anchor(run, step, run.now)
+        if anchor is not None:
+            plans[item.id] = _times(run, step, anchor, None, number)
+    return plans
+
+
+def plan_anew(run: Run, plans: Plans) -> None:
+    """Move open items as far as what they count from has moved; a hold's pause stays in them."""
+    for id_, old in plans.items():
+        item = run.s.items[id_]
+        step = run.program.steps[item.step]
+        anchor = _anchor(run, step, run.now)
+        if anchor is None:
+            continue
+        new = _times(run, step, anchor, None, int(id_.rpartition(".")[2]))
+        if new == old:
+            continue
+        opens, due, closes, following = (
+            at if at is None or was is None or now is None else at + (now - was)
+            for at, was, now in zip(
+                (item.opens, item.due, item.closes, item.next), old, new, strict=True
+            )
+        )
+        calls = item.calls or (step.when_late is not None and due is not None and due > run.now)
+        run.emit(
+            e.ItemReplanned(
+                id_, opens or item.opens, due, closes, following, "corrected", item.opened, calls
+            )
+        )
 
 
 def replan(run: Run, item: Item, held: datetime) -> None:

@@ -43,7 +43,7 @@ def record(j: Judge, act: c.Record) -> None:
     j.end()
     early = j.occurred < item.opens
     answers = "" if early and (form.any_time or step.every) else item.id
-    new = run.observe(form.name, step.name, item.place, values, j.occurred, answers, needs)
+    new = _observe(j, form, step, item.place, values, answers, needs)
     if step.signed and act.signed:
         signing.put(j, "signature", new.content, item=answers, observation=new.observation)
     if not answers:
@@ -55,6 +55,43 @@ def record(j: Judge, act: c.Record) -> None:
     for other in also:
         run.settle_item(other, "done", j.occurred)
     return None
+
+
+def _observe(
+    j: Judge,
+    form: Form,
+    step: Step | None,
+    place: str,
+    values: dict[str, Any],
+    item: str,
+    needs: tuple[str, ...],
+) -> e.ObservationRecorded:
+    """Write a recording; of what happened before a decision, with all that follows from that."""
+    name = "" if step is None else step.name
+    if not j.run.is_late(j.occurred):
+        return j.run.observe(form.name, name, place, values, j.occurred, item, needs)
+    from kat_workflow.enrollment import correcting, opening  # noqa: PLC0415  # seldom needed
+
+    if not item and step is not None:
+        place = correcting.place_then(j.run, step.owner, j.occurred)
+    plans = opening.anchored(j.run, form.name)
+    new = j.run.observe(form.name, name, place, values, j.occurred, item, needs)
+    correcting.take_late(j.run, new.observation, plans)
+    return new
+
+
+def correct(j: Judge, act: c.Correct) -> None:
+    """See `commands.Correct`."""
+    from kat_workflow.enrollment import correcting  # noqa: PLC0415  # seldom needed
+
+    correcting.correct(j, act)
+
+
+def retract(j: Judge, act: c.Retract) -> None:
+    """See `commands.Retract`."""
+    from kat_workflow.enrollment import correcting  # noqa: PLC0415  # seldom needed
+
+    correcting.retract(j, act)
 
 
 def _also(j: Judge, form: Form, name: str) -> Item:
@@ -80,10 +117,13 @@ def _record_unscheduled(j: Judge, act: c.Record) -> None:
     j.end()
     place = (j.run.where(program.steps[full].owner) or "") if full else ""
     # Without an item nobody will be asked to sign it: it stays unsigned, and opens nothing.
-    needs = signing.needs(program.steps[full], act.signed) if full else ()
-    new = j.run.observe(form.name, full or "", place, values, j.occurred, "", needs)
-    if full and program.steps[full].signed and act.signed:
+    step = program.steps[full] if full else None
+    needs = signing.needs(step, act.signed) if step is not None else ()
+    new = _observe(j, form, step, place, values, "", needs)
+    if step is not None and step.signed and act.signed:
         signing.put(j, "signature", new.content, observation=new.observation)
+    if j.s.standing in ("discharged", "closed"):
+        j.run.deviation("after-discharge", f"{form.name} was recorded after the treatment ended")
 
 
 def _values(j: Judge, form: Form, act: c.Record) -> dict[str, Any]:
@@ -107,7 +147,7 @@ def sign(j: Judge, act: c.Sign) -> None:
     if pending is None or as_ not in pending.needs:
         way = f"record {item.step} first" if item.step else "it is answered with done"
         raise j.stop("nothing-to-sign", f"{item.id} waits for no {as_}", way)
-    step = j.program.steps[item.step]
+    step = j.program.steps[item.step or item.about]
     j.actor_in(signing.signers(step, as_), f"{verb} {step.name}")
     others = pending.hands
     if as_ == "signature":
@@ -211,6 +251,8 @@ def _answer(j: Judge, act: c.Settle, item: Item) -> None:
     if j.actor.person == item.not_by:
         says = f"{item.id} is about what the same person did"
         j.against("same-person", says, "ask another person")
+    if item.pending is not None:
+        raise j.stop("already-recorded", f"{item.id} waits for a signature", f"sign {item.about}")
     if act.outcome != "done":
         j.against(
             "outcome-not-allowed", f"{item.id} is answered, not {act.outcome}", f"done {item.id}"

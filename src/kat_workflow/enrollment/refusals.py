@@ -13,6 +13,10 @@ REFUSALS: dict[str, str] = {
     "command id of its own.",
     "already-recorded": "The form was recorded and waits for a signature. Sign it (`sign STEP`, "
     "`cosign STEP`).",
+    "already-corrected": "The record has a newer version; only the newest can be corrected or "
+    "retracted.",
+    "already-retracted": "The record was entered in error, so that there is nothing to correct. "
+    "What is so is recorded anew.",
     "already-settled": "The step was answered in this visit. What happened in addition is recorded "
     "with a form that may be recorded at any time.",
     "another-patient": "A patient acts, and reads, in their own enrollment alone.",
@@ -62,6 +66,7 @@ REFUSALS: dict[str, str] = {
     "not-ready-to-leave": "The criteria for leaving the session are not met. Minimum time, "
     "criteria and signature must come together.",
     "not-running": "Nothing is being given at the moment.",
+    "nothing-corrected": "The correction says what the record says already.",
     "nothing-to-record": "The step records no form; it is ticked off with `done STEP`.",
     "nothing-to-sign": "Nothing was recorded that waits for this signature.",
     "on-hold": "A hold masks requests, moves and most new items. Reports go on. Lift the hold "
@@ -97,6 +102,8 @@ REFUSALS: dict[str, str] = {
     "unknown-field": "The form has no field of that name.",
     "unknown-gate": "The program has no gate of that name.",
     "unknown-phase": "The program has no phase of that name in which a patient can be found.",
+    "unknown-record": "Nothing was recorded under that id, step or form. `kat history` shows the "
+    "ids.",
     "unknown-session": "The program has no session of that name.",
     "unknown-site": "The engine was opened without a site of that name.",
     "unknown-step": "The program has no step, and the enrollment no item, of that name.",
@@ -111,6 +118,8 @@ REFUSALS: dict[str, str] = {
 }
 
 DEVIATIONS: dict[str, str] = {
+    "after-discharge": "Something was recorded after the treatment had ended, such as a result "
+    "that came late.",
     "dose-on-hold": "Something was given although a hold stood.",
     "dose-while-ended": "Something was given after the dose of the session had been ended.",
     "dose-while-paused": "Something was given although dosing was paused.",

@@ -26,19 +26,21 @@ from kat_workflow.enrollment.state import (
     ItemKind,
     Session,
     copy_of,
+    is_within,
 )
 from kat_workflow.program import Outcome
 from kat_workflow.program.chart import chart_of
 from kat_workflow.program.clock import Site, at_clock, local_date, parse_duration, plus
 
 if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
-    from kat_workflow.enrollment.around import Around
-    from kat_workflow.program.forms import Observation, Raw
+    from kat_workflow.enrollment.around import Around, Past
+    from kat_workflow.program.forms import Form, Observation, Raw
     from kat_workflow.program.gates import Test
     from kat_workflow.program.model import (
         Lateness,
         Program,
         Retention,
+        Step,
     )
 
 EVERY_GATE = "*"
@@ -58,6 +60,7 @@ class Run:
         "entries",
         "events",
         "ignored",
+        "late",
         "looked",
         "looped",
         "new",
@@ -94,6 +97,7 @@ class Run:
         self.ignored = ""  # the gate whose override does not count now, or `EVERY_GATE`
         self.events: list[e.Event] = []
         self.new: list[tuple[str, str, str]] = []
+        self.late: dict[str, Run] = {}  # by what a corrected or late reading is judged: its time
         self.entries: set[str] = set()
         self.waiting: list[Test] = []
         self._today: date | None = None
@@ -116,6 +120,28 @@ class Run:
                 raise Unread(what)
             found = self.beside[what] = Addition(what, state.version, state)
         return found
+
+    def history(self) -> tuple[Past, ...]:
+        """All entries of the enrollment before this run.
+
+        Raises Unread where the shell has not read them.
+        """
+        history = self.around.history
+        if history is None:
+            raise Unread("history")
+        return history
+
+    def is_late(self, occurred: datetime) -> bool:
+        """Whether something happened before a decision that has been taken since."""
+        decided = self.s.decided
+        return decided is not None and occurred < decided
+
+    def is_active(self, place: str) -> bool:
+        """Whether a visit or session is not over."""
+        s = self.s
+        return any(x.place == place for x in s.visits.values()) or any(
+            x.place == place for x in s.sessions.values()
+        )
 
     # ---- Facts: what gates may read -------------------------------------------------------
 
@@ -220,14 +246,17 @@ class Run:
         item: str = "",
     ) -> None:
         """Call somebody, unless the same call is still unanswered."""
+        late = source in self.late
         if not any(i.kind == "alert" and i.about == name for i in self.s.items.values()):
-            self.emit(e.AlertRaised(name, says, tell, self.now, source, item))
+            self.emit(e.AlertRaised(name, says, tell, self.now, source, item, late))
             self.special(f"alert.{self.s.version}", "alert", tell, name, within)
 
-    def review(self, about: str, roles: tuple[str, ...] = ()) -> None:
+    def review(self, about: str, roles: tuple[str, ...] = ()) -> Item:
         """Somebody must look at what was written."""
         who = roles or self.program.decided_by or self.program.staff
-        self.special(f"review.{self.s.version}", "review", who, about, None)
+        id_ = f"review.{self.s.version}"
+        self.special(id_, "review", who, about, None)
+        return self.s.items[id_]
 
     def deviation(self, code: str, says: str, record: str = "") -> None:
         """A report is kept although it departs from the program."""
@@ -338,12 +367,14 @@ class Run:
         final: Literal["released", "aborted"],
         counted: bool,
         reason: str = "",
+        judged: int = 0,
     ) -> e.SessionReleased:
-        """A session is over: its items are left, the step that held it is done if it counted."""
+        """A session is over: its items are left, the step that held it is done if it counted.
+        `judged` is the version at which the gates of a release were asked."""
         rule = self.program.sessions[session.kind].release
         tests = () if rule is None or rule.when is None else (rule.when,)
         evidence = self.evidence(tests)
-        released = e.SessionReleased(session.id, self.now, final, counted, reason, evidence)
+        released = e.SessionReleased(session.id, self.now, final, counted, reason, evidence, judged)
         self.emit(released)
         self.settle_session_items(session, reason or "released")
         item = self.s.items.get(session.item)
@@ -389,15 +420,14 @@ class Run:
     ) -> e.ObservationRecorded:
         """Write a recording of a form, with the hash that its signatures are put under."""
         id_ = f"o{self.s.version + 1}"
-        valid = self.program.forms[form].valid_for
-        until = None
-        if valid and (lasts := parse_duration(valid)) is not None:
-            until = plus(occurred, lasts, self.site)
+        until = self.valid_until(self.program.forms[form], occurred)
         retention = self.program.retention.get(form)
         by = self.program.steps.get(step)
-        fields = by.keeps if by is not None else retention.fields if retention is not None else ()
-        kept = tuple(name for name in fields if name in values)
+        kept = tuple(name for name in _fields(by, retention) if name in values)
+        late = self.is_late(occurred)
         kept_in = "" if by is None or not by.kept_in else self.where(by.kept_in) or ""
+        if late and kept_in and not is_within(place, kept_in):
+            kept, kept_in = (), place  # of a visit that is over, and read only in it
         drops = self._drops(form, step, occurred, retention)
         recorded = e.ObservationRecorded(
             id_,
@@ -415,12 +445,19 @@ class Run:
             kept,
             kept_in,
             drops,
+            late=late,
         )
         if by is not None and asks_for_signatures(by):
             recorded = replace(recorded, content=content_of(self.s.id, recorded))
         self.emit(recorded)
         self.new.append((form, step, id_))
         return recorded
+
+    def valid_until(self, form: Form, occurred: datetime) -> datetime | None:
+        """When a result expires, if ever."""
+        if form.valid_for and (lasts := parse_duration(form.valid_for)) is not None:
+            return plus(occurred, lasts, self.site)
+        return None
 
     def _drops(
         self, form: str, step: str, occurred: datetime, retention: Retention | None
@@ -430,15 +467,10 @@ class Run:
         if not kept or retention is None or retention.all:
             return ()
         own = [o for o in kept if o.step == step]
-        spare = own[: max(0, len(own) + 1 - retention.last)]
-        if retention.span is not None:
-            # One reading from before the span stays: it tells that the span is covered. A local
-            # day may have 25 hours.
-            opens = occurred - retention.span.elapsed
-            if retention.span.calendar:
-                opens -= timedelta(hours=1)
-            before = [o for o in spare if o.occurred <= opens]
-            spare = before[:-1]
+        excess = max(0, len(own) + 1 - retention.last)
+        if excess and own[excess - 1].occurred > occurred:
+            excess -= 1  # the new one is older than what there is, and pushes nothing newer out
+        spare = _forgettable(own[:excess], occurred, retention)
         pending = {i.pending.observation for i in self.s.items.values() if i.pending is not None}
         return tuple(o.id for o in spare if o.id not in pending)
 
@@ -457,6 +489,46 @@ class Run:
         if self._today is None:
             self._today = local_date(self.now, self.site)
         return self._today
+
+
+def _fields(step: Step | None, retention: Retention | None) -> tuple[str, ...]:
+    """The fields of a recording that some gate can read."""
+    if step is not None:
+        return step.keeps
+    return () if retention is None else retention.fields
+
+
+def _forgettable(
+    spare: list[Observation], newest: datetime, retention: Retention
+) -> list[Observation]:
+    """Of readings beyond the last ones, oldest first, those that no span reaches back to."""
+    if retention.span is None:
+        return spare
+    # One reading from before the span stays: it tells that the span is covered. A local day may
+    # have 25 hours.
+    opens = newest - retention.span.elapsed
+    if retention.span.calendar:
+        opens -= timedelta(hours=1)
+    return [o for o in spare if o.occurred <= opens][:-1]
+
+
+def readable_of(program: Program, reading: Observation) -> dict[str, Raw]:
+    """The values of a reading that some gate can read."""
+    fields = _fields(program.steps.get(reading.step), program.retention.get(reading.form))
+    return {name: reading.values[name] for name in fields if name in reading.values}
+
+
+def retained(program: Program, readings: Sequence[Observation]) -> list[Observation]:
+    """Of all readings of one form, oldest first, those that some gate can still read."""
+    gone: set[str] = set()
+    for step in dict.fromkeys(each.step for each in readings):
+        retention = program.retention.get(readings[0].form)
+        if retention is None or retention.all:
+            continue
+        own = [each for each in readings if each.step == step]
+        spare = own[: max(0, len(own) - retention.last)]
+        gone.update(each.id for each in _forgettable(spare, own[-1].occurred, retention))
+    return [each for each in readings if each.id not in gone]
 
 
 @lru_cache(maxsize=1024)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
@@ -119,10 +119,12 @@ def start(j: Judge, act: c.Start) -> None:
             j.gate(rule.unless, "rule", rule.says or f"the rule {rule.name} allows a start")
             run.ignored = ""
     j.end()
+    judged = j.s.version
     run.use_overrides(kind.ready)
     if session is None:
         session = _open_session(j, kind, item)
-    run.emit(e.SessionStarted(session.id, j.at, run.today(), act.present, run.evidence(kind.ready)))
+    evidence = run.evidence(kind.ready)
+    run.emit(e.SessionStarted(session.id, j.at, run.today(), act.present, evidence, judged))
 
 
 def _before_steps(j: Judge, kind: SessionKind, session: Session | None) -> None:
@@ -330,9 +332,9 @@ def release(j: Judge, act: c.Release) -> None:
     if rule.when is not None:
         j.gate(rule.when, "not-ready-to-leave", f"the criteria of {kind.name} for leaving are met")
     j.end()
+    judged = j.s.version
     if rule.when is not None:
         run.use_overrides((rule.when,))
-    released = run.release(
-        session, "aborted" if session.state == "stopping" else "released", run.counts(session)
-    )
+    final: Literal["aborted", "released"] = "aborted" if session.state == "stopping" else "released"
+    released = run.release(session, final, run.counts(session), judged=judged)
     signing.put(j, "release", signing.content_of(j.s.id, released), session=session.id)

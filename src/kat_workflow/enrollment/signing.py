@@ -48,7 +48,7 @@ def signatures(enrollment: str, events: Iterable[e.Event]) -> tuple[Signature, .
     signed: dict[str, e.Event] = {}
     found: list[Signature] = []
     for event in events:
-        if isinstance(event, e.ObservationRecorded):
+        if isinstance(event, e.ObservationRecorded | e.ObservationCorrected):
             signed[event.observation] = event
         elif isinstance(event, e.ItemAnswered):
             signed[event.item] = event
@@ -80,7 +80,7 @@ def signatures(enrollment: str, events: Iterable[e.Event]) -> tuple[Signature, .
 
 def content_of(enrollment: str, event: e.Event) -> str:
     """The hash of what a signature under an event is put under."""
-    if isinstance(event, e.ObservationRecorded):
+    if isinstance(event, e.ObservationRecorded | e.ObservationCorrected):
         what: Any = (event.form, event.step, event.person, event.values)
         return _hash(enrollment, event.observation, event.occurred, what)
     if isinstance(event, e.ItemAnswered):

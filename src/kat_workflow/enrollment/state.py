@@ -174,7 +174,8 @@ class Enrollment(Struct, array_like=True, gc=False):
     `settled` the last settlement by step; `readings` the kept recordings by form, oldest first;
     `sessions` those that are not over, and `tallies` the numbers of each kind; `counts` are
     the entries of outermost phases (with `#`: of further rounds) and what gates count; `wake` is
-    when the first timer is due.
+    when the first timer is due; `decided` when gates last decided something: what happened before
+    it and is told now is a late entry.
     """
 
     id: str = ""
@@ -202,6 +203,7 @@ class Enrollment(Struct, array_like=True, gc=False):
     counts: dict[str, int] = {}
     tallies: dict[str, Tally] = {}
     wake: datetime | None = None
+    decided: datetime | None = None
 
 
 _NONE_YET = Tally()
@@ -236,6 +238,8 @@ def copy_of(s: Enrollment) -> Enrollment:
         s.overrides.copy(),
         s.counts.copy(),
         s.tallies.copy(),
+        None,
+        s.decided,
     )
 
 
@@ -278,6 +282,7 @@ class _Row(Struct, frozen=True, array_like=True, gc=False):
     overrides: dict[str, datetime]
     counts: dict[str, int]
     tallies: dict[str, Tally]
+    decided: datetime | None = None
 
 
 _row_encoder = msgspec.msgpack.Encoder()
@@ -315,6 +320,7 @@ def encode_row(s: Enrollment) -> bytes:
             s.overrides,
             s.counts,
             s.tallies,
+            s.decided,
         )
     )
 
@@ -358,6 +364,7 @@ def decode_row(row: bytes) -> Enrollment:
         r.counts or _EMPTY,
         r.tallies or _EMPTY,
         wakes,
+        r.decided,
     )
 
 
@@ -404,7 +411,15 @@ def _phase_entered(s: Enrollment, x: e.PhaseEntered) -> None:
         if x.round > 1:
             inside[again] = inside.get(again, 0) + 1
         s.visits[parent.phase] = replace(parent, inside=inside)
+    if x.row != "start":
+        s.decided = x.at
     _at(s, x.at)
+
+
+def _decided(s: Enrollment, at: datetime) -> None:
+    """What happened before this and is told later comes late: it may have decided otherwise."""
+    s.decided = at
+    _at(s, at)
 
 
 def _phase_left(s: Enrollment, x: e.PhaseLeft) -> None:
@@ -416,7 +431,7 @@ def _phase_left(s: Enrollment, x: e.PhaseLeft) -> None:
         if not last.keep and (last.place == x.place or last.place.startswith(prefix)):
             del s.settled[step]
     _forget(s, x.place)
-    _at(s, x.at)
+    _decided(s, x.at)
 
 
 def _forget(s: Enrollment, place: str) -> None:
@@ -486,6 +501,8 @@ def _item_settled(s: Enrollment, x: e.ItemSettled) -> None:
         if x.tally:
             key = f"{x.step}:{x.outcome}"
             s.counts[key] = s.counts.get(key, 0) + 1
+        if not number:  # skipped by branching
+            s.decided = x.at
     if s.last is None or x.at > s.last:
         s.last = x.at
 
@@ -498,7 +515,15 @@ def _observation_recorded(s: Enrollment, x: e.ObservationRecorded) -> None:
         s.last = x.recorded
     if not x.kept:
         return
-    new = Observation(
+    kept = s.readings.get(x.form, ())
+    if x.drops:
+        kept = tuple(o for o in kept if o.id not in x.drops)
+    s.readings[x.form] = _among(kept, _reading(x))
+
+
+def _reading(x: e.ObservationRecorded | e.ObservationCorrected) -> Observation:
+    """What gates may read of a recording."""
+    return Observation(
         x.observation,
         x.form,
         x.step,
@@ -510,14 +535,49 @@ def _observation_recorded(s: Enrollment, x: e.ObservationRecorded) -> None:
         x.valid_until,
         x.kept_in,
     )
-    kept = s.readings.get(x.form, ())
-    if x.drops:
-        kept = tuple(o for o in kept if o.id not in x.drops)
-    if kept and kept[-1].occurred > x.occurred:
-        at = next(i for i, o in enumerate(kept) if o.occurred > x.occurred)
-        s.readings[x.form] = (*kept[:at], new, *kept[at:])
+
+
+def _among(kept: tuple[Observation, ...], new: Observation) -> tuple[Observation, ...]:
+    """Readings by when they occurred; of the same instant, as they were recorded."""
+    if kept and kept[-1].occurred > new.occurred:
+        at = next(i for i, o in enumerate(kept) if o.occurred > new.occurred)
+        return (*kept[:at], new, *kept[at:])
+    return (*kept, new)
+
+
+def _observation_corrected(s: Enrollment, x: e.ObservationCorrected) -> None:
+    _replace(s, x.form, {x.corrects, *x.drops}, (*x.restored, *((_reading(x),) if x.kept else ())))
+    item = s.items.get(x.item)
+    if item is not None:
+        pending = Pending(x.observation, x.needs, (x.person,), x.content)
+        s.items[x.item] = replace(item, pending=pending)
+    if x.settles:
+        s.settled[x.step] = replace(s.settled[x.step], at=x.occurred)
+    _at(s, x.recorded)
+
+
+def _observation_retracted(s: Enrollment, x: e.ObservationRetracted) -> None:
+    _replace(s, x.form, {x.observation}, x.restored)
+    item = s.items.get(x.item)
+    if item is not None:
+        s.items[x.item] = replace(item, pending=None)
+    _at(s, x.recorded)
+
+
+def _replace(s: Enrollment, form: str, out: set[str], into: tuple[Observation, ...]) -> None:
+    """Take readings of a form away and put others in their places."""
+    kept = tuple(o for o in s.readings.get(form, ()) if o.id not in out)
+    for new in into:
+        kept = _among(kept, new)
+    if kept:
+        s.readings[form] = kept
     else:
-        s.readings[x.form] = (*kept, new)
+        s.readings.pop(form, None)
+
+
+def _skip_voided(s: Enrollment, x: e.SkipVoided) -> None:
+    s.settled.pop(x.step, None)
+    _at(s, x.at)
 
 
 def _signed(s: Enrollment, x: e.Signed) -> None:
@@ -571,6 +631,7 @@ def _count(s: Enrollment, session: str, event: str, **changes: Any) -> None:
 
 def _session_started(s: Enrollment, x: e.SessionStarted) -> None:
     _session(s, x.session, x.at, state="under_way", started=x.at, lapses=None)
+    _decided(s, x.at)
     tally = s.tallies[s.sessions[x.session].kind]
     today = tally.today + 1 if tally.on == x.on else 1
     _count(s, x.session, "started", started_at=x.at, on=x.on, today=today)
@@ -614,6 +675,8 @@ def _session_aborted(s: Enrollment, x: e.SessionAborted) -> None:
     changes["ended"] = s.sessions[x.session].ended or x.at
     _session(s, x.session, x.at, **changes)
     _count(s, x.session, "aborted")
+    if x.rule:
+        s.decided = x.at
 
 
 def _session_cancelled(s: Enrollment, x: e.SessionCancelled) -> None:
@@ -626,6 +689,7 @@ def _session_released(s: Enrollment, x: e.SessionReleased) -> None:
     if x.counted:
         _count(s, x.session, "counted")
     _session_over(s, x.session, x.at)
+    _decided(s, x.at)
 
 
 def _session_over(s: Enrollment, id_: str, at: datetime) -> None:
@@ -665,6 +729,10 @@ def _moment(
     _at(s, x.at)
 
 
+def _decision_questioned(s: Enrollment, x: e.DecisionQuestioned) -> None:
+    """Nothing settled is undone: the item that it opens is all that follows."""
+
+
 def _timer_elapsed(s: Enrollment, x: e.TimerElapsed) -> None:
     if s.recheck is not None and s.recheck <= x.at:
         s.recheck = None
@@ -677,7 +745,7 @@ def _discharged(s: Enrollment, x: e.Discharged) -> None:
     s.standing, s.end, s.end_kind, s.recheck = "discharged", x.end, x.kind, None
     s.holds.clear()
     s.overrides.clear()
-    _at(s, x.at)
+    _decided(s, x.at)
 
 
 def _closed(s: Enrollment, x: e.Closed) -> None:
@@ -696,6 +764,10 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.ItemReplanned: _item_replanned,
     e.ItemSettled: _item_settled,
     e.ObservationRecorded: _observation_recorded,
+    e.ObservationCorrected: _observation_corrected,
+    e.ObservationRetracted: _observation_retracted,
+    e.DecisionQuestioned: _decision_questioned,
+    e.SkipVoided: _skip_voided,
     e.Signed: _signed,
     e.ConsentChanged: _consent_changed,
     e.SessionBooked: _session_booked,

@@ -17,6 +17,7 @@ Timeliness = Literal["early", "open", "late"]
 
 _SPECIAL = {"alert": "Answer the call", "review": "Review", "decide": "Decide the way on"}
 _PLANNED = (e.ItemOpened, e.ItemReplanned, e.ItemAssigned, e.ItemAnswered)
+_ASKS_OTHERS = (e.Signed, e.ObservationCorrected, e.ObservationRetracted)
 _MOVES = (
     e.Enrolled,
     e.Admitted,
@@ -71,11 +72,12 @@ def changed(events: Sequence[e.Event]) -> tuple[list[str], list[str], bool]:
         if isinstance(event, _PLANNED):
             came[event.item] = None
             gone.pop(event.item, None)
-        elif isinstance(event, e.Signed) or (
-            isinstance(event, e.ObservationRecorded) and event.needs
-        ):
-            if event.item:  # not that of a release, or of what answers no item
+        elif isinstance(event, e.ObservationRecorded):
+            if event.needs and event.item:
                 came[event.item] = None  # others are asked for it now
+        elif isinstance(event, _ASKS_OTHERS):
+            if event.item:  # not that of a release, or of what answers no item
+                came[event.item] = None
         elif isinstance(event, e.ItemSettled):
             came.pop(event.item, None)
             gone[event.item] = None
