@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from short_detox import detox
+from two_programs import therapy
 
 from kat_workflow.language import load
 from kat_workflow.program.model import Program
@@ -109,6 +110,13 @@ def test_a_way_on_that_is_asked_all_the_time_is_written_once_and_first() -> None
 )
 def test_a_session_is_told_from_booking_to_release(sentence: str) -> None:
     assert sentence in chapter("Sessions")
+
+
+def test_that_a_session_sedates_is_said_before_anybody_signs() -> None:
+    said = "One sedating session a date for a patient, in whatever program."
+
+    assert said in chapter("Sessions", therapy())
+    assert said not in chapter("Sessions")
 
 
 def test_a_condition_is_told_in_words_with_its_figures_and_who_may_override_it() -> None:

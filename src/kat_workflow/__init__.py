@@ -6,13 +6,17 @@
 from typing import TYPE_CHECKING, Any
 
 from kat_workflow.engine import (
+    Attested,
+    Course,
     Engine,
     Happened,
     OpenItem,
     Outcome,
     Page,
+    PatientView,
     Resident,
     Status,
+    Suggestion,
     Waiting,
 )
 from kat_workflow.enrollment.around import Around
@@ -40,10 +44,12 @@ __version__ = "0.1.0"
 __all__ = [
     "Actor",
     "Around",
+    "Attested",
     "Behind",
     "Clause",
     "Command",
     "Conflict",
+    "Course",
     "Decision",
     "Engine",
     "Enrollment",
@@ -54,6 +60,7 @@ __all__ = [
     "OpenItem",
     "Outcome",
     "Page",
+    "PatientView",
     "Program",
     "ProgramError",
     "Reason",
@@ -62,6 +69,7 @@ __all__ = [
     "Resident",
     "Site",
     "Status",
+    "Suggestion",
     "Waiting",
     "catch_up",
     "decide",

@@ -15,12 +15,13 @@ from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kat_workflow.enrollment import carrying, patients
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import (
@@ -36,6 +37,7 @@ from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide, elapse
 from kat_workflow.enrollment.moving import undecided
 from kat_workflow.enrollment.opening import coming
+from kat_workflow.enrollment.patients import PatientRecord
 from kat_workflow.enrollment.people import ALL, hindrance, roles_held
 from kat_workflow.enrollment.reading import clauses_for_reader, for_reader, refusal_for_reader
 from kat_workflow.enrollment.register import SIGNER, Register, retire, sign_off
@@ -82,14 +84,18 @@ if TYPE_CHECKING:
     from kat_workflow.program.model import Program
 
 __all__ = [
+    "Attested",
+    "Course",
     "Engine",
     "Happened",
     "OpenItem",
     "Outcome",
     "Page",
+    "PatientView",
     "Resident",
     "Shift",
     "Status",
+    "Suggestion",
     "Waiting",
 ]
 
@@ -203,6 +209,52 @@ class Status(Struct, frozen=True):
     end: str
     waiting: tuple[Waiting, ...]
     next_wake: datetime | None
+
+
+class Course(Struct, frozen=True):
+    """One enrollment of a patient and how it ended; `patient` is the id it was made under."""
+
+    enrollment: str
+    patient: str
+    program: str
+    site: str
+    began: datetime
+    end: str
+    ended: datetime | None
+
+
+class PatientView(Struct, frozen=True):
+    """A patient across programs: `merged` are other ids of the same patient, `sessions` those
+    that are not over, `holds` those that stand in every enrollment."""
+
+    patient: str
+    merged: tuple[str, ...]
+    courses: tuple[Course, ...]
+    sessions: tuple[e.Dosing, ...]
+    holds: tuple[e.PatientHold, ...]
+    offered: tuple[e.Offered, ...]
+
+
+class Suggestion(Struct, frozen=True):
+    """An evaluation that was handed over and would answer an open item, if somebody confirms it
+    (`adopt STEP`). `evaluation` is `ENROLLMENT/OBSERVATION`."""
+
+    item: str
+    step: str
+    evaluation: str
+    program: str
+    occurred: datetime
+    values: Mapping[str, Any]
+
+
+class Attested(Struct, frozen=True):
+    """What a step's form says was found out elsewhere, when, and where it stands."""
+
+    step: str
+    values: Mapping[str, Any]
+    occurred: datetime
+    source: str
+    signed: bool = False
 
 
 def _now() -> datetime:
@@ -385,7 +437,11 @@ class Engine:
                 return self._again(enrollment, before)
             says, way = "whoever signs must show who they are", "authenticate again"
             raise _refused(c.words(act), "not-authenticated", says, way)
-        return self._carry_out(enrollment, act, by, id_, digest, occurred, role, None, emergency)
+        act = self._looked_up(enrollment, act)
+        outcome = self._carry_out(enrollment, act, by, id_, digest, occurred, role, None, emergency)
+        if isinstance(act, c.Hold | c.Lift):
+            self._pass_on(enrollment, by, id_, digest)
+        return outcome
 
     def _is_known(self, by: Actor, act: Act) -> bool:
         assert self._authenticate is not None
@@ -492,10 +548,11 @@ class Engine:
 
         It is `decide` itself, with timers that are due run in memory only.
         """
-        act = self._parse(phrase, given, signed)
+        act = self._looked_up(enrollment, self._parse(phrase, given, signed))
         program, state = self._read(enrollment)
         now = self._instant()
-        around, (ran, state) = self._ask(catch_up, program, state, self._around(state), now)
+        around = self._around(state, act)
+        around, (ran, state) = self._ask(catch_up, program, state, around, now)
         command = Command("why", act, by, now, None, role, emergency)
         ahead = [Past(done.enrollment.last or now, x) for _, done in ran for x in done.events]
         _, answer = self._ask(decide, program, state, around, command, ahead)
@@ -551,7 +608,7 @@ class Engine:
             now, state = known_at, self.as_known_at(enrollment, known_at)
         elif true_at is not None:
             now, state = true_at, self.as_true_at(enrollment, true_at)
-        _, state = catch_up(program, state, around, now)
+        around, (_, state) = self._ask(catch_up, program, state, around, now)
         day = None if state.admitted is None else program_day(state.admitted, now, around.site)
         return Status(
             enrollment,
@@ -901,7 +958,7 @@ class Engine:
                     register = self._beside("program", new.id)
                     around = replace(around.read("program", register), signed_only=True)
             else:
-                around = self._around(state)
+                around = self._around(state, act)
             with suppress(Conflict):
                 around, answer = self._ask(decide, program, state, around, command)
                 while isinstance(answer, Behind):
@@ -914,7 +971,7 @@ class Engine:
                     before = self.journal.receipt(id_, digest)
                     if before is not None:
                         return self._again(enrollment, before)
-                    if self.journal.version(_stream(enrollment)) == state.version:
+                    if self._is_now(state, around):
                         self._remember(enrollment, program, state)
                         raise Refused(refusal_for_reader(program, by, answer))
                     continue  # it was judged by what is no longer so
@@ -927,6 +984,15 @@ class Engine:
                 self._remember(enrollment, program, answer.enrollment)
                 return Outcome(enrollment, answer.events)
         raise Conflict(f"enrollment {enrollment} is being written to by others; try again")
+
+    def _is_now(self, state: Enrollment, around: Around) -> bool:
+        """Whether what a refusal was judged by is still so."""
+        record = around.patient
+        if record is not None and record.patient:
+            stream = f"patient:{record.patient}"
+            if self.journal.version(stream) != record.version:
+                return False
+        return self.journal.version(_stream(state.id)) == state.version
 
     def _remember(self, enrollment: str, program: Program, state: Enrollment) -> None:
         """Keep the last states, so that a patient at hand need not be read for each command.
@@ -963,6 +1029,8 @@ class Engine:
         after = decision.enrollment
         stream = _stream(after.id)
         came, gone, moved = changed(decision.events)
+        if before.site != after.site and before.version:
+            came = list(after.items)  # they stand on another site's worklists now
         append = Append(
             stream,
             before.version,
@@ -975,7 +1043,8 @@ class Engine:
         )
         appends = [append]
         for addition in decision.beside:
-            name = _beside_stream(addition.what, after)
+            # A site's stream was read of where the patient was before a transfer.
+            name = _beside_stream(addition, before if before.version else after)
             bodies = tuple(e.encode(event) for event in addition.events)
             row = _rows.encode(addition.state) if bodies else None
             appends.append(Append(name, addition.expected, bodies, row))
@@ -1044,8 +1113,11 @@ class Engine:
         if not self.journal.joined:  # else the host may still roll it back
             self._kept.add(program.digest)
 
-    def _around(self, state: Enrollment) -> Around:
-        return _around_site(self._site(state.site, f"enrollment {state.id}"))
+    def _around(self, state: Enrollment, act: Act | None = None) -> Around:
+        around = _around_site(self._site(state.site, f"enrollment {state.id}"))
+        return (
+            replace(around, to=self._sites.get(act.site)) if isinstance(act, c.Transfer) else around
+        )
 
     def _ask(
         self,
@@ -1079,11 +1151,17 @@ class Engine:
         return tuple(Past(entry.recorded, e.decode(entry.body)) for entry in entries)
 
     def _beside(self, what: Beside, key: str) -> Any:
-        """A stream around enrollments, as it is now."""
+        """A stream around enrollments, as it is now; a patient's is that of the survivor."""
+        if what == "patient":
+            return self._patient(key)
+        return self._folded(what, key)
+
+    def _folded(self, what: Beside, key: str) -> Any:
         stream = f"{what}:{key}"
         row = self.journal.row(stream)
         if row is not None:
-            return _beside_decoder(what).decode(row[1])
+            with suppress(msgspec.DecodeError):  # else it is of another version
+                return _beside_decoder(what).decode(row[1])
         state = EMPTY[what]
         for entry in self.journal.read(stream):
             state = FOLDS[what](state, e.decode(entry.body))
@@ -1111,6 +1189,250 @@ class Engine:
             raise ValueError("the clock gave an instant without a zone")
         return now.astimezone(UTC)
 
+    # ---- a patient across programs ------------------------------------------------------------
+
+    def patient(self, patient: str) -> PatientView:
+        """All that is known of a patient across programs, under whichever of their ids.
+
+        Raises Refused for an id that nobody was ever enrolled under.
+        """
+        record = self._patient(patient)
+        if not record.version:
+            says = f'no enrollment was ever made for "{patient}"'
+            raise _refused("patient", "unknown-patient", says, "check the id")
+        known = record.known
+        courses = [
+            Course(id_, x.patient, x.program, x.site, x.began, x.end, x.ended)
+            for id_, x in known.enrollments.items()
+        ]
+        return PatientView(
+            record.patient,
+            tuple(known.merged),
+            tuple(sorted(courses, key=lambda course: (course.began, course.enrollment))),
+            tuple(session for session in known.sessions.values() if not session.over),
+            tuple(known.holds.values()),
+            tuple(known.offered.values()),
+        )
+
+    def suggestions(self, enrollment: str) -> tuple[Suggestion, ...]:
+        """What other enrollments of the patient handed over that would answer an open item.
+
+        Nothing of it counts until somebody who may do the step confirms it: `adopt STEP`.
+        """
+        program, state = self._read(enrollment)
+        now = self._instant()
+        around, (_, state) = self._ask(catch_up, program, state, self._around(state), now)
+        known = self._patient(state.patient).known
+        found = carrying.suggestions(program, state, known, now, around.site)
+        return tuple(
+            Suggestion(
+                item,
+                state.items[item].step,
+                name,
+                known.offered[name].program,
+                known.offered[name].evaluation.occurred,
+                known.offered[name].evaluation.values,
+            )
+            for item, name in found
+        )
+
+    def offer(
+        self,
+        enrollment: str,
+        program: str,
+        *,
+        by: Actor,
+        steps: Iterable[str] = (),
+        role: str = "",
+        command_id: str | None = None,
+    ) -> Outcome:
+        """Offer evaluations to a program that the patient is to go on with: the last of each step
+        that is named, or of each that another program could take over. Raises Refused."""
+        act = c.Offer(program, tuple(steps))
+        return self.handle(enrollment, act, by=by, role=role, command_id=command_id)
+
+    def join(
+        self,
+        program: str,
+        *,
+        patient: str,
+        phase: str,
+        reason: str,
+        by: Actor,
+        attested: Iterable[Attested] = (),
+        admitted_on: date | None = None,
+        site: str = "main",
+        command_id: str | None = None,
+    ) -> str:
+        """Enroll a patient who is in the middle of a course elsewhere; the enrollment's id.
+
+        What was found out there is attested in the order given, each with its date and where it
+        stands; then the admission of a date in the past is reported, and the phase in which the
+        patient is. Each is a command of its own whose id derives from `command_id`: what was half
+        done is finished by asking again. The actor must have the roles that all of it needs.
+        Raises Refused at the first that cannot be done; what was done before it stands.
+        """
+        id_ = command_id or _new_id()
+        enrollment = self.enroll(program, patient=patient, by=by, site=site, command_id=id_)
+        for number, each in enumerate(attested, 1):
+            act = c.Attest(each.step, dict(each.values), each.source, each.signed)
+            self.handle(
+                enrollment,
+                act,
+                by=by,
+                occurred=each.occurred,
+                command_id=f"{id_}/attest.{number}",
+            )
+        if admitted_on is not None:
+            self.handle(enrollment, c.Admit(admitted_on, reason), by=by, command_id=f"{id_}/admit")
+        full = self.program_of(enrollment).find("phases", phase)
+        entered = {
+            x.event.phase
+            for x in self.history(enrollment)
+            if isinstance(x.event, e.PhaseEntered) and x.cause != f"{id_}/move"
+        }
+        if full not in entered:  # else what was attested has led there by the program's own gates
+            self.handle(enrollment, c.Move(phase, reason), by=by, command_id=f"{id_}/move")
+        return enrollment
+
+    def merge(
+        self,
+        survivor: str,
+        duplicate: str,
+        *,
+        by: Actor,
+        reason: str,
+        command_id: str | None = None,
+    ) -> PatientView:
+        """Two ids are one patient: from now on the survivor's record tells about both.
+
+        Nothing is deleted, and `unmerge` takes it back. Enrollments keep the id they were made
+        under; both ids may go on being used. Where both are in treatment, each of their
+        enrollments gets an item to review it. Raises Refused.
+        """
+        id_ = command_id or _new_id()
+        self._link(patients.merge, survivor, duplicate, by, reason, id_)
+        record = self._patient(duplicate)
+        ours = patients.ids_of(record.known, duplicate)
+        sides = {record.known.enrollments[each].patient in ours for each in record.in_treatment}
+        self._tell_others(record, by, id_, ids="merged" if len(sides) > 1 else "")
+        return self.patient(duplicate)
+
+    def unmerge(
+        self,
+        survivor: str,
+        duplicate: str,
+        *,
+        by: Actor,
+        reason: str,
+        command_id: str | None = None,
+    ) -> None:
+        """They are two patients after all: what belongs to enrollments of the duplicate's id, also
+        what has happened since the merge, is told by its own record again.
+
+        Every enrollment of both that goes on gets an item to review what was done, or taken over
+        from the other, while they were one. Raises Refused.
+        """
+        id_ = command_id or _new_id()
+        self._link(patients.unmerge, survivor, duplicate, by, reason, id_)
+        for each in (survivor, duplicate):
+            self._tell_others(self._patient(each), by, id_, ids="parted")
+
+    def _link(
+        self,
+        rule: Callable[
+            [PatientRecord, PatientRecord, str, str, datetime],
+            e.PatientMerged | e.PatientUnmerged | Refusal,
+        ],
+        survivor: str,
+        duplicate: str,
+        by: Actor,
+        reason: str,
+        id_: str,
+    ) -> None:
+        """Write what joins or parts two records into both, in one commit."""
+        said = (survivor, duplicate, reason, by.person, id_)
+        if not all(isinstance(word, str) and word.isprintable() for word in said):
+            says = "ids and reasons are plain text"
+            raise _refused(rule.__name__, "bad-phrase", says, "give text where text is meant")
+        digest = _digest(rule.__name__, c.Hold(reason), by, None, f"{survivor}\n{duplicate}")
+        for _ in range(_ATTEMPTS):
+            if self.journal.receipt(id_, digest) is not None:
+                return
+            kept, other = self._patient(survivor), self._own_record(duplicate)
+            if rule is patients.unmerge:
+                kept = self._own_record(survivor)
+            now = self._instant()
+            event = rule(kept, other, reason, by.person, now)
+            if isinstance(event, Refusal):
+                raise Refused(event)
+            body = e.encode(event)
+            appends = [
+                Append(
+                    f"patient:{record.patient}",
+                    record.version,
+                    (body,),
+                    _rows.encode(patients.evolve(record, event)),
+                )
+                for record in (kept, other)
+            ]
+            with suppress(Conflict):
+                receipt = self.journal.append(
+                    appends, command=id_, digest=digest, recorded=now, person=by.person, role=""
+                )
+                if self._listeners and not receipt.again and not self.journal.joined:
+                    self._tell(receipt)
+                return
+        raise Conflict(f"patient {duplicate} is being written to by others; try again")
+
+    def _patient(self, patient: str) -> PatientRecord:
+        """The record that tells about a patient, under whichever of their ids."""
+        record = self._own_record(patient)
+        while record.survivor:
+            record = self._own_record(record.survivor)
+        return record
+
+    def _own_record(self, patient: str) -> PatientRecord:
+        """The record of this very id."""
+        record: PatientRecord = self._folded("patient", patient)
+        return record if record.patient else replace(record, patient=patient)
+
+    def _looked_up(self, enrollment: str, act: Act) -> Act:
+        """The act, with the evaluations that it names."""
+        if not isinstance(act, c.Offer):
+            return act
+        events = (happened.event for happened in self.history(enrollment))
+        found = carrying.evaluations(self.program_of(enrollment), events, act.steps)
+        return replace(act, evaluations=found)
+
+    def _pass_on(self, enrollment: str, by: Actor, id_: str, digest: str) -> None:
+        """What a command has written about the patient reaches the other enrollments."""
+        receipt = self.journal.receipt(id_, digest)
+        if receipt is not None and any(x.startswith("patient:") for x, _ in receipt.versions):
+            record = self._patient(self._read(enrollment)[1].patient)
+            self._tell_others(record, by, id_, but=enrollment)
+
+    def _tell_others(
+        self,
+        record: PatientRecord,
+        by: Actor,
+        id_: str,
+        but: str = "",
+        ids: Literal["", "merged", "parted"] = "",
+    ) -> None:
+        """Each enrollment that goes on takes note, by a command whose id derives from the one
+        that was said: what was half done is finished when that is said again."""
+        for enrollment in record.in_treatment:
+            if enrollment == but:
+                continue
+            derived = f"{id_}/{enrollment}/{ids}" if ids else f"{id_}/{enrollment}"
+            try:
+                self.handle(enrollment, c.Heed(ids), by=by, command_id=derived)
+            except Refused as refused:
+                # It has just ended, or is at a site that is another engine's: what was said of
+                # the patient stands, and no session with a dose starts there against it.
+                _log.warning("%s was not told of %s: %s", enrollment, id_, refused)
+
 
 @lru_cache(maxsize=256)
 def _around_site(site: Site) -> Around:
@@ -1122,8 +1444,11 @@ def _beside_key(what: Beside, state: Enrollment) -> str:
     return {"program": state.program, "roster": state.site}.get(what, state.patient)
 
 
-def _beside_stream(what: Beside, state: Enrollment) -> str:
-    return f"{what}:{_beside_key(what, state)}"
+def _beside_stream(addition: Addition, state: Enrollment) -> str:
+    """The stream that was read, under the id it has: a patient's may be another than was said."""
+    if addition.what == "patient":
+        return f"patient:{addition.state.patient}"
+    return f"{addition.what}:{_beside_key(addition.what, state)}"
 
 
 def _zoned(at: datetime) -> datetime:
@@ -1166,7 +1491,7 @@ def _sound(act: Act, by: Actor, id_: str, *texts: str) -> Act:
     A reason that is a number, or a text that is no Unicode, would be written into an entry that
     nobody could read any more. What a form holds is judged by the form.
     """
-    values = act.values if isinstance(act, c.Record | c.Correct) else None
+    values = act.values if isinstance(act, c.Record | c.Correct | c.Attest) else None
     plain = act if values is None else replace(act, values={})
     try:
         body = _canonical.encode((plain, (by.person, by.name, *by.covers.values(), id_, *texts)))

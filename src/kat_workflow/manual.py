@@ -182,9 +182,16 @@ _VERB: Mapping[str, str] = {
     "go": "request | Somebody chooses the way on, or sends the patient on an excursion.",
     "move": "report | The patient is in this phase, whatever the gates say.",
     "override": "request | A gate counts as true for a while.",
-    "hold": "request | Nothing moves and nothing starts until the hold is lifted.",
+    "hold": "request | Nothing moves and nothing starts until the hold is lifted. "
+    "`everywhere: true`: in none of the patient's programs.",
     "lift": "request | A hold is over. With one hold the name may be left out.",
     "leave": "report | The patient has left, was transferred, has died.",
+    "transfer": "request | The treatment goes on at another site. Nobody is discharged.",
+    "admit": "report | The patient was admitted on this date in the past: `admit 2026-03-02`.",
+    "attest": "report | What was found out elsewhere answers a step. `values:` holds its fields, "
+    "`source:` where it stands; it is told with `occurred:`.",
+    "adopt": "report | What another program handed over answers a step.",
+    "offer": "request | Evaluations are handed over to a program: `offer residential-30-day`.",
     "cosign": "report | A second person signs.",
     "witness": "report | A second person has watched, and signs that.",
 }
@@ -199,6 +206,8 @@ _NOT_WRITTEN = {
     "enrollment",
     "patient",
     "site",
+    "on",
+    "evaluations",
 }
 
 

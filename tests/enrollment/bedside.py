@@ -135,20 +135,36 @@ class Patient:
         at: datetime = MONDAY,
         zone: str = "UTC",
         closed: Sequence[date] = (),
-        by: str = "nurse",
+        by: str | Actor = "nurse",
+        beside: Patient | None = None,
     ) -> None:
+        """`beside` is the same patient in another program that was begun before."""
         self.program = program
         self.around = Around(Site("main", zone, tuple(closed)))
-        self.now = at
+        self.beside = [self]
+        if beside is not None:
+            self.beside = beside.beside
+            self.beside.append(self)
+            self.around = self.around.read("patient", beside.around.patient)
+        self._now = at
         self.zone = ZoneInfo(zone)
         self.s = NOBODY
         self.log: list[e.Event] = []
         self.past: list[Past] = []
         self.asked_for_history = 0
         self.commands = 0
-        self.act(c.Enroll("e-1", "P-1", "main"), by=by)
+        self.act(c.Enroll(f"e-{len(self.beside)}", "P-1", "main"), by=by)
 
     # time
+
+    @property
+    def now(self) -> datetime:
+        """What every clock of the house shows."""
+        return self.beside[0]._now
+
+    @now.setter
+    def now(self, at: datetime) -> None:
+        self.beside[0]._now = at
 
     def wait(self, how_long: str | timedelta) -> None:
         """Time passes; nobody looks."""
@@ -264,6 +280,9 @@ class Patient:
         assert at is not None
         self.past.extend(Past(at, event) for event in decision.events)
         self.s = decision.enrollment
+        for each in self.beside:  # the patient's stream is one
+            for addition in decision.beside:
+                each.around = each.around.read(addition.what, addition.state)
 
     # what is there to see
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import pytest
 from bedside import Patient, program
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from test_holds import held, stay
 from test_items import phase
 from test_rules import _GATED, _LOOP, circle
 from test_sessions import _RULES, clinic, under_way
+from two_programs import house, therapy
 
 import kat_workflow
 from kat_workflow import Engine, Refused, Site
@@ -64,6 +66,10 @@ _PHRASES = {
     "override calm": c.Override("calm"),
     "hold": c.Hold(),
     "lift": c.Lift(),
+    "transfer north": c.Transfer("north"),
+    "adopt plan": c.Adopt("plan"),
+    "attest plan": c.Attest("plan", {}),
+    "offer x": c.Offer("x"),
     "lift hold.2": c.Lift("hold.2"),
     "leave died": c.Leave("died"),
     "enroll e-1": c.Enroll("e-1", "P"),
@@ -81,7 +87,7 @@ def test_a_phrase_is_an_act_and_an_act_is_that_phrase(phrase: str) -> None:
 
 def test_every_verb_is_spoken_for() -> None:
     verbs = {phrase.rpartition(" ")[0] or phrase for phrase in _PHRASES}
-    assert verbs == set(c.VERBS)
+    assert verbs | {"admit"} == set(c.VERBS)
 
 
 def test_a_phrase_is_filled_in_with_values_and_details() -> None:
@@ -96,6 +102,10 @@ def test_a_phrase_is_filled_in_with_values_and_details() -> None:
     assert parse("start drip", {"present": ["nurse"]}) == c.Start("drip", ("nurse",))
     when = datetime(2026, 3, 2, 9).astimezone()
     assert parse("book drip", {"for": when}) == c.Book("drip", when)
+    assert parse("hold fire", {"everywhere": True}) == c.Hold("fire", everywhere=True)
+    assert parse("offer x", {"steps": ["a"]}) == c.Offer("x", ("a",))
+    assert parse("admit 2026-03-02", {"reason": "x"}) == c.Admit(date(2026, 3, 2), "x")
+    assert parse("adopt plan", signed=True) == c.Adopt("plan", signed=True)
     assert parse("hold fire alarm") == c.Hold("fire alarm")
     assert parse(" done task ") == c.Settle("task", "done")
     assert parse("assign plan to bo") == c.Assign("plan", "bo")
@@ -105,6 +115,12 @@ def test_a_phrase_is_filled_in_with_values_and_details() -> None:
 @pytest.mark.parametrize(
     ("phrase", "given_", "says"),
     [
+        ("admit tomorrow", {}, "takes a date"),
+        ("attest plan", {"values": "much"}, "values as the fields"),
+        ("offer x", {"steps": "plan"}, "a list of steps"),
+        ("offer x", {"evaluations": []}, "looked up"),
+        ("start drip", {"present": "nurse"}, "a list of roles"),
+        ("heed x", {}, "verbs are"),
         ("dance baseline", {}, "verbs are"),
         ("record", {}, "record what"),
         ("correct", {}, "correct what"),
@@ -133,6 +149,7 @@ def test_the_words_of_a_command_name_no_value() -> None:
     )
     assert command.words == "record baseline"
     assert words(c.Elapsed("timer:x", "next", "x")) == "elapsed timer:x"
+    assert words(c.Admit(date(2026, 3, 2))) == "admit"
     assert words(c.Settle("x", "left")) == "left x"
 
 
@@ -268,6 +285,46 @@ def _self_report() -> Patient:
     return Patient(program(roles + phase("diary: {by: [patient, nurse], record: score}")))
 
 
+def _house(*phrases: str) -> Callable[[], Patient]:
+    """A patient in the house of `two_programs`."""
+
+    def begin() -> Patient:
+        p = Patient(house())
+        p.around = replace(p.around, to=Site("main"))
+        for phrase in phrases:
+            p.do(phrase, given={"amount": "1 mg"} if phrase.startswith("dose") else {})
+        return p
+
+    return begin
+
+
+def _therapy(*phrases: str) -> Callable[[], Patient]:
+    """The same patient in the therapy too, after something was done in the house."""
+
+    def begin() -> Patient:
+        first = _house()()
+        p = Patient(therapy(), beside=first)
+        for phrase in phrases:
+            given = {"amount": "1 mg"} if phrase.startswith("dose") else {}
+            first.do(phrase, given={"everywhere": True} if phrase.startswith("hold") else given)
+        p.act(c.Heed(), by="system:")
+        return p
+
+    return begin
+
+
+def _merged(survivor: str, duplicate: str, part: bool = False) -> Callable[[], Refusal]:
+    def refuse(engine: Engine) -> object:
+        by = Actor("ann", {"nurse_practitioner"})
+        for patient in "AB":
+            engine.enroll("detox-4-day", patient=patient, by=by)
+        engine.merge("A", "B", by=by, reason="x")
+        link = engine.unmerge if part else engine.merge
+        return link(survivor, duplicate, by=by, reason="x")
+
+    return _engine(refuse)
+
+
 def _engine(refuse: Callable[[Engine], object], **how: Any) -> Callable[[], Refusal]:
     def ask() -> Refusal:
         with Engine.open(sites=[Site()], **how) as engine, pytest.raises(Refused) as refused:
@@ -293,6 +350,20 @@ start: stay""",
 )
 
 WAYS: dict[str, Callable[[], Refusal]] = {
+    "already-merged": _merged("C", "B"),
+    "at-that-site": _on(_house(), "transfer main", by="doctor"),
+    "day-would-fall": _on(_house(), "admit 2026-03-03", by="doctor", reason="x"),
+    "held-elsewhere": _on(_therapy("hold fever"), "lift", by="doctor"),
+    "monitored-elsewhere": _on(_therapy("start drip"), "start day"),
+    "no-source": _on(_therapy(), "attest tested", given={"values": {"result": "negative"}}),
+    "no-suggestion": _on(_therapy(), "adopt tested"),
+    "not-carried": _on(_house(), "adopt rounds"),
+    "not-merged": _merged("A", "C", part=True),
+    "nothing-to-offer": _on(_therapy(), "offer house", by="doctor"),
+    "one-sedating-a-day": _on(_therapy("start pill", "dose pill"), "start day"),
+    "same-patient": _merged("A", "A"),
+    "unknown-patient": _engine(lambda engine: engine.patient("moon")),
+    "when-unknown": _on(_therapy(), "attest tested", given={"values": {"result": "negative"}}),
     "absolute-gate": _on(
         lambda: Patient(
             program(

@@ -18,11 +18,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
+from msgspec.structs import replace
 from short_detox import TEXT
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Around, Past, Unread
+from kat_workflow.enrollment.carrying import evaluations
 from kat_workflow.enrollment.commands import Act, Actor, BadPhrase, Command, parse
 from kat_workflow.enrollment.decide import Behind, Decision, decide, elapse
 from kat_workflow.enrollment.state import NOBODY, Enrollment, Item, Session
@@ -110,6 +112,13 @@ class Step(Struct, frozen=True):
     answer: Decision | Refusal
     after: Enrollment
     around: Around
+    """What was known beside the enrollment when the command was judged."""
+
+    @property
+    def around_after(self) -> Around:
+        """What is known beside it after the command."""
+        did = self.answer.beside if isinstance(self.answer, Decision) else ()
+        return replace(self.around.after(did), history=None)
 
     @property
     def decisions(self) -> Iterator[tuple[Enrollment, Decision, Act]]:
@@ -154,47 +163,51 @@ def way(name: str, start: int, cut: int, seeds: Sequence[int]) -> Way:
     steps = list(begun[: 1 + cut % len(begun)])
     for seed in seeds:
         said = _Somebody(name, steps[-1], Random(seed)).say()
-        found = _step(program(name), steps[-1].after, said, steps)
+        found = _step(program(name), steps, said)
         if found is not None:
             steps.append(found)
     return Way(program(name), tuple(steps))
 
 
-def _step(program: Program, before: Enrollment, said: Said, so_far: Sequence[Step]) -> Step | None:
+def _step(program: Program, steps: Sequence[Step], said: Said) -> Step | None:
     """Say it: run what is due, then decide. None where the phrase names no act at all."""
     try:
         act = said.act()
     except BadPhrase:
         return None
+    before, around = (steps[-1].after, steps[-1].around_after) if steps else (NOBODY, AROUND)
+    if isinstance(act, c.Offer):
+        act = replace(act, evaluations=evaluations(program, Way(program, tuple(steps)).events, ()))
     by, at, occurred, role = said.by, said.at, said.occurred, said.role
-    command = Command(f"c{len(so_far)}", act, by, at, occurred, role, said.emergency)
+    command = Command(f"c{len(steps)}", act, by, at, occurred, role, said.emergency)
     state = before
     ran: list[tuple[Timer, Decision]] = []
-    around, answer = _decide(program, state, command, so_far, ran)
+    judged, answer = _decide(program, state, around, command, steps, ran)
     while isinstance(answer, Behind):
-        done = elapse(program, state, AROUND, answer.timer)
+        done = elapse(program, state, around, answer.timer)
         ran.append((answer.timer, done))
-        state = done.enrollment
-        around, answer = _decide(program, state, command, so_far, ran)
+        state, around = done.enrollment, around.after(done.beside)
+        judged, answer = _decide(program, state, around, command, steps, ran)
     after = answer.enrollment if isinstance(answer, Decision) else state
-    return Step(said, command, before, tuple(ran), state, answer, after, around)
+    return Step(said, command, before, tuple(ran), state, answer, after, judged)
 
 
 def _decide(
     program: Program,
     state: Enrollment,
+    around: Around,
     command: Command,
     so_far: Sequence[Step],
     ran: Sequence[tuple[Timer, Decision]],
 ) -> tuple[Around, Decision | Refusal | Behind]:
     """What is decided, and by what: the history is read only where it is asked for."""
     try:
-        return AROUND, decide(program, state, AROUND, command)
+        return around, decide(program, state, around, command)
     except Unread:
         done = [done for step in so_far for _, done, _ in step.decisions]
         done += [each for _, each in ran]
         past = tuple(Past(x.enrollment.last or BEGINS, event) for x in done for event in x.events)
-        around = AROUND.read("history", past)
+        around = around.read("history", past)
         return around, decide(program, state, around, command)
 
 
@@ -204,8 +217,7 @@ def _begin(name: str, start: int) -> tuple[Step, ...]:
     told = scenarios(name)[start - 1] if start else (enrolling,)
     steps: list[Step] = []
     for said in told:
-        before = steps[-1].after if steps else NOBODY
-        found = _step(program(name), before, said, steps)
+        found = _step(program(name), steps, said)
         assert found is not None
         steps.append(found)
     return tuple(steps)

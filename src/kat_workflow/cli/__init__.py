@@ -68,6 +68,9 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "worklist": Verb("patients", "List what is open, by when it is due."),
         "census": Verb("patients", "Say who is where, on which day."),
         "cover": Verb("patients", "Let a person hold a role for a while."),
+        "patient": Verb("patients", "Show a patient across programs."),
+        "merge": Verb("patients", "Say that two ids are one patient."),
+        "unmerge": Verb("patients", "Say that they are two patients after all."),
     },
     "Shell": {
         "completion": Verb("shell", "Print the completion script for a shell."),

@@ -1,4 +1,4 @@
-"""The verbs about patients: enroll, record, do, why, worklist, census, status, history."""
+"""The verbs about patients: enroll, record, do, why, worklist, census, status, history, …"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kat_workflow.cli.screen import (
     takes_programs,
 )
 from kat_workflow.cli.telling import said
-from kat_workflow.engine import Engine, OpenItem, Outcome, Status
+from kat_workflow.engine import Engine, OpenItem, Outcome, PatientView, Status
 from kat_workflow.enrollment.commands import Actor
 from kat_workflow.errors import Refused
 from kat_workflow.program.clock import Site, at_clock
@@ -171,7 +171,7 @@ def fill(
     """
     verb, _, name = phrase.partition(" ")
     fields: Mapping[str, Any] = {}
-    if verb in ("record", "correct"):
+    if verb in ("record", "correct", "attest"):
         step = program.find("steps", name.rpartition("/")[2].rpartition(".")[0] or name)
         full = program.find("steps", name) or step
         form = program.forms.get(form_name or (program.steps[full].form if full else name))
@@ -183,10 +183,15 @@ def fill(
             raise click.UsageError(f'"{pair}" is not FIELD=VALUE')
         field = fields.get(key)
         given[key] = _value(text, field.type if field is not None else "", site)
-        if key == "present":
+        if key in ("present", "steps"):
             given[key] = tuple(text.split(","))
+        elif key == "everywhere":
+            given[key] = _value(text, "yes_no", site)
         elif key == "for":
             given[key] = instant_of(text, site)
+    if verb == "attest":
+        source = given.pop("source", "")
+        given = {"values": given, "source": source}
     return given
 
 
@@ -324,6 +329,10 @@ def do(
       kat do e-1f… "leave against_advice" "reason=wants to go home" --by bo:nurse
       kat do e-1f… "correct o12" weight=48 --reason "typed wrong" --by bo:nurse
       kat do e-1f… "retract o12" --reason "another patient's" --by bo:nurse
+      kat do e-1f… "hold high fever" everywhere=yes --by bo:nurse
+      kat do e-1f… "transfer coast" "reason=a bed is free" --by ann:nurse_practitioner
+      kat do e-1f… "offer residential-30-day" steps=intake_evaluation --by ann:nurse_practitioner
+      kat do e-7c… "adopt intake_evaluation" --signed --by ann:nurse_practitioner
     """
     _carry_out(
         ctx, engine, enrollment, phrase, details, signed, occurred, None, command_id, emergency,
@@ -765,6 +774,114 @@ def cover(
         click.echo(id_)
 
 
+@click.command()
+@click.argument("patient")
+@json_option
+@on_clinic
+def patient(ctx: click.Context, engine: Engine, patient: str, as_json: bool) -> None:
+    """Show a patient across programs, under whichever of their ids.
+
+    \b
+    Examples:
+      kat patient MRN-1042
+    """
+    found = engine.patient(patient)
+    if as_json:
+        echo_json({"format": 1, **msgspec.to_builtins(found)})
+    else:
+        _show_patient(engine, found)
+
+
+def _show_patient(engine: Engine, found: PatientView) -> None:
+    """A patient for people; instants are those of each enrollment's own site."""
+    sites = {site.name: site for site in engine.sites}
+    also = f" (also {', '.join(found.merged)})" if found.merged else ""
+    click.secho(f"{found.patient}{also}", bold=True)
+    for course in found.courses:
+        place = sites.get(course.site, engine.sites[0])
+        over = f"{course.end} on {local(course.ended, place)}" if course.end else "in treatment"
+        under = f" as {course.patient}" if course.patient != found.patient else ""
+        began = local(course.began, place)
+        click.echo(
+            f"  {course.enrollment}  {course.program} at {course.site}{under}: {began}, {over}"
+        )
+    for session in found.sessions:
+        click.echo(f"Session {session.session} of {session.program} is not over")
+    for hold in found.holds:
+        click.secho(f"Hold everywhere: {hold.hold} of {hold.program} ({hold.reason})", fg="yellow")
+    for each in found.offered:
+        evaluation = each.evaluation
+        click.echo(f"Handed over to {each.to}: {evaluation.step} of {each.program}")
+
+
+def _linking(verb: _F) -> _F:
+    """What merging and unmerging ask."""
+    for option in (
+        json_option,
+        by_option,
+        click.option("--command-id", default=None, help="Makes a retry harmless."),
+        click.option("--reason", required=True, help="Why."),
+        click.argument("duplicate"),
+        click.argument("survivor"),
+    ):
+        verb = option(verb)
+    return verb
+
+
+@click.command()
+@_linking
+@on_clinic
+def merge(
+    ctx: click.Context,
+    engine: Engine,
+    survivor: str,
+    duplicate: str,
+    reason: str,
+    command_id: str | None,
+    by: str,
+    as_json: bool,
+) -> None:
+    """Say that two ids are one patient; nothing is deleted, and unmerge takes it back.
+
+    \b
+    Examples:
+      kat merge MRN-1042 MRN-2977 --reason "same birth certificate" --by ann:nurse
+    """
+    found = engine.merge(survivor, duplicate, by=actor(by), reason=reason, command_id=command_id)
+    if as_json:
+        echo_json({"format": 1, **msgspec.to_builtins(found)})
+    else:
+        _show_patient(engine, found)
+
+
+@click.command()
+@_linking
+@on_clinic
+def unmerge(
+    ctx: click.Context,
+    engine: Engine,
+    survivor: str,
+    duplicate: str,
+    reason: str,
+    command_id: str | None,
+    by: str,
+    as_json: bool,
+) -> None:
+    """Say that they are two patients after all.
+
+    \b
+    Examples:
+      kat unmerge MRN-1042 MRN-2977 --reason "twins" --by ann:nurse
+    """
+    engine.unmerge(survivor, duplicate, by=actor(by), reason=reason, command_id=command_id)
+    both = [engine.patient(each) for each in (survivor, duplicate)]
+    if as_json:
+        echo_json({"format": 1, "patients": msgspec.to_builtins(both)})
+        return
+    for found in both:
+        _show_patient(engine, found)
+
+
 COMMANDS = {
     "enroll": enroll,
     "record": record,
@@ -776,4 +893,7 @@ COMMANDS = {
     "history": history,
     "signatures": list_signatures,
     "cover": cover,
+    "patient": patient,
+    "merge": merge,
+    "unmerge": unmerge,
 }

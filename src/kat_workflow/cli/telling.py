@@ -32,8 +32,10 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             whose = f", instead of {event.assigned}" if event.assigned else ""
             return f"{event.step or event.item}: {event.outcome}{why}{whose}"
         case e.ObservationRecorded():
+            how = event.carried or "recorded"
+            source = f" from {event.source}" if event.source else ""
             late = " (late entry)" if event.late else ""
-            return f"recorded {event.step or event.form}{late}"
+            return f"{how} {event.step or event.form}{source}{late}"
         case e.ObservationCorrected():
             return (
                 f"corrected {event.step or event.form}: {event.corrects} is now "
@@ -116,5 +118,27 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return f"{event.program} {event.version} signed off by {event.name}: {event.meaning}"
         case e.ProgramRetired():
             return f"{event.program} retired ({event.reason})"
+        case e.SiteChanged():
+            return f"goes on at {event.site}"
+        case e.OfferMade():
+            return f"evaluations handed over to {event.to}"
+        case e.EnrollmentMoved():
+            return f"{event.enrollment} goes on at {event.site}"
+        case e.SessionUnderWay():
+            return f"session {event.session} of {event.program} under way"
+        case e.SessionDosed():
+            return f"first drug in {event.session}"
+        case e.SessionOver():
+            return f"session {event.session} over"
+        case e.PatientHeld():
+            return f"{event.hold} of {event.program} everywhere ({event.reason})"
+        case e.PatientFreed():
+            return f"{event.hold} lifted everywhere"
+        case e.EvaluationsOffered():
+            return f"{event.program} hands evaluations over to {event.to}"
+        case e.PatientMerged():
+            return f"{event.duplicate} merged into {event.survivor} ({event.reason})"
+        case e.PatientUnmerged():
+            return f"{event.duplicate} unmerged from {event.survivor} ({event.reason})"
         case e.RecheckSet() | e.TimerElapsed():
             return ""

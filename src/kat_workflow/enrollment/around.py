@@ -37,7 +37,7 @@ class Around(Struct, frozen=True):
     """A read-only view of the streams around an enrollment.
 
     `history` are the entries of the enrollment itself, all of them in order; only corrections,
-    retractions and late entries ask for it.
+    retractions and late entries ask for it. `to` is the site that a transfer leads to.
     """
 
     site: Site = Site()
@@ -46,6 +46,7 @@ class Around(Struct, frozen=True):
     signed_only: bool = False  # whether a program must be signed off to take a patient
     roster: Roster | None = Roster()
     history: tuple[Past, ...] | None = None
+    to: Site | None = None
 
     def read(self, what: Beside | Literal["history"], state: Any) -> Around:
         """The same view with one more stream that was read."""

@@ -8,12 +8,13 @@ same words (`record baseline`, `start nad_infusion`) name an act in `why`, `kat 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Any, Literal
 
 from attrs import field, frozen
 from msgspec import Struct
 
+from kat_workflow.enrollment.events import Evaluation
 from kat_workflow.program import Outcome
 
 
@@ -237,9 +238,11 @@ class Override(_Act, frozen=True, tag="override"):
 
 
 class Hold(_Act, frozen=True, tag="hold"):
-    """Nothing moves and nothing starts until it is lifted (request)."""
+    """Nothing moves and nothing starts until it is lifted (request); `everywhere`: in none of the
+    patient's enrollments."""
 
     reason: str = ""
+    everywhere: bool = False
 
 
 class Lift(_Act, frozen=True, tag="lift"):
@@ -253,6 +256,56 @@ class Leave(_Act, frozen=True, tag="leave"):
 
     end: str
     reason: str = ""
+
+
+class Transfer(_Act, frozen=True, tag="transfer"):
+    """The enrollment goes on at another site; nobody is discharged by it (request)."""
+
+    site: str
+    reason: str = ""
+
+
+class Admit(_Act, frozen=True, tag="admit"):
+    """The patient was admitted on a date in the past, which is program day 1 (report)."""
+
+    on: date
+    reason: str = ""
+
+
+class Attest(_Act, frozen=True, tag="attest"):
+    """What an open step's form says was found out elsewhere, when the command says it `occurred`
+    (report); `source` is where it stands: `County Hospital, discharge letter`."""
+
+    step: str
+    values: Mapping[str, Any]
+    source: str = ""
+    signed: bool = False
+
+
+class Adopt(_Act, frozen=True, tag="adopt"):
+    """An evaluation that another enrollment of the patient has handed over answers an open step
+    (report). `evaluation` names it (`ENROLLMENT/OBSERVATION`); "" takes the latest."""
+
+    step: str
+    evaluation: str = ""
+    signed: bool = False
+
+
+class Offer(_Act, frozen=True, tag="offer"):
+    """Evaluations are handed over to a program that the patient is to go on with (request): the
+    last of each step that is named, or of each that can be. The shell looks them up."""
+
+    to: str
+    steps: tuple[str, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
+
+
+class Heed(_Act, frozen=True, tag="heed"):
+    """The holds that stand in all of the patient's enrollments stand here too, and those that are
+    over no longer; only the shell says so. `ids`: two ids have become one patient (`merged`) or
+    two again (`parted`), and somebody must look at what that means here."""
+
+    ids: Literal["", "merged", "parted"] = ""
 
 
 class Elapsed(_Act, frozen=True, tag="elapsed"):
@@ -291,6 +344,12 @@ Act = (
     | Hold
     | Lift
     | Leave
+    | Transfer
+    | Admit
+    | Attest
+    | Adopt
+    | Offer
+    | Heed
     | Elapsed
 )
 
@@ -320,6 +379,7 @@ class Command:
 
 _NAMED = (
     "step", "session", "consent", "gate", "end", "to", "hold", "enrollment", "timer", "record",
+    "site",
 )  # fmt: skip
 
 
@@ -374,11 +434,18 @@ _VERB_OF_ACT: dict[type, str] = {
     Hold: "hold",
     Lift: "lift",
     Leave: "leave",
+    Transfer: "transfer",
+    Admit: "admit",
+    Attest: "attest",
+    Adopt: "adopt",
+    Offer: "offer",
+    Heed: "heed",
     Elapsed: "elapsed",
 }
+_SHELL = (Heed, Elapsed)  # nobody says these
 _TWO_WORDS = (("end", "dosing"), ("hand", "over"))
 _SIGNS = ("cosign", "witness")
-VERBS = (*_OUTCOME_OF_VERB, *(v for v in _VERB_OF_ACT.values() if v != "elapsed"), *_SIGNS)
+VERBS = (*_OUTCOME_OF_VERB, *(v for k, v in _VERB_OF_ACT.items() if k not in _SHELL), *_SIGNS)
 """Every verb of the phrases."""
 
 
@@ -420,7 +487,7 @@ def parse(phrase: str, given: Mapping[str, Any] | None = None, signed: bool = Fa
         kind = Sign
         fixed = {"step": name, "cosign": verb == "cosign", "witness": verb == "witness"}
     else:
-        kind = next((k for k, v in _VERB_OF_ACT.items() if v == verb and k is not Elapsed), None)
+        kind = next((k for k, v in _VERB_OF_ACT.items() if v == verb and k not in _SHELL), None)
         if kind is None:
             raise BadPhrase(f'there is no "{verb}"; the verbs are {", ".join(sorted(VERBS))}')
         named = next(
@@ -440,10 +507,21 @@ def parse(phrase: str, given: Mapping[str, Any] | None = None, signed: bool = Fa
         raise BadPhrase(f'"{verb}" takes no {", ".join(sorted(unknown))}')
     if kind in (Assign, HandOver) and not given.get("person"):
         raise BadPhrase(f'"{verb}" needs a person: {verb} STEP to PERSON')
-    if "present" in given:
-        present = given["present"]
-        if not isinstance(present, list | tuple | set | frozenset):
-            raise BadPhrase(f'"{verb}" takes present as a list of roles')
-        given["present"] = tuple(present)
+    for listed, of in (("present", "roles"), ("steps", "steps")):
+        if listed in given:
+            if not isinstance(given[listed], list | tuple | set | frozenset):
+                raise BadPhrase(f'"{verb}" takes {listed} as a list of {of}')
+            given[listed] = tuple(given[listed])
+    if kind is Admit:
+        try:
+            fixed = {"on": date.fromisoformat(name)}
+        except ValueError:
+            raise BadPhrase('"admit" takes a date, such as admit 2026-03-02') from None
+    elif kind is Offer and "evaluations" in given:
+        raise BadPhrase('"offer" names steps; their evaluations are looked up')
+    elif kind is Attest and not isinstance(given.setdefault("values", {}), Mapping):
+        raise BadPhrase('"attest" takes values as the fields of the form')
+    if kind in (Attest, Adopt):
+        given.setdefault("signed", signed)
     act: Act = kind(**{**given, **fixed})
     return act

@@ -15,9 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from kat_workflow.enrollment import (
+    carrying,
+    crossing,
+    people,
+    recording,
+    sessions,
+    steering,
+    transferring,
+)
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment import people, recording, sessions, steering
 from kat_workflow.enrollment.around import Addition, Around
 from kat_workflow.enrollment.judge import Judge, Refused
 from kat_workflow.enrollment.run import Run
@@ -116,6 +124,8 @@ _REQUESTS = (
     c.Override,
     c.Hold,
     c.Lift,
+    c.Transfer,
+    c.Offer,
 )
 _LOOPS = Reason(
     "program-loops",
@@ -162,5 +172,11 @@ _ACTS: dict[type, Callable[[Judge, Any], None]] = {
     c.Hold: steering.hold,
     c.Lift: steering.lift,
     c.Leave: steering.leave,
+    c.Transfer: transferring.transfer,
+    c.Admit: carrying.admit,
+    c.Attest: carrying.attest,
+    c.Adopt: carrying.adopt,
+    c.Offer: carrying.offer,
+    c.Heed: crossing.heed,
     c.Elapsed: steering.elapsed,
 }

@@ -18,6 +18,9 @@ from kat_workflow.errors import JournalError
 from kat_workflow.program import OnHold, Outcome
 from kat_workflow.program.forms import Observation, Raw
 
+Carried = Literal["", "adopted", "attested"]
+"""How a recording came from elsewhere: from another enrollment of the patient, or from papers."""
+
 
 class _Event(Struct, frozen=True, omit_defaults=True, tag_field="event", gc=False):
     """What every event is."""
@@ -155,7 +158,8 @@ class ObservationRecorded(_Event, frozen=True, tag="observation-recorded"):
     gate may read, and `kept_in` the place with whose end none can any more; `drops` are
     recordings of the same form that none can read any more. `content` is the hash of what is
     signed (`signing.content_of`), where signatures are asked for; `late`: it happened before a
-    decision that had been taken."""
+    decision that had been taken. What was found out elsewhere is `carried` here: adopted from
+    another enrollment of the patient, or attested; `source` is where it stands."""
 
     observation: str
     form: str
@@ -174,6 +178,8 @@ class ObservationRecorded(_Event, frozen=True, tag="observation-recorded"):
     drops: tuple[str, ...] = ()
     content: str = ""
     late: bool = False
+    carried: Carried = ""
+    source: str = ""
 
 
 class ObservationCorrected(_Event, frozen=True, tag="observation-corrected"):
@@ -503,6 +509,24 @@ class Closed(_Event, frozen=True, tag="closed"):
     at: datetime
 
 
+class SiteChanged(_Event, frozen=True, tag="site-changed"):
+    """The patient goes on at another site, whose zone holds from now on. `admitted` is what day 1
+    is called from now on, where the date there is an earlier one: the program day never falls."""
+
+    site: str
+    at: datetime
+    reason: str = ""
+    admitted: date | None = None
+
+
+class OfferMade(_Event, frozen=True, tag="offer-made"):
+    """Evaluations were offered to another program that the patient is to go on with."""
+
+    to: str
+    observations: tuple[str, ...]
+    at: datetime
+
+
 # Of a site's roster.
 
 
@@ -549,6 +573,169 @@ class EnrollmentEnded(_Event, frozen=True, tag="enrollment-ended"):
     end: str
     kind: str
     at: datetime
+
+
+class EnrollmentMoved(_Event, frozen=True, tag="enrollment-moved"):
+    """One of the patient's enrollments goes on at another site."""
+
+    enrollment: str
+    site: str
+    at: datetime
+
+
+class SessionUnderWay(_Event, frozen=True, tag="session-under-way"):
+    """A session in which something may be given has started in one of the enrollments."""
+
+    enrollment: str
+    session: str
+    program: str
+    sedating: bool
+    at: datetime
+
+
+class SessionDosed(_Event, frozen=True, tag="session-dosed"):
+    """The first drug of that session was given, on this local date of its site."""
+
+    enrollment: str
+    session: str
+    on: date
+    at: datetime
+
+
+class SessionOver(_Event, frozen=True, tag="session-over"):
+    """The patient was released from that session, or it was called off."""
+
+    enrollment: str
+    session: str
+    at: datetime
+
+
+class PatientHeld(_Event, frozen=True, tag="patient-held"):
+    """A hold of one enrollment stands in all of the patient's."""
+
+    enrollment: str
+    hold: str
+    program: str
+    reason: str
+    person: str
+    at: datetime
+
+
+class PatientFreed(_Event, frozen=True, tag="patient-freed"):
+    """That hold is over, in all of them."""
+
+    enrollment: str
+    hold: str
+    person: str
+    at: datetime
+
+
+class Evaluation(Struct, frozen=True, omit_defaults=True, gc=False):
+    """One evaluation that is handed over: what was recorded where, when it happened, and what it
+    said. `edition` is that of its instrument."""
+
+    observation: str
+    step: str
+    form: str
+    edition: str
+    occurred: datetime
+    values: dict[str, Raw]
+
+
+class EvaluationsOffered(_Event, frozen=True, tag="evaluations-offered"):
+    """Evaluations of one enrollment are handed over to a program; nothing is taken over until
+    somebody confirms it there."""
+
+    enrollment: str
+    program: str
+    to: str
+    evaluations: tuple[Evaluation, ...]
+    person: str
+    at: datetime
+
+
+class Membership(Struct, frozen=True, omit_defaults=True, gc=False):
+    """One enrollment of a patient: under which id, in what, where, since when, and how it ended;
+    `end` is "" while treatment goes on."""
+
+    patient: str
+    program: str
+    site: str
+    began: datetime
+    end: str = ""
+    kind: str = ""
+    ended: datetime | None = None
+
+
+class Dosing(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A session in which something may be given; `dosed` is the local date of the first drug."""
+
+    enrollment: str
+    session: str
+    program: str
+    sedating: bool
+    since: datetime
+    dosed: date | None = None
+    over: bool = False
+
+
+class PatientHold(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A hold that stands in all enrollments of a patient; `hold` is its id in `enrollment`."""
+
+    enrollment: str
+    hold: str
+    program: str
+    reason: str
+    person: str
+    since: datetime
+
+
+class Offered(Struct, frozen=True, omit_defaults=True, gc=False):
+    """An evaluation that an enrollment hands over to a program."""
+
+    enrollment: str
+    program: str
+    to: str
+    evaluation: Evaluation
+
+
+class Known(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What is known about a patient across enrollments, or the part of it that is one id's.
+
+    `enrollments` by id, oldest first; `sessions` are those that are not over and the last
+    sedating ones, `holds` those that stand, each by `enrollment/its id`; `merged` are the ids
+    that turned out to be the same patient, and into which.
+    """
+
+    enrollments: dict[str, Membership] = {}
+    sessions: dict[str, Dosing] = {}
+    holds: dict[str, PatientHold] = {}
+    offered: dict[str, Offered] = {}
+    merged: dict[str, str] = {}
+
+
+class PatientMerged(_Event, frozen=True, tag="patient-merged"):
+    """Two ids are one patient. It stands in both streams; from now on the survivor's tells about
+    both, `brings` being what the duplicate's has told so far."""
+
+    survivor: str
+    duplicate: str
+    reason: str
+    person: str
+    at: datetime
+    brings: Known
+
+
+class PatientUnmerged(_Event, frozen=True, tag="patient-unmerged"):
+    """They are two patients after all. It stands in both streams; what belongs to the duplicate's
+    enrollments is told by its own stream again, `takes` being that."""
+
+    survivor: str
+    duplicate: str
+    reason: str
+    person: str
+    at: datetime
+    takes: Known
 
 
 # Of a program's own stream.
@@ -618,8 +805,19 @@ Event = (
     | Closed
     | CoverGranted
     | CoverRevoked
+    | SiteChanged
+    | OfferMade
     | EnrollmentBegan
     | EnrollmentEnded
+    | EnrollmentMoved
+    | SessionUnderWay
+    | SessionDosed
+    | SessionOver
+    | PatientHeld
+    | PatientFreed
+    | EvaluationsOffered
+    | PatientMerged
+    | PatientUnmerged
     | ProgramSignedOff
     | ProgramRetired
 )

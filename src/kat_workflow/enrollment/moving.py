@@ -306,7 +306,7 @@ def discharge(
     for name in run.chart.innermost_first(tuple(s.visits)):
         run.emit(e.PhaseLeft(name, s.visits[name].place, run.now, end.name))
     run.emit(e.Discharged(end.name, end.kind, run.now, reason, row, evidence, judged))
-    if s.id in (record := run.stream("patient")).state.enrollments:
+    if s.id in (record := run.stream("patient")).state.known.enrollments:
         record.emit(e.EnrollmentEnded(s.id, end.name, end.kind, run.now))
     if left_early and end.kind not in ("died", "entered_in_error"):  # these close at once
         call_after_leaving_early(run)
@@ -346,9 +346,9 @@ def close(run: Run) -> bool:
     return False
 
 
-def hold(run: Run, id_: str, reason: str) -> None:
-    """Mask requests and moves; stop any dosing at once."""
-    run.emit(e.Held(id_, reason, run.now, run.person))
+def hold(run: Run, id_: str, reason: str, person: str = "") -> None:
+    """Mask requests and moves; stop any dosing at once. `person` has said so, else who acts."""
+    run.emit(e.Held(id_, reason, run.now, person or run.person))
     for session in list(run.s.sessions.values()):
         if session.dosing == "running":
             run.emit(e.DosingPaused(session.id, run.now, "hold"))

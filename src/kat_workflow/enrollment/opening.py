@@ -16,11 +16,12 @@ from msgspec import Struct
 
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.commands import SYSTEM
-from kat_workflow.program.clock import at_clock, local_date, plus
+from kat_workflow.program.clock import at_clock, local_date, plus, same_clock
 
 if TYPE_CHECKING:
     from kat_workflow.enrollment.run import Run
     from kat_workflow.enrollment.state import Item, Session, Settlement
+    from kat_workflow.program.clock import Site
     from kat_workflow.program.model import Phase, Program, SessionKind, Step
 
 Times = tuple[datetime, datetime | None, datetime | None, datetime | None]
@@ -487,6 +488,32 @@ def replan(run: Run, item: Item, held: datetime) -> None:
     closes, anew = later(item.closes), None if item.opened is None else run.now
     calls = item.calls or (anew is not None and step.when_late is not None and due is not None)
     run.emit(e.ItemReplanned(item.id, opens, due, closes, following, "hold lifted", anew, calls))
+
+
+def by_the_clock(run: Run, item: Item, before: Site) -> None:
+    """What a clock of the wall says of an item is told by that of another site from now on."""
+    step = run.program.steps.get(item.step)
+    if step is None:
+        return
+    opens, due, closes, following = item.opens, item.due, item.closes, item.next
+    clocks = _pace(run, step)[1] if step.every else ()
+    if clocks:
+        if opens > run.now:
+            opens = _clock_after(run, clocks, run.now, strict=False)
+            due = None if step.due is None else plus(opens, step.due, run.site)
+        if following is not None:
+            following = _clock_after(run, clocks, max(opens, run.now), strict=True)
+            due = None if due is None else min(due, following)
+    elif (step.at is not None or step.on_day is not None) and opens > run.now:
+        opens = same_clock(opens, before, run.site)
+        due = None if due is None else same_clock(due, before, run.site)
+        closes = None if closes is None else same_clock(closes, before, run.site)
+    if (opens, due, closes, following) != (item.opens, item.due, item.closes, item.next):
+        run.emit(
+            e.ItemReplanned(
+                item.id, opens, due, closes, following, "transferred", item.opened, item.calls
+            )
+        )
 
 
 @lru_cache(maxsize=256)

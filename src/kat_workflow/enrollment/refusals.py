@@ -11,6 +11,8 @@ REFUSALS: dict[str, str] = {
     "is recording what it asks for; the explanation names it.",
     "already-enrolled": "The command's id was used to enroll somebody. A new enrollment needs a "
     "command id of its own.",
+    "already-merged": "The id was merged into another patient's. Take them apart first, or merge "
+    "the two patients that it stands for.",
     "already-recorded": "The form was recorded and waits for a signature. Sign it (`sign STEP`, "
     "`cosign STEP`).",
     "already-corrected": "The record has a newer version; only the newest can be corrected or "
@@ -20,6 +22,7 @@ REFUSALS: dict[str, str] = {
     "already-settled": "The step was answered in this visit. What happened in addition is recorded "
     "with a form that may be recorded at any time.",
     "another-patient": "A patient acts, and reads, in their own enrollment alone.",
+    "at-that-site": "The enrollment is at that site.",
     "away": "The patient is on an excursion already. Only its own way back leads on.",
     "bad-phrase": "The phrase is not one of the verbs with a name, such as `start nad_infusion`.",
     "bad-value": "A value is not one that the form can hold, or is outside what is plausible. "
@@ -30,24 +33,34 @@ REFUSALS: dict[str, str] = {
     "whoever wants it for themselves has it assigned.",
     "credential-expired": "The actor held the role until an instant that has passed. Whoever keeps "
     "the clinic's directory renews it, or somebody else acts.",
+    "day-would-fall": "The program day never falls: the patient was admitted earlier than that.",
     "future": "It is said to have happened later than now. Two minutes are allowed for clocks that "
     "differ.",
     "gate-closed": "A gate of the session does not hold, or is unknown: what has not been "
     "recorded, or has expired, opens nothing. Every clause is listed with its value, when and by "
     "which step it was recorded, and what would make it true.",
+    "held-elsewhere": "A hold that stands in all of a patient's enrollments is lifted where it was "
+    "made, while that enrollment goes on.",
     "id-reused": "The command's id was used for another command. An id stands for one command for "
     "ever; that is what makes a retry harmless.",
     "implausible": "The value is outside what the form says is plausible: a slip of the pen, a "
     "wrong unit, or a reading to repeat.",
     "missing-value": "A field that is required was left out. If it could not be answered, say so "
     "where the form allows it.",
+    "monitored-elsewhere": "Another session of the patient, in another enrollment, is under way or "
+    "watched. Nothing else is started before its release.",
     "naive-instant": "An instant came without its zone, so that it names no moment.",
     "no-dose": "The program gives nothing in sessions of this kind.",
     "no-patient": "Whom to enroll was not said.",
     "no-session": "No session of this kind is open. Book it, record the arrival, or start it.",
+    "no-source": "Whoever attests what was found out elsewhere says where it stands.",
+    "no-suggestion": "No evaluation of the patient was handed over to this program that answers "
+    "the step: the same form in the same edition, still valid.",
     "no-way": "The way on is chosen by the program's gates; a person chooses only where no row "
     "holds, or sends the patient on an excursion.",
     "not-an-option": "The answer is not one of the field's options.",
+    "not-carried": "The step takes a reading of its own time (it recurs, has a clock time or a "
+    "day, or stands in rounds or in a session), so that nothing from elsewhere answers it.",
     "not-asked": "The field is asked only after certain answers to another field.",
     "not-assigned": "The item is nobody's in particular, or not the actor's to hand over.",
     "not-authenticated": "Whoever signs shows once more who they are. The host's check did not "
@@ -60,6 +73,8 @@ REFUSALS: dict[str, str] = {
     "not-signed-off": "This clinic takes patients only into programs that a medical director has "
     "signed off, and these very files are not (a changed file is a draft again). Sign them off "
     "(`kat sign-off`), or enroll in an approved version.",
+    "not-merged": "The two ids are not one patient by a merge, or the survivor was itself merged "
+    "into another since, which must be taken apart first.",
     "not-open": "The step is not open: steps before it are not settled, its phase or session is "
     "not active, or its condition does not hold.",
     "not-paused": "Dosing is not paused.",
@@ -67,10 +82,14 @@ REFUSALS: dict[str, str] = {
     "criteria and signature must come together.",
     "not-running": "Nothing is being given at the moment.",
     "nothing-corrected": "The correction says what the record says already.",
+    "nothing-to-offer": "There is no finished evaluation to hand over, or the enrollment was made "
+    "in error.",
     "nothing-to-record": "The step records no form; it is ticked off with `done STEP`.",
     "nothing-to-sign": "Nothing was recorded that waits for this signature.",
     "on-hold": "A hold masks requests, moves and most new items. Reports go on. Lift the hold "
     "first.",
+    "one-sedating-a-day": "The patient has had a sedating session on this date, in whatever "
+    "program. There is one a day.",
     "other-form": "The second item records another form, so that one reading cannot answer it.",
     "outcome-not-allowed": "The program does not allow the step to end this way (`may_be`).",
     "past": "A booking lies in the future.",
@@ -83,6 +102,7 @@ REFUSALS: dict[str, str] = {
     "the start; the actor's own role counts.",
     "rule": "A safety rule of the program (`never`) forbids the start. Rules cannot be overridden.",
     "same-person": "Two different people must do this. People are compared, not accounts.",
+    "same-patient": "The two ids are one patient already.",
     "session-open": "A session of this kind is open. Finish it first.",
     "session-state": "The session is not in a state in which this can happen.",
     "session-under-way": "At most one session is under way per enrollment, and nothing cuts it "
@@ -101,6 +121,7 @@ REFUSALS: dict[str, str] = {
     "unknown-enrollment": "The journal has no enrollment with that id.",
     "unknown-field": "The form has no field of that name.",
     "unknown-gate": "The program has no gate of that name.",
+    "unknown-patient": "The journal has no enrollment of a patient with that id.",
     "unknown-phase": "The program has no phase of that name in which a patient can be found.",
     "unknown-record": "Nothing was recorded under that id, step or form. `kat history` shows the "
     "ids.",
@@ -109,6 +130,8 @@ REFUSALS: dict[str, str] = {
     "unknown-step": "The program has no step, and the enrollment no item, of that name.",
     "version-changed": "A version of a program never changes once a patient has been enrolled in "
     "it. Give the changed files a new version.",
+    "when-unknown": "What was found out elsewhere is recorded with the instant at which it "
+    "happened there.",
     "which-hold": "Say which hold is to be lifted.",
     "which-item": "Several items of the step are open. Name one by its id.",
     "wrong-role": "The program gives this to other roles. An actor acts in a role they hold.",
@@ -120,14 +143,22 @@ REFUSALS: dict[str, str] = {
 DEVIATIONS: dict[str, str] = {
     "after-discharge": "Something was recorded after the treatment had ended, such as a result "
     "that came late.",
+    "admitted-otherwise": "A patient was reported to have been admitted on a date in the past.",
     "dose-on-hold": "Something was given although a hold stood.",
     "dose-while-ended": "Something was given after the dose of the session had been ended.",
     "dose-while-paused": "Something was given although dosing was paused.",
     "dose-without-start": "Something was given before the session was started, past its gates.",
     "early": "A step was recorded before it opened.",
+    "monitored-elsewhere": "Something was given while a session of the patient in another "
+    "enrollment was under way or watched.",
     "moved-past-gates": "A patient was reported to be in a phase that the program's gates had not "
     "opened.",
+    "one-sedating-a-day": "Two sedating sessions of the patient took place on one date.",
     "over-cap": "More was given than one session may give.",
+    "patient-merged": "Two ids turned out to be one patient, who is in treatment under both. Look "
+    "at what they mean together, and end one course if need be.",
+    "patient-parted": "Two ids that had been merged are two patients after all. Look at what was "
+    "done, or taken over from the other, while they were one.",
     "program-loops": "The program's gates would have gone in a circle; the move was not made.",
     "rate-outside": "The rate was outside the program's limits.",
 }

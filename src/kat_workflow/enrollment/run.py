@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec.structs import replace
 
-from kat_workflow.enrollment import alerts, moving, opening
+from kat_workflow.enrollment import alerts, crossing, moving, opening
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition, Beside, Unread
 from kat_workflow.enrollment.signing import asks_for_signatures, content_of
@@ -322,6 +322,7 @@ class Run:
     def cancel_session(self, session: Session, reason: str) -> None:
         """A session in which nothing was given does not take place."""
         self.emit(e.SessionCancelled(session.id, self.now, reason))
+        crossing.over(self, session)
         self.settle_session_items(session, reason)
 
     def settle_session_items(self, session: Session, reason: str) -> None:
@@ -376,6 +377,7 @@ class Run:
         evidence = self.evidence(tests)
         released = e.SessionReleased(session.id, self.now, final, counted, reason, evidence, judged)
         self.emit(released)
+        crossing.over(self, session)
         self.settle_session_items(session, reason or "released")
         item = self.s.items.get(session.item)
         if item is not None and counted:
@@ -417,6 +419,8 @@ class Run:
         occurred: datetime,
         item: str,
         needs: tuple[str, ...],
+        carried: e.Carried = "",
+        source: str = "",
     ) -> e.ObservationRecorded:
         """Write a recording of a form, with the hash that its signatures are put under."""
         id_ = f"o{self.s.version + 1}"
@@ -446,6 +450,8 @@ class Run:
             kept_in,
             drops,
             late=late,
+            carried=carried,
+            source=source,
         )
         if by is not None and asks_for_signatures(by):
             recorded = replace(recorded, content=content_of(self.s.id, recorded))
@@ -482,7 +488,15 @@ class Run:
     def started_today(self, kind: str) -> int:
         """How many sessions of a kind were started on this local date."""
         tally = self.s.tallies.get(kind)
-        return tally.today if tally is not None and tally.on == self.today() else 0
+        return (
+            tally.today
+            if tally is not None and tally.on is not None and tally.on >= self.today()
+            else 0
+        )
+
+    def go_on_at(self, site: Site) -> None:
+        """From now on another site's zone tells the dates and clock times."""
+        self.site, self._today = site, None
 
     def today(self) -> date:
         """The site's date now."""

@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 from kat_workflow.enrollment import commands as c
+from kat_workflow.enrollment import crossing, signing
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment import signing
 from kat_workflow.enrollment.run import EVERY_GATE
 from kat_workflow.errors import Reason
 from kat_workflow.program.chart import SESSION
@@ -111,6 +111,7 @@ def start(j: Judge, act: c.Start) -> None:
     j.none_under_way("release", session)
     _before_steps(j, kind, session)
     _spacing(j, kind)
+    crossing.judge_start(j, kind)
     for test in kind.ready:
         j.gate(test, "gate-closed", f"{kind.name} is ready")
     for rule in j.program.never:
@@ -125,6 +126,7 @@ def start(j: Judge, act: c.Start) -> None:
         session = _open_session(j, kind, item)
     evidence = run.evidence(kind.ready)
     run.emit(e.SessionStarted(session.id, j.at, run.today(), act.present, evidence, judged))
+    crossing.started(run, kind, session)
 
 
 def _before_steps(j: Judge, kind: SessionKind, session: Session | None) -> None:
@@ -204,6 +206,8 @@ def dose(j: Judge, act: c.Dose) -> None:
             session.dosed is None,
         )
     )
+    if session.dosed is None:
+        crossing.dosed(run, kind, session, j.occurred)
     _dose_limits(j, kind, total, rate)
     last = act.last if act.last is not None else rule.rate_from is None
     if last and run.s.sessions[session.id].state == "under_way":
@@ -293,6 +297,7 @@ def end_dosing(j: Judge, act: c.EndDosing) -> None:
         total = Decimal(session.given or 0)
     if session.dosed is None:
         j.run.emit(e.DoseGiven(session.id, j.occurred, str(total), unit, str(total), first=True))
+        crossing.dosed(j.run, kind, session, j.occurred)
     j.run.emit(e.DosingEnded(session.id, j.at, str(total), unit))
     _dose_limits(j, kind, total, None)
 

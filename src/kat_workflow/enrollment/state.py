@@ -724,7 +724,8 @@ def _recheck_set(s: Enrollment, x: e.RecheckSet) -> None:
 
 
 def _moment(
-    s: Enrollment, x: e.AlertRaised | e.DeviationNoted | e.ActedFor | e.GlassBroken
+    s: Enrollment,
+    x: e.AlertRaised | e.DeviationNoted | e.ActedFor | e.GlassBroken | e.OfferMade,
 ) -> None:
     _at(s, x.at)
 
@@ -750,6 +751,13 @@ def _discharged(s: Enrollment, x: e.Discharged) -> None:
 
 def _closed(s: Enrollment, x: e.Closed) -> None:
     s.standing = "closed"
+    _at(s, x.at)
+
+
+def _site_changed(s: Enrollment, x: e.SiteChanged) -> None:
+    s.site = x.site
+    if x.admitted is not None:
+        s.admitted = x.admitted
     _at(s, x.at)
 
 
@@ -793,4 +801,6 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.TimerElapsed: _timer_elapsed,
     e.Discharged: _discharged,
     e.Closed: _closed,
+    e.SiteChanged: _site_changed,
+    e.OfferMade: _moment,
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kat_workflow.enrollment import commands as c
+from kat_workflow.enrollment import crossing, moving, people
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment import moving, people
 from kat_workflow.enrollment.moving import EXCURSION
 from kat_workflow.enrollment.state import NOBODY
 from kat_workflow.program.clock import plus
@@ -48,6 +48,7 @@ def enroll(j: Judge, act: c.Enroll) -> None:
         e.EnrollmentBegan(act.patient, act.enrollment, program.id, act.site, j.at)
     )
     moving.enter(run, run.chart.enter(program.start), "start")
+    crossing.take_over(run)
 
 
 def go(j: Judge, act: c.Go) -> None:
@@ -164,7 +165,10 @@ def hold(j: Judge, act: c.Hold) -> None:
     if not act.reason:
         j.against("reason-missing", "a hold needs a reason", "say why")
     j.end()
-    moving.hold(j.run, f"hold.{j.s.counts.get('hold', 0) + 1}", act.reason)
+    id_ = f"hold.{j.s.counts.get('hold', 0) + 1}"
+    moving.hold(j.run, id_, act.reason)
+    if act.everywhere:
+        crossing.hold_everywhere(j.run, id_, act.reason)
 
 
 def lift(j: Judge, act: c.Lift) -> None:
@@ -181,8 +185,10 @@ def lift(j: Judge, act: c.Lift) -> None:
             f"name one of: {', '.join(own)}" if own else "none stands",
         )
     j.actor_in(j.program.hold_by, "lifting a hold")
+    crossing.judge_lift(j, found)
     j.end()
     moving.lift(j.run, found)
+    crossing.lift_everywhere(j.run, found)
 
 
 def leave(j: Judge, act: c.Leave) -> None:

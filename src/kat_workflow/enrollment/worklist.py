@@ -27,6 +27,7 @@ _MOVES = (
     e.HoldLifted,
     e.Discharged,
     e.Closed,
+    e.SiteChanged,
 )
 
 

@@ -522,6 +522,12 @@ class _Builder(Parts):
                 message = f'"{name}" is an end that every program has, of the kind {name}'
                 hint = f"write kind: {name}, or rename this one"
                 self.report.add(unit.document, "name-taken", path, message, hint, on="key")
+            if end.work and end.kind in WITHOUT_WORK:
+                message = f"nothing is left to do after an end of the kind {end.kind}"
+                hint = "take work: out; the enrollment is closed at once"
+                self.report.add(
+                    unit.document, "work-after-death", (*path, "work"), message, hint, on="key"
+                )
             reporters = self.roles(unit, end.by, (*path, "by"))
             if not reporters and end.kind in STANDARD_ENDS:
                 reporters = by

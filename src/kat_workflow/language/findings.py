@@ -691,6 +691,18 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "Add `watch:` with who, what and when.",
     ),
     (
+        "sedating-without-dose",
+        "A session sedates, but nothing is given in it.",
+        "That a patient has one sedating session a day is watched where something is given. Write "
+        "`dose:`, or leave `sedating:` out.",
+    ),
+    (
+        "work-after-death",
+        "Work is opened after an end that closes at once.",
+        "Whoever has died, or was enrolled in error, leaves nothing open: such an enrollment is "
+        "closed with its end. Take `work:` out; what the team has to do is not the patient's work.",
+    ),
+    (
         "watch-order",
         "The readings of the watch are not in order.",
         "`at:` lists elapsed times since the first drug given, the earliest first, each once.",

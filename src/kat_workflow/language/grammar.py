@@ -328,6 +328,9 @@ class Session:
     ready: list[str] = key("Gates that must hold at the start.", "gate", [])
     present: list[str] = key("Roles that must be present at the start.", "role", [])
     no_show_after: str = key("Grace after the booked time.", "duration", "")
+    sedating: bool = key(
+        "What is given sedates: one such session a date for a patient.", default=False
+    )
     before: dict[str, Step] = key("Steps between arrival and start.", default={})
     dose: Dose | None = key("What is given.", default=None)
     at_most: AtMost | None = key("How many sessions.", default=None)

@@ -199,6 +199,12 @@ class Parts(Words):
             self.report.add(
                 unit.document, "dose-without-monitoring", (*path, "dose"), message, hint, on="key"
             )
+        if its.sedating and its.dose is None:
+            message = "the session is said to sedate, but nothing is given in it"
+            hint = "say what is given (dose:), or take sedating out"
+            self.report.add(
+                unit.document, "sedating-without-dose", (*path, "sedating"), message, hint, on="key"
+            )
         return model.SessionKind(
             name=name,
             title=its.title or in_words(name.rpartition(".")[2]),
@@ -227,6 +233,7 @@ class Parts(Words):
             source=source,
             about=its.about,
             place=self.place(unit, path),
+            sedating=its.sedating,
         )
 
     def _watch(self, name: str, around: Around, source: str) -> model.Watch | None:

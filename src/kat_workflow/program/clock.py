@@ -18,7 +18,16 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-__all__ = ["Duration", "Site", "at_clock", "local_date", "parse_duration", "plus", "program_day"]
+__all__ = [
+    "Duration",
+    "Site",
+    "at_clock",
+    "local_date",
+    "parse_duration",
+    "plus",
+    "program_day",
+    "same_clock",
+]
 
 Unit = Literal["s", "min", "h", "d", "wk"]
 _SECONDS: dict[str, int] = {"s": 1, "min": 60, "h": 3600, "d": 86400, "wk": 604800}
@@ -129,6 +138,12 @@ def plus(instant: datetime, duration: Duration, site: Site) -> datetime:
         day = _LAST if length > _LAST - day else day + length
         return at_clock(day, wall.time(), site)
     return _END if length > _END - instant else instant + length
+
+
+def same_clock(instant: datetime, here: Site, there: Site) -> datetime:
+    """When the clocks there show what those here show at an instant."""
+    wall = instant.astimezone(here.tz)
+    return at_clock(wall.date(), wall.time(), there)
 
 
 def program_day(admitted: date, now: datetime, site: Site) -> int:

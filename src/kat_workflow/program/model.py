@@ -315,7 +315,8 @@ class Release:
 
 @frozen(eq=False)
 class SessionKind:
-    """A kind of session. `steps` are its own steps in order: before, watch, after."""
+    """A kind of session. `steps` are its own steps in order: before, watch, after. A patient has
+    one `sedating` session a date, in whatever enrollment."""
 
     name: str
     title: str
@@ -338,6 +339,7 @@ class SessionKind:
     source: str = ""
     about: str = ""
     place: Place | None = None
+    sedating: bool = False
 
 
 EndKind = Literal[

@@ -396,13 +396,15 @@ class Words:
         return said
 
     def _beginning(self, session: SessionKind) -> Iterator[tuple[str, str]]:
-        if session.at_most or session.apart:
+        if session.at_most or session.apart or session.sedating:
             said = []
             if session.at_most:
                 often = f"At most {session.at_most.times} per {session.at_most.per}"
                 said.append(sentence(often))
             if session.apart:
                 said.append(f"At least {session.apart} between two starts.")
+            if session.sedating:
+                said.append("One sedating session a date for a patient, in whatever program.")
             yield ("How often", " ".join(said))
         if session.no_show_after:
             yield ("Booking", f"Not arrived {session.no_show_after} after the time: no-show.")

@@ -1,0 +1,182 @@
+"""What holds between the enrollments of one patient.
+
+One sedating session a date; nothing is given while a session in another enrollment is under way
+or watched; a hold of the patient stands in every enrollment. Sessions in which something may be
+given write their start, first drug and end into the patient's stream, in the same commit, so that
+of two that start at once one is refused. A request against these rules is refused; a dose that
+was given is kept, with a deviation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment import moving
+from kat_workflow.enrollment.patients import key
+from kat_workflow.program.clock import local_date
+
+if TYPE_CHECKING:
+    from kat_workflow.enrollment import commands as c
+    from kat_workflow.enrollment.judge import Judge
+    from kat_workflow.enrollment.run import Run
+    from kat_workflow.enrollment.state import Session
+    from kat_workflow.program.model import SessionKind
+
+
+# ---- sessions --------------------------------------------------------------------------------
+
+
+def judge_start(j: Judge, kind: SessionKind) -> None:
+    """What the patient's other sessions and holds say against a start."""
+    if kind.dose is None:
+        return
+    run = j.run
+    known: e.Known = run.stream("patient").state.known
+    for hold in _not_taken_over(run, known):
+        says = f"{hold.hold} of {hold.program} stands everywhere"
+        says = f"{says} since {hold.since:%Y-%m-%d %H:%M} UTC"
+        j.against("on-hold", says, f"lift {hold.hold} in {hold.program}")
+    for other in _elsewhere(run, known):
+        says = f"{_name(other)} is not released"
+        j.against("monitored-elsewhere", says, f"release or cancel {other.session} first")
+    for other in _sedated(run, known, kind, "", run.today()):
+        says = f"{_name(other)} was a sedating session on this date"
+        j.against("one-sedating-a-day", says, "wait until the next date")
+
+
+def _elsewhere(run: Run, known: e.Known) -> Iterable[e.Dosing]:
+    """The sessions of other enrollments that are not over."""
+    return [x for x in known.sessions.values() if not x.over and x.enrollment != run.s.id]
+
+
+def _sedated(run: Run, known: e.Known, kind: SessionKind, but: str, on: date) -> Iterable[e.Dosing]:
+    """The sedating sessions of a date, also of this enrollment, except one.
+
+    After a flight to the west the date of the last one may be a later one.
+    """
+    if not kind.sedating:
+        return []
+    return [
+        x
+        for name, x in known.sessions.items()
+        if x.sedating and x.dosed is not None and x.dosed >= on and name != key(run.s.id, but)
+    ]
+
+
+def started(run: Run, kind: SessionKind, session: Session) -> None:
+    """A session has started: the patient's other enrollments must know."""
+    if kind.dose is None:
+        return
+    run.stream("patient").emit(
+        e.SessionUnderWay(run.s.id, session.id, run.program.id, kind.sedating, run.now)
+    )
+
+
+def dosed(run: Run, kind: SessionKind, session: Session, occurred: datetime) -> None:
+    """The first drug of a session was given, whatever else was going on."""
+    record = run.stream("patient")
+    if key(run.s.id, session.id) not in record.state.known.sessions:
+        started(run, kind, session)
+    known: e.Known = record.state.known
+    on = local_date(occurred, run.site)
+    for other in _elsewhere(run, known):
+        if other.dosed is not None:
+            says = f"something was given before the release from {_name(other)}"
+            run.deviation("monitored-elsewhere", says)
+    for other in _sedated(run, known, kind, session.id, on):
+        says = f"a second sedating session on the date of {_name(other)}"
+        run.deviation("one-sedating-a-day", says)
+    record.emit(e.SessionDosed(run.s.id, session.id, on, occurred))
+
+
+def _name(other: e.Dosing) -> str:
+    return f"{other.session} of {other.program}"
+
+
+def over(run: Run, session: Session) -> None:
+    """A session was released or called off."""
+    if not session.under_way or run.program.sessions[session.kind].dose is None:
+        return
+    record = run.stream("patient")
+    if key(run.s.id, session.id) in record.state.known.sessions:
+        record.emit(e.SessionOver(run.s.id, session.id, run.now))
+
+
+# ---- holds -----------------------------------------------------------------------------------
+
+
+FROM = "@"
+"""What stands in the ids of holds that were taken over, before the enrollment they are of."""
+
+
+def hold_everywhere(run: Run, id_: str, reason: str) -> None:
+    """A hold of this enrollment is to stand in all of the patient's."""
+    run.stream("patient").emit(
+        e.PatientHeld(run.s.id, id_, run.program.id, reason, run.person, run.now)
+    )
+
+
+def judge_lift(j: Judge, id_: str) -> None:
+    """A hold of the patient is lifted where it was made, while that enrollment goes on."""
+    hold = j.run.stream("patient").state.known.holds.get(_key_of(j.run, id_))
+    if hold is not None and hold.enrollment != j.s.id:
+        origin = j.run.stream("patient").state.known.enrollments.get(hold.enrollment)
+        if origin is not None and not origin.end:
+            says = f"{id_} is a hold of the patient in {hold.program}"
+            j.against("held-elsewhere", says, f"lift {hold.hold} in {hold.program}")
+
+
+def lift_everywhere(run: Run, id_: str) -> None:
+    """With a hold of the patient, what was taken over from it is over too."""
+    record = run.stream("patient")
+    hold = record.state.known.holds.get(_key_of(run, id_))
+    if hold is not None:
+        record.emit(e.PatientFreed(hold.enrollment, hold.hold, run.person, run.now))
+
+
+def heed(j: Judge, act: c.Heed) -> None:
+    """See `commands.Heed`."""
+    j.treated()
+    j.end()
+    run = j.run
+    take_over(run)
+    known: e.Known = run.stream("patient").state.known
+    standing = {_taken_over(hold) for hold in known.holds.values()}
+    for id_ in [id_ for id_ in run.s.holds if FROM in id_ and id_ not in standing]:
+        moving.lift(run, id_)
+    if act.ids == "merged" and not _is_open(run, "patient-merged"):
+        run.review("patient-merged")
+    elif act.ids == "parted" and not _is_open(run, "patient-parted"):
+        run.review("patient-parted")
+
+
+def _is_open(run: Run, about: str) -> bool:
+    return any(item.about == about for item in run.s.items.values())
+
+
+def take_over(run: Run) -> None:
+    """The holds that stand everywhere stand here too."""
+    for hold in _not_taken_over(run, run.stream("patient").state.known):
+        moving.hold(run, _taken_over(hold), hold.reason, hold.person)
+
+
+def _not_taken_over(run: Run, known: e.Known) -> list[e.PatientHold]:
+    return [
+        hold
+        for hold in known.holds.values()
+        if hold.enrollment != run.s.id and _taken_over(hold) not in run.s.holds
+    ]
+
+
+def _taken_over(hold: e.PatientHold) -> str:
+    """The id that a hold of the patient has in the other enrollments."""
+    return f"{hold.hold}{FROM}{hold.enrollment}"
+
+
+def _key_of(run: Run, id_: str) -> str:
+    """Under which key the patient's record knows a hold that stands here."""
+    hold, taken, enrollment = id_.partition(FROM)
+    return key(enrollment if taken else run.s.id, hold)
