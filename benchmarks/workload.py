@@ -107,7 +107,7 @@ READY = {
 VIAL = {"lot": "K12", "supplier": "Pharmacy", "use_by": "2027-01-31", "sterile": "yes"}
 PRESENT = {"present": ["therapist"]}
 WATCHED = ("09:34", "09:43", "09:53", "10:03", "10:13")
-WATCHED_AFTER = ("10:28", "10:43", "10:58", "11:13", "11:28")
+WATCHED_AFTER = ("10:23", "10:38", "10:53", "11:08", "11:23")
 RECOVERED = dict.fromkeys(("activity", "respiration", "circulation", "consciousness", "oxygen"), 2)
 LEAVES = dict.fromkeys(
     ("pressure_back", "oriented", "steady", "drinks", "safe", "instructed"), "yes"

@@ -199,7 +199,76 @@ def test_bad_input_ends_in_a_sentence(run: Kat, words: list[str], says: str) -> 
     assert says in result.output + str(result.exception)
 
 
-@pytest.mark.parametrize("text", ["main: {zone: Mars}", "- a", "{}"])
+def test_a_site_may_be_closed_and_quiet(run: Kat) -> None:
+    Path("sites.yaml").write_text(
+        'west: {zone: America/Los_Angeles, closed: [2026-12-25], quiet: ["22:00", "07:00"]}\n'
+        "east: America/New_York\n",
+        encoding="utf-8",
+    )
+
+    assert run("census").exit_code == 0
+    assert run("census", "--site", "east").exit_code == 0
+
+
+def test_what_a_hold_would_do_is_told_before_it_is_set(run: Kat, patient: str) -> None:
+    foreseen = run("why", patient, "hold fever", "--foresee", *NPR, *NOW)
+    as_json = run("why", patient, "hold fever", "--foresee", "--json", *NPR, *NOW)
+    wrong = run("why", patient, "lift", "--foresee", *NPR, *NOW)
+
+    assert (foreseen.exit_code, wrong.exit_code) == (0, 2)
+    assert "intake_evaluation.1 due" in foreseen.output
+    assert "pauses with" in foreseen.output
+    assert {x["then"] for x in data(as_json)["times"]} == {"pauses"}
+    assert not [x for x in data(run("history", patient, "--json"))["entries"] if "hold" in str(x)]
+
+
+_WARD = Path(__file__).parent / "test_engine_time.py"
+
+
+def test_an_outbox_is_read_from_where_it_was_left(run: Kat) -> None:
+    ward = _WARD.read_text(encoding="utf-8").split('TEXT = """\\\n')[1].split('"""')[0]
+    Path("programs/ward").mkdir(parents=True)
+    Path("programs/ward/ward.yaml").write_text(ward, encoding="utf-8")
+    nurse = ["--by", "bo:nurse"]
+    id_ = run("enroll", "ward", "--patient", "M", *nurse, *NOW).output.strip()
+    run("record", id_, "vitals", "systolic=203", *nurse, *NOW)
+
+    first = run("outbox", *NOW)
+    then = first.output.split()[-1]
+    later = run("outbox", "--after", then, "--json", "--now", "2026-03-02T08:06")
+    told = run("outbox", "--after", then, "--now", "2026-03-02T08:06")
+
+    assert "nurse: High, until Mon 02 Mar 2026 08:05" in first.output
+    (call,) = data(later)["notifications"]
+    assert (call["roles"], call["level"]) == (["doctor"], 1)
+    assert "doctor (call 2): High" in told.output
+    assert "203" not in first.output + later.output + told.output
+
+
+def test_each_fate_of_a_time_has_its_words(run: Kat) -> None:
+    ward = _WARD.read_text(encoding="utf-8").split('TEXT = """\\\n')[1].split('"""')[0]
+    changed = ward.replace(
+        "      farewell: {by: [doctor]}",
+        "      farewell: {by: [doctor], due: 3 h, on_hold: restarts, source: practice}\n"
+        '      pills: {by: [nurse], every: [{daily_at: ["20:00"], when: always}]}',
+    )
+    Path("programs/ward").mkdir(parents=True)
+    Path("programs/ward/ward.yaml").write_text(changed, encoding="utf-8")
+    nurse, doctor = ["--by", "bo:nurse"], ["--by", "eve:doctor"]
+    id_ = run("enroll", "ward", "--patient", "M", *nurse, *NOW).output.strip()
+    run("do", id_, "start drip", *nurse, *NOW)
+    run("do", id_, "dose drip", "rate=150 mg/h", *nurse, *NOW)
+
+    told = run("why", id_, "hold fever", "--foresee", *doctor, *NOW).output
+
+    assert "Stops the dose of drip.1" in told
+    for words in ("runs on", "pauses with", "begins anew: 3:00:00", "keeps to the clock"):
+        assert words in told
+
+
+@pytest.mark.parametrize(
+    "text", ["main: {zone: Mars}", "- a", "{}", "main: {zone: UTC, quiet: [dusk]}"]
+)
 def test_a_wrong_file_of_sites_is_told(run: Kat, text: str) -> None:
     Path("sites.yaml").write_text(text, encoding="utf-8")
 

@@ -267,3 +267,65 @@ def test_lists_and_sentences_are_punctuated_as_people_do() -> None:
     assert listed(["a", "b", "c"], "or") == "a, b or c"
     assert sentence("it is so") == "It is so."
     assert sentence("") == ""
+
+
+_CLOCKED = detox(
+    (
+        "at: [0 min, 15 min, 30 min], then_every: 30 min}",
+        "at: [0 min], during_every: 10 min, then_every: 15 min, early_by: 2 min}\n"
+        "    alerts:\n"
+        "      - {when: watch.systolic > high_systolic, says: Look again, recheck: 5 min}",
+    ),
+    (
+        "        tell: [prescriber]\n        answer_within: 5 min",
+        "        recheck: 5 min\n        tell: [prescriber]\n        answer_within: 5 min\n"
+        "        escalation: duty",
+    ),
+    (
+        "excursions:",
+        "escalations:\n  duty: {source: practice, repeat_last: 2, then: "
+        "[{tell: [prescriber, nurse], answer_within: 5 min}]}\nexcursions:",
+    ),
+    (
+        "    no_show_after: 30 min",
+        "    no_show_after: 30 min\n    no_shows: 3\n    short_notice: 24 h\n    plan_within: 3 d",
+    ),
+    ("counted_from: nad_infusion released", "counted_from: nad_infusion given"),
+    ("optional: true\n            different", "early_by: 10 min\n            quiet: waits\n"
+     "            optional: true\n            different"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "at 0 min after the first drug given, then every 10 min until the dose has ended, then "
+        "every 15 min until release; it may be taken 2 min before its time; a reading is late "
+        "after 10 min.",
+        "Alert (Look again): when watch systolic pressure is above 180 mmHg, the watch looks again "
+        "within 5 min.",
+        "(Tight chest); the watch looks again within 5 min; Prescribing clinician is called and "
+        "answers within 5 min; if nobody does, Prescribing clinician or Registered nurse (5 min, "
+        "up to 3 times).",
+        "Not arrived 30 min after the time: no-show. After every 3 no-shows somebody looks at it. "
+        "Cancelled less than 24 h before: at short notice. The next is proposed within 3 d of the "
+        "last start.",
+        "after the first drug of “NAD+ infusion” is given.",
+        "It may be done 10 min before it opens. It does not open in the quiet hours, but at their "
+        "end.",
+    ],
+)
+def test_the_clock_of_a_session_and_the_calls_are_told(sentence: str) -> None:
+    assert sentence in written(_CLOCKED)
+
+
+def test_whoever_is_called_last_reads_of_it_too() -> None:
+    program = detox(
+        (
+            "                tell: [prescriber]\n                answer_within: 15 min",
+            "                tell: [nurse]\n                answer_within: 15 min\n"
+            "                then: [{tell: [prescriber], answer_within: 5 min}]",
+        )
+    )
+
+    assert "if nobody does, Prescribing clinician (5 min)" in written(program, "prescriber")

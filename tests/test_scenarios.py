@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date, time
 from pathlib import Path
 
 import pytest
 
 from kat_workflow.language import Files, shipped
+from kat_workflow.program.clock import Site
 from kat_workflow.scenarios import BadScenario, Result, load_scenario, run
 
 HEAD = """\
@@ -51,6 +53,7 @@ def differences(text: str) -> list[str]:
         "deviations: []",
         "alerts: []",
         "questioned: []",
+        "escalated: []",
         "facts: {intake.pawss: 2}",
     ],
 )
@@ -75,6 +78,7 @@ def test_what_is_so_passes(right: str) -> None:
         "day: 1",
         "deviations: [over-cap]",
         "alerts: [late]",
+        "escalated: [late]",
         "facts: {intake.pawss: 3}",
         "facts: {nothing.at_all: 3}",
     ],
@@ -164,6 +168,7 @@ def test_time_passes_as_it_is_said(step: str) -> None:
         (f"{HEAD}  - {{du: hold}}\n", 'has no "du"'),
         (f"{HEAD}  - {{expect: {{fase: x}}}}\n", 'has no "fase"'),
         (HEAD.replace("2026-03-02 08:00", "soon"), "no date"),
+        (HEAD.replace("site: {", "site: {quiet: [late], "), "site: "),
         ("a: [\n", "x.yaml"),
     ],
 )
@@ -172,6 +177,24 @@ def test_a_file_that_is_no_scenario_is_told_with_its_place(text: str, says: str)
         load_scenario(Path("x.yaml"), text)
 
     assert says in str(told_.value)
+
+
+def test_a_call_that_went_on_although_none_was_expected_is_told() -> None:
+    folder = Path(__file__).parent.parent / "programs/ketamine-assisted-therapy/scenarios"
+    text = (folder / "nobody-answers-a-call.yaml").read_text(encoding="utf-8")
+    wrong = text.replace("escalated: [kat_session.pause]", "escalated: []")
+
+    result = run(load_scenario(folder / "x.yaml", wrong), shipped())
+
+    assert [each.expected for each in result.mismatches] == ["escalated: []"] * 2
+
+
+def test_a_scenario_may_say_when_its_site_is_closed_and_quiet() -> None:
+    text = HEAD.replace("site: {", 'site: {closed: [2026-03-03], quiet: ["22:00", "07:00"], ')
+
+    site = load_scenario(Path("x.yaml"), text).site
+
+    assert site == Site("main", "America/Los_Angeles", (date(2026, 3, 3),), (time(22), time(7)))
 
 
 def test_a_duration_that_is_none_is_told() -> None:

@@ -11,6 +11,7 @@ from kat_workflow.engine import (
     Engine,
     Happened,
     OpenItem,
+    Outbox,
     Outcome,
     Page,
     PatientView,
@@ -20,8 +21,10 @@ from kat_workflow.engine import (
     Waiting,
 )
 from kat_workflow.enrollment.around import Around
+from kat_workflow.enrollment.booking import Slot
 from kat_workflow.enrollment.commands import Actor, Command
 from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide
+from kat_workflow.enrollment.escalating import Notification
 from kat_workflow.enrollment.state import Enrollment, evolve, replay
 from kat_workflow.errors import (
     Clause,
@@ -57,7 +60,9 @@ __all__ = [
     "Happened",
     "JournalError",
     "KatError",
+    "Notification",
     "OpenItem",
+    "Outbox",
     "Outcome",
     "Page",
     "PatientView",
@@ -68,6 +73,7 @@ __all__ = [
     "Refused",
     "Resident",
     "Site",
+    "Slot",
     "Status",
     "Suggestion",
     "Waiting",

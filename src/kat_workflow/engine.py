@@ -33,8 +33,10 @@ from kat_workflow.enrollment.around import (
     Past,
     Unread,
 )
+from kat_workflow.enrollment.booking import Slot, next_slot
 from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide, elapse
+from kat_workflow.enrollment.escalating import TOLD, Notification, notification
 from kat_workflow.enrollment.moving import undecided
 from kat_workflow.enrollment.opening import coming
 from kat_workflow.enrollment.patients import PatientRecord
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from kat_workflow.enrollment.correcting import Record
+    from kat_workflow.enrollment.foresight import Foresight
     from kat_workflow.language.library import Library
     from kat_workflow.program.model import Program
 
@@ -89,6 +92,7 @@ __all__ = [
     "Engine",
     "Happened",
     "OpenItem",
+    "Outbox",
     "Outcome",
     "Page",
     "PatientView",
@@ -106,6 +110,7 @@ _Asked = TypeVar("_Asked")
 _Answer = TypeVar("_Answer")
 _ATTEMPTS = 50
 _REMEMBERED = 1024
+_OUTBOX = 1000  # how many entries are read at once in search of notifications
 _IN_TREATMENT = ("applied", "active")
 _log = logging.getLogger("kat_workflow")
 
@@ -191,6 +196,13 @@ class Waiting(Struct, frozen=True):
     phase: str
     to: str
     clauses: tuple[Clause, ...]
+
+
+class Outbox(Struct, frozen=True):
+    """Notifications to send, and the position to ask on from once they are sent."""
+
+    notifications: tuple[Notification, ...]
+    next: int
 
 
 class Status(Struct, frozen=True):
@@ -800,6 +812,60 @@ class Engine:
         by the caller of the command.
         """
         self._listeners.append(listener)
+
+    def outbox(self, after: int = 0, limit: int = 100) -> Outbox:
+        """What somebody is to be told, after a position of the journal, in commit order.
+
+        The library sends nothing: a host drains this, sends each notification once by its `key`,
+        and keeps `Outbox.next` only when it has. What it had not kept is given again. Run the
+        timers first (`run_due`): it is their running that lets an unanswered call go on.
+        """
+        found: list[Notification] = []
+        while True:
+            entries = self.journal.follow(after, _OUTBOX)
+            for entry in entries:
+                after = entry.position
+                kind, _, key = entry.stream.partition(":")
+                if kind != "enrollment" or not entry.body.startswith(TOLD):
+                    continue
+                told = notification(e.decode(entry.body), key, entry.version, entry.position)
+                if told is not None:
+                    found.append(told)
+                    if len(found) >= limit:
+                        return Outbox(tuple(found), after)
+            if len(entries) < _OUTBOX:
+                return Outbox(tuple(found), after)
+
+    def next_slot(self, enrollment: str, session: str) -> Slot | None:
+        """When the next session of a kind could be; None where there may be none any more.
+
+        It is a proposal: the session's gates are judged at the start. Raises Refused for a
+        session that the program does not have.
+        """
+        program, state = self._read(enrollment)
+        now, around = self._instant(), self._around(state)
+        around, (_, state) = self._ask(catch_up, program, state, around, now)
+        full = program.find("sessions", session)
+        if full is None:
+            known = f"sessions: {', '.join(program.sessions)}"
+            raise _refused(
+                "next slot", "unknown-session", f'there is no session "{session}"', known
+            )
+        return next_slot(program, state, around.site, full, now)
+
+    def foresee_hold(self, enrollment: str, *, by: Actor, reason: str) -> Foresight:
+        """What a hold would do to each time that runs, and which doses it would stop, if it were
+        set now. Nothing is written. Raises Refused where it would be refused."""
+        from kat_workflow.enrollment.foresight import foresee_hold  # noqa: PLC0415  # on first use
+
+        program, state = self._read(enrollment)
+        now = self._instant()
+        around, (_, state) = self._ask(catch_up, program, state, self._around(state), now)
+        command = Command("foresee", c.Hold(reason), by, now)
+        _, answer = self._ask(decide, program, state, around, command)
+        if isinstance(answer, Refusal):
+            raise Refused(answer)
+        return foresee_hold(program, state, around, now)
 
     def program(self, name: str) -> Program:
         """The program of an id (or `id@version`) as its files say now.

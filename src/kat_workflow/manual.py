@@ -169,7 +169,8 @@ _VERB: Mapping[str, str] = {
     "bo`, `hand over all to bo`.",
     "revoke": "report | The patient takes a consent back.",
     "book": "request | A session is booked, or its booking is moved. `for:` says when.",
-    "cancel": "report | A session will not take place. Nothing was given.",
+    "cancel": "report | A session will not take place. Nothing was given. `cause:` is `patient`, "
+    "`clinic`, `unfit` (on the day) or `no-show`.",
     "arrive": "report | The patient is there for the session.",
     "start": "request | The session starts. `present:` names further roles in the room.",
     "dose": "report | Something was given: `amount:`, `rate:` or both. "
@@ -237,7 +238,8 @@ _TOP: Mapping[str, str] = {
     "about": "A remark for the reader.",
     "program": "The id of the program. Without it: the name of the folder around `scenarios/`.",
     "starts": "**Required.** Date and clock time of the first step: `2026-03-02 09:00`.",
-    "site": "Where it plays: `{name: main, zone: America/Los_Angeles}`. Else the zone is UTC.",
+    "site": "Where it plays: `{name: main, zone: America/Los_Angeles}`. Else the zone is UTC. "
+    "`closed:` lists dates, `quiet:` the two clock times of the quiet hours.",
     "people": "Who takes part: name, and a list of roles, or `{roles: […], name: …, until: {ROLE: "
     "…}, sites: […], covers: {ROLE: PERSON}}`. Else a role's name does as a person.",
     "steps": "**Required.** What happens, one thing after the other.",
@@ -265,6 +267,7 @@ _EXPECT: Mapping[str, str] = {
     "settled": "How steps ended: `{craving_score: declined}`.",
     "missed": "These steps were missed since the last `expect:`.",
     "alerts": "These calls were made since the last `expect:`: `late.vitals`, or part of a name.",
+    "escalated": "Exactly these calls went on to others since the last `expect:`. `[]`: none did.",
     "deviations": "These deviations were noted since the last `expect:`.",
     "questioned": "These decisions came into question since the last `expect:`: "
     "`start nad_infusion`, `move screening`. `[]`: none did.",

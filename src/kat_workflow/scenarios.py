@@ -24,7 +24,7 @@ from kat_workflow.errors import KatError, ProgramError, Refusal, Refused
 from kat_workflow.journal import Journal, open_journal
 from kat_workflow.language.library import Library
 from kat_workflow.language.reader import read
-from kat_workflow.program.clock import Site, at_clock, parse_duration, plus
+from kat_workflow.program.clock import Site, at_clock, parse_duration, plus, site_from
 from kat_workflow.program.model import Program
 
 __all__ = ["Coverage", "Mismatch", "Result", "Scenario", "find", "load_scenario", "run"]
@@ -62,6 +62,7 @@ _EXPECT = {
     "deviations",
     "alerts",
     "questioned",
+    "escalated",
     "facts",
 }
 
@@ -202,7 +203,10 @@ def load_scenario(path: Path, text: str | None = None) -> Scenario:
         if needed not in data:
             raise BadScenario(f'{path}:1: "{needed}:" is missing')
     place = data.get("site") or {}
-    site = Site(str(place.get("name", "main")), str(place.get("zone", "UTC")))
+    try:
+        site = site_from(str(place.get("name", "main")), place)
+    except ValueError as error:
+        raise BadScenario(f"{path}: site: {error}") from error
     steps = tuple(data["steps"])
     lines = tuple(document.place(("steps", at), "value")[0].line for at in range(len(steps)))
     for step, line in zip(steps, lines, strict=True):
@@ -519,6 +523,17 @@ class _Runner:
         for name in wanted:
             if not any(name in alert for alert in raised):
                 self._differ(f"alert {name}", f"alerts since the last look: {raised}")
+
+    def _expect_escalated(
+        self, wanted: Iterable[str], _: Status, happened: tuple[Happened, ...]
+    ) -> None:
+        """Exactly these calls went on to others."""
+        found = [x.event.alert for x in happened if isinstance(x.event, e.AlertEscalated)]
+        names = list(wanted)
+        missing = [name for name in names if not any(name in alert for alert in found)]
+        others = [alert for alert in found if not any(name in alert for name in names)]
+        if missing or others:
+            self._differ(f"escalated: {names}", f"escalated since the last look: {found}")
 
     def _expect_deviations(
         self, wanted: Iterable[str], _: Status, happened: tuple[Happened, ...]

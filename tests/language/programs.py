@@ -79,7 +79,7 @@ phases:
           - {interval: 8 h, when: calm}
           - {daily_at: ["09:00", "21:00"], when: always}
         alerts:
-          - {when: mood.total >= low_mood, tell: [doctor], answer_within: 15 min}
+          - {when: mood.total >= low_mood, tell: [doctor], answer_within: 15 min, escalation: duty}
     phases:
       days:
         repeat: {at_least: 2, at_most: 5, until: calm, one_per: program day}
@@ -130,6 +130,11 @@ sessions:
     after: {looking_back: {by: [doctor], record: note, counted_from: infusion released, due: 24 h}}
     release: {earliest: 30 min, when: watch.pulse < 100 /min, signed_by: [nurse]}
     counts_when: given > 0 mg
+escalations:
+  duty:
+    source: book
+    then: [{tell: [nurse], answer_within: 10 min}]
+    repeat_last: 1
 ends:
   well: {kind: completed, work: [letter]}
   unfit: {kind: not_eligible}

@@ -180,6 +180,67 @@ PHASES = [
     ),
 ]
 
+_WATCH = "at: [0 min, 15 min], then_every: 30 min}"
+_FAST = "says: Fast, tell: [doctor], answer_within: 5 min}"
+_NEXT = "[{tell: [nurse], answer_within: 5 min}]"
+
+CALLS = [
+    Case("impossible-range", "then_every: 30 min", "then_every: 30 min, during_every: «0 min»"),
+    Case("impossible-range", _WATCH, f"early_by: «15 min», {_WATCH}", "shortest time"),
+    Case("impossible-range", _FAST, f"recheck: «0 min», {_FAST}", "5 min"),
+    Case("impossible-range", "    at_most: {times: 1", "    no_shows: «0»\n    at_most: {times: 1"),
+    Case(
+        "impossible-range",
+        "    at_most: {times: 1",
+        "    apart: 7 d\n    plan_within: «6 d»\n    at_most: {times: 1",
+    ),
+    Case("half-a-call", _FAST, "says: Fast, «tell»: [doctor]}", "answer_within: 5 min"),
+    Case("half-a-call", _FAST, "says: Fast, «answer_within»: 5 min}", "tell: [doctor]"),
+    Case("half-a-call", _FAST, f"says: Fast, «then»: {_NEXT}}}", "write tell"),
+    Case(
+        "half-a-call",
+        "answer_within: 15 min, escalation",
+        f"answer_within: 15 min, then: {_NEXT}, «escalation»",
+        "take then",
+    ),
+    Case(
+        "half-a-call",
+        "    release: {earliest: 30 min, when: w",
+        "    alerts: [«{»when: watch.pulse > 110 /min}]\n    release: {earliest: 30 min, when: w",
+        "recheck: 5 min",
+    ),
+    Case(
+        "half-a-call",
+        "    watch: {by: [nurse], record: vitals, at: [0 min, 15 min], then_every: 30 min}\n"
+        "    pause_when:\n"
+        "      - {when: watch.pulse > 130 /min, says",
+        "    pause_when:\n      - {when: note.text is recorded, «recheck»: 5 min, says",
+        "add watch",
+    ),
+    Case(
+        "unknown-escalation",
+        "answer_within: 15 min, escalation: duty",
+        "answer_within: 15 min, escalation: «dutty»",
+        '"duty"?',
+    ),
+    Case(
+        "by-nobody",
+        "    then: [{tell: [nurse]",
+        "    «then»: []\n    # then: [{tell: [nurse]",
+        "write then",
+    ),
+    Case("by-nobody", "then: [{tell: [nurse], ans", "then: [{«tell»: [], ans", "at least"),
+    Case("impossible-range", "answer_within: 10 min}]", "answer_within: «0 min»}]", "5 min"),
+    Case("bad-duration", "answer_within: 10 min}]", "answer_within: «soon»}]"),
+    Case("impossible-range", "repeat_last: 1", "repeat_last: «101»", "0 to 100"),
+    Case(
+        "unused",
+        "escalations:\n",
+        "escalations:\n  «spare»: {source: book, then: [{tell: [nurse], answer_within: 1 h}]}\n",
+        "take it out",
+    ),
+]
+
 SESSIONS = [
     Case(
         "dose-without-monitoring",
@@ -285,7 +346,7 @@ UNUSED = [
 
 @pytest.mark.parametrize(
     "case",
-    [*NAMES, *FILES, *STEPS, *PHASES, *SESSIONS, *FORMS, *ENDS, *UNUSED],
+    [*NAMES, *FILES, *STEPS, *PHASES, *SESSIONS, *CALLS, *FORMS, *ENDS, *UNUSED],
     ids=lambda case: f"{case.code}-{case.new or case.old}".replace("\n", " ")[:60],
 )
 def test_what_is_wrong_is_told_at_its_place_with_a_way_out(case: Case) -> None:

@@ -228,6 +228,7 @@ def test_a_step_says_what_when_and_by_whom() -> None:
         ("entering", Anchor("entering")),
         ("intake done", Anchor("step", "intake")),
         ("infusion dosed", Anchor("session", "infusion", "dosed")),
+        ("infusion given", Anchor("session", "infusion", "dosed")),
         ("intake.last_use", Anchor("fact", "intake.last_use")),
     ],
 )

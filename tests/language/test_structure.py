@@ -86,7 +86,8 @@ def test_each_file_begins_a_list_of_its_own() -> None:
         (
             "tell: [nurse]\nanswer_within: 1 h\nxyz: 1",
             grammar.Tell,
-            "3:1 unknown-key: a tell has no key `xyz`; it may have: tell, answer_within, then",
+            "3:1 unknown-key: a tell has no key `xyz`; it may have: tell, answer_within, then, "
+            "escalation",
         ),
         (
             "signed: true",

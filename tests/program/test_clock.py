@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from kat_workflow.program.clock import (
     Duration,
     Site,
+    after_quiet,
     at_clock,
     local_date,
     parse_duration,
     plus,
     program_day,
+    site_from,
 )
 
 ZONES = (
@@ -213,3 +215,49 @@ def test_the_program_day_of_admission_is_1_and_turns_at_the_midnight_of_the_site
     assert now < midnight
     assert local_date(midnight - timedelta(microseconds=1), site) == today
     assert local_date(midnight, site) > today
+
+
+# Quiet hours
+
+
+NIGHT, NOON = (time(22), time(7)), (time(12), time(14))
+
+
+@pytest.mark.parametrize(
+    ("quiet", "clock", "opens"),
+    [
+        (None, "23:00", "2 23:00"),
+        (NIGHT, "21:59", "2 21:59"),
+        (NIGHT, "22:00", "3 07:00"),
+        (NIGHT, "23:59", "3 07:00"),
+        (NIGHT, "00:00", "2 07:00"),
+        (NIGHT, "06:59", "2 07:00"),
+        (NIGHT, "07:00", "2 07:00"),
+        (NOON, "11:59", "2 11:59"),
+        (NOON, "12:00", "2 14:00"),
+        (NOON, "14:00", "2 14:00"),
+        ((time(9), time(9)), "09:00", "2 09:00"),
+    ],
+)
+def test_what_waits_for_the_end_of_the_quiet_hours(
+    quiet: tuple[time, time] | None, clock: str, opens: str
+) -> None:
+    site = Site("main", "America/New_York", (), quiet)
+    day, _, until = opens.partition(" ")
+
+    found = after_quiet(at_clock(date(2026, 3, 2), time.fromisoformat(clock), site), site)
+
+    assert found == at_clock(date(2026, 3, int(day)), time.fromisoformat(until), site)
+
+
+def test_a_site_is_written_with_its_zone_its_closed_days_and_its_quiet_hours() -> None:
+    written = {"zone": "Europe/Vienna", "closed": ["2026-12-25"], "quiet": ["22:00", "07:00"]}
+
+    assert site_from("main", written) == Site("main", "Europe/Vienna", (date(2026, 12, 25),), NIGHT)
+    assert site_from("main", {}) == Site()
+
+
+@pytest.mark.parametrize("wrong", [{"closed": ["Xmas"]}, {"quiet": ["22:00"]}, {"quiet": "night"}])
+def test_a_site_that_cannot_be_read_says_so(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        site_from("main", wrong)

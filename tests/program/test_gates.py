@@ -497,7 +497,7 @@ def test_numbers_and_limits_are_exact() -> None:
         ("baseline is declined", "wrong-outcome", "declined", "it may be done"),
         ("nad_consent is missed", "wrong-outcome", "missed", "declined, done, skipped"),
         ("time since baseline missed > 2 h", "wrong-outcome", "missed", ""),
-        ("time since nad_infusion held > 2 h", "wrong-outcome", "held", "started, dosed, released"),
+        ("time since nad_infusion held > 2 h", "wrong-outcome", "held", "started, given, released"),
         ("count of nad_infusion done > 2", "wrong-outcome", "done", "held, started"),
         ("count of baseline missed > 2", "wrong-outcome", "missed", ""),
         # Whole gates

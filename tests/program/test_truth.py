@@ -594,6 +594,7 @@ def test_rounds_and_program_days_are_those_of_now() -> None:
         ("intake.last_use", {"recorded": [reading("intake", last_use=ago(96).isoformat())]}),
         ("intake_evaluation done", {"settlements": {"intake_evaluation": ("done", ago(96), "")}}),
         ("nad_infusion dosed", {"instants": {"nad_infusion:dosed": ago(96)}}),
+        ("nad_infusion given", {"instants": {"nad_infusion:dosed": ago(96)}}),
         ("entering", {"entries": {"day": ago(96)}}),
         ("entering stay", {"entries": {"stay": ago(96)}}),
     ],

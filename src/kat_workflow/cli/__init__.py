@@ -71,6 +71,7 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "patient": Verb("patients", "Show a patient across programs."),
         "merge": Verb("patients", "Say that two ids are one patient."),
         "unmerge": Verb("patients", "Say that they are two patients after all."),
+        "outbox": Verb("patients", "List whom somebody is to tell."),
     },
     "Shell": {
         "completion": Verb("shell", "Print the completion script for a shell."),

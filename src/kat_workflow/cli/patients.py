@@ -24,8 +24,9 @@ from kat_workflow.cli.screen import (
 from kat_workflow.cli.telling import said
 from kat_workflow.engine import Engine, OpenItem, Outcome, PatientView, Status
 from kat_workflow.enrollment.commands import Actor
+from kat_workflow.enrollment.foresight import Foresight
 from kat_workflow.errors import Refused
-from kat_workflow.program.clock import Site, at_clock
+from kat_workflow.program.clock import Site, at_clock, site_from
 from kat_workflow.program.model import Program
 
 __all__ = ["COMMANDS", "fill", "instant_of", "show_status"]
@@ -142,12 +143,16 @@ def _sites(file: str | None) -> list[Site]:
         raise click.UsageError(f'{at}: write sites as "main: {{zone: America/Los_Angeles}}"')
     sites = []
     for name, about in found.items():
-        zone = str((about or {}).get("zone", "UTC")) if isinstance(about, Mapping) else str(about)
+        written: Mapping[str, Any] = about if isinstance(about, Mapping) else {"zone": about}
+        zone = str(written.get("zone", "UTC"))
         try:
             ZoneInfo(zone)
         except (KeyError, ValueError) as error:
             raise click.UsageError(f'{at}: "{zone}" is no zone, such as Europe/Vienna') from error
-        sites.append(Site(str(name), zone))
+        try:
+            sites.append(site_from(str(name), written))
+        except ValueError as error:
+            raise click.UsageError(f"{at}: {error}") from error
     return sites
 
 
@@ -418,6 +423,7 @@ def show_outcome(outcome: Outcome, status: Status, site: Site) -> None:
 @click.argument("phrase")
 @click.argument("details", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--signed", is_flag=True, help="As if it were signed.")
+@click.option("--foresee", is_flag=True, help="Of a hold: what it would do to each time.")
 @by_option
 @json_option
 @on_clinic
@@ -428,6 +434,7 @@ def why(
     phrase: str,
     details: tuple[str, ...],
     signed: bool,
+    foresee: bool,
     by: str,
     as_json: bool,
 ) -> None:
@@ -436,7 +443,18 @@ def why(
     \b
     Examples:
       kat why e-1f… "start nad_infusion" --by bo:nurse
+      kat why e-1f… "hold fever" --foresee --by eve:prescriber
     """
+    if foresee:
+        verb, _, reason = phrase.partition(" ")
+        if verb != "hold":
+            raise click.UsageError("--foresee tells what a hold would do: write hold REASON")
+        seen = engine.foresee_hold(enrollment, by=actor(by), reason=reason)
+        if as_json:
+            echo_json({"format": 1, **msgspec.to_builtins(seen)})
+        else:
+            _show_foresight(seen, site_of(engine, enrollment))
+        return
     form = _form_of(engine, enrollment, phrase)
     given = fill(engine.program_of(enrollment), phrase, details, site_of(engine, enrollment), form)
     refusal = engine.why(enrollment, phrase, by=actor(by), given=given, signed=signed)
@@ -449,6 +467,22 @@ def why(
     else:
         click.echo(refusal.explanation)
     ctx.exit(0 if refusal is None else 3)
+
+
+def _show_foresight(seen: Foresight, site: Site) -> None:
+    for session in seen.stops:
+        click.echo(f"Stops the dose of {session}. The watch goes on.")
+    for each in seen.times:
+        left = "" if each.remaining is None else f" with {each.remaining} left"
+        then = {
+            "runs": "runs on",
+            "pauses": f"pauses{left}",
+            "restarts": f"begins anew: {each.remaining}",
+            "clock": "keeps to the clock; not opened under the hold",
+        }[each.then]
+        click.echo(f"  {each.about} {each.what} {local(each.at, site)}: {then}")
+    if not seen.times and not seen.stops:
+        click.echo("No time runs that a hold could touch.")
 
 
 # --- questions --------------------------------------------------------------------------------
@@ -882,8 +916,38 @@ def unmerge(
         _show_patient(engine, found)
 
 
+@click.command()
+@click.option("--after", default=0, metavar="POSITION", help="What was sent last; 0: everything.")
+@click.option("--limit", default=100, show_default=True, help="How many at the most.")
+@json_option
+@on_clinic
+def outbox(ctx: click.Context, engine: Engine, after: int, limit: int, as_json: bool) -> None:
+    """List whom somebody is to tell, since a position. Nothing is sent.
+
+    Each notification has a key of its own: send it once. Keep the position that is printed last,
+    and ask from there the next time.
+
+    \b
+    Examples:
+      kat outbox
+      kat outbox --after 1840 --json
+    """
+    engine.run_due()
+    found = engine.outbox(after, limit)
+    if as_json:
+        echo_json({"format": 1, **msgspec.to_builtins(found)})
+        return
+    for each in found.notifications:
+        site = site_of(engine, each.enrollment)
+        until = f", until {local(each.urgent_until, site)}" if each.urgent_until else ""
+        again = f" (call {each.level + 1})" if each.level else ""
+        click.echo(f"{each.key}  {', '.join(each.roles)}{again}: {each.says}{until}")
+    click.echo(f"Next: --after {found.next}")
+
+
 COMMANDS = {
     "enroll": enroll,
+    "outbox": outbox,
     "record": record,
     "do": do,
     "why": why,

@@ -79,13 +79,19 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
         case e.SessionAborted():
             return f"session {event.session} aborted ({event.reason})"
         case e.SessionCancelled():
-            return f"session {event.session} cancelled ({event.reason})"
+            why = ", ".join(filter(None, (event.cause, event.reason)))
+            short = ", at short notice" if event.short else ""
+            return f"session {event.session} cancelled ({why}{short})"
         case e.SessionReleased():
             counted = "counts" if event.counted else "does not count"
             return f"session {event.session} {event.final}; it {counted}"
         case e.AlertRaised():
             late = " (late)" if event.late else ""
             return f"called {', '.join(event.tell)}{late}: {event.says}"
+        case e.AlertEscalated():
+            return f"nobody answered; called {', '.join(event.tell)}: {event.says}"
+        case e.ReadingAsked():
+            return f"the watch of {event.session} looks again sooner"
         case e.DeviationNoted():
             return f"deviation {event.code}: {event.says}"
         case e.Held():

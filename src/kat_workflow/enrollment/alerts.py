@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment import watching
 
 if TYPE_CHECKING:
     from kat_workflow.enrollment.run import Run
@@ -31,19 +32,20 @@ def act_on_readings(run: Run) -> bool:
         stops, pauses, alerts = _rules(run.program, session.kind, form)
         if then is not run and session.started is not None and session.started <= then.now:
             _call_late(run, then, (*stops, *pauses), record)
+        stopped = False
         for rule in stops:
             if rule.when.truth(run):
-                _call(run, rule, record)
+                stopped = True
+                _follow(run, rule, record, session.id)
                 now = run.s.sessions.get(session.id)
                 if now is not None and now.state == "under_way":
                     run.stop_dosing(session.id, rule.says, rule.name)
-        if _is_dosing(run, session.id):
-            for rule in pauses:
-                if rule.when.truth(run):
-                    _call(run, rule, record)
-                    if _is_dosing(run, session.id):
-                        run.emit(e.DosingPaused(session.id, run.now, rule.name))
-        _raise(run, then, alerts, record)
+        for rule in () if stopped else pauses:  # what ends a dose says more than what pauses it
+            if rule.when.truth(run):
+                _follow(run, rule, record, session.id)
+                if _is_dosing(run, session.id):
+                    run.emit(e.DosingPaused(session.id, run.now, rule.name))
+        _raise(run, then, alerts, record, session.id)
     _raise(run, then, _alerts(run.program, form), record)
     step = run.program.steps.get(by_step)
     if step is not None:
@@ -51,10 +53,10 @@ def act_on_readings(run: Run) -> bool:
     return True
 
 
-def _raise(run: Run, facts: Run, alerts: tuple[Alert, ...], record: str) -> None:
+def _raise(run: Run, facts: Run, alerts: tuple[Alert, ...], record: str, session: str = "") -> None:
     for alert in alerts:
         if alert.when.truth(facts):
-            run.alert(alert.name, alert.says, alert.tell, alert.answer_within.elapsed, record)
+            _follow(run, alert, record, session)
 
 
 def _is_dosing(run: Run, session: str) -> bool:
@@ -69,12 +71,16 @@ def _call_late(run: Run, then: Run, rules: tuple[SessionRule, ...], record: str)
         if rule.when.truth(then) and not rule.when.truth(run):
             tell = rule.tell or run.program.decided_by or run.program.staff
             within = _HOUR if rule.answer_within is None else rule.answer_within.elapsed
-            run.alert(rule.name, rule.says, tell, within, record)
+            run.alert(rule.name, rule.says, tell, within, record, escalates=bool(rule.then))
 
 
-def _call(run: Run, rule: SessionRule, record: str) -> None:
+def _follow(run: Run, rule: Alert | SessionRule, record: str, session: str) -> None:
+    """What a row sets off besides the dose: a call, a sooner reading of the watch, or both."""
+    if rule.recheck is not None and session in run.s.sessions:
+        watching.look_again(run, session, rule.recheck.elapsed, rule.name, record)
     if rule.tell and rule.answer_within is not None:
-        run.alert(rule.name, rule.says, rule.tell, rule.answer_within.elapsed, record)
+        within = rule.answer_within.elapsed
+        run.alert(rule.name, rule.says, rule.tell, within, record, escalates=bool(rule.then))
 
 
 @lru_cache(maxsize=1024)

@@ -15,7 +15,7 @@ from attrs import field, frozen
 from msgspec import Struct
 
 from kat_workflow.enrollment.events import Evaluation
-from kat_workflow.program import Outcome
+from kat_workflow.program import Cause, Outcome
 
 
 def _roles(roles: Iterable[str]) -> frozenset[str]:
@@ -152,10 +152,12 @@ class Book(_Act, frozen=True, tag="book"):
 
 
 class Cancel(_Act, frozen=True, tag="cancel"):
-    """A session will not take place; nothing was given (report)."""
+    """A session will not take place; nothing was given (report). `cause` is who or what cancels
+    it: patient, clinic or unfit (on the day); "" where nobody says."""
 
     session: str
     reason: str = ""
+    cause: Cause = ""
 
 
 class Arrive(_Act, frozen=True, tag="arrive"):

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from kat_workflow.errors import JournalError
-from kat_workflow.program import OnHold, Outcome
+from kat_workflow.program import Cause, OnHold, Outcome
 from kat_workflow.program.forms import Observation, Raw
 
 Carried = Literal["", "adopted", "attested"]
@@ -379,11 +379,14 @@ class SessionAborted(_Event, frozen=True, tag="session-aborted"):
 
 
 class SessionCancelled(_Event, frozen=True, tag="session-cancelled"):
-    """The session did not take place: nothing was given."""
+    """The session did not take place: nothing was given. `cause` is who or what cancelled it, as
+    a code ("" where the program's own course did); `short` says that it was shortly before."""
 
     session: str
     at: datetime
     reason: str
+    cause: Cause = ""
+    short: bool = False
 
 
 class SessionReleased(_Event, frozen=True, tag="session-released"):
@@ -400,7 +403,8 @@ class SessionReleased(_Event, frozen=True, tag="session-released"):
 
 class AlertRaised(_Event, frozen=True, tag="alert-raised"):
     """Somebody is called. `source` is the reading or item that did it; `late`: the reading was
-    corrected, or recorded after a decision that had been taken meanwhile."""
+    corrected, or recorded after a decision that had been taken meanwhile. `call` is the item that
+    they answer, `answer_by` the instant until which they should."""
 
     alert: str
     says: str
@@ -409,6 +413,32 @@ class AlertRaised(_Event, frozen=True, tag="alert-raised"):
     source: str
     item: str = ""
     late: bool = False
+    call: str = ""
+    answer_by: datetime | None = None
+
+
+class AlertEscalated(_Event, frozen=True, tag="alert-escalated"):
+    """Nobody has answered a call in time: others are called as well. `level` counts the calls
+    after the first."""
+
+    alert: str
+    says: str
+    tell: tuple[str, ...]
+    at: datetime
+    call: str
+    level: int
+    answer_by: datetime
+
+
+class ReadingAsked(_Event, frozen=True, tag="reading-asked"):
+    """The watch of a session looks again at `due`, sooner than was planned; `because` is the
+    rule, `record` the reading that set it off."""
+
+    session: str
+    due: datetime
+    at: datetime
+    because: str
+    record: str
 
 
 class DeviationNoted(_Event, frozen=True, tag="deviation-noted"):
@@ -792,6 +822,8 @@ Event = (
     | SessionCancelled
     | SessionReleased
     | AlertRaised
+    | AlertEscalated
+    | ReadingAsked
     | DeviationNoted
     | Held
     | HoldLifted

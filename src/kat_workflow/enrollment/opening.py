@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment import watching
 from kat_workflow.enrollment.commands import SYSTEM
-from kat_workflow.program.clock import at_clock, local_date, plus, same_clock
+from kat_workflow.program.clock import after_quiet, at_clock, local_date, plus, same_clock
 
 if TYPE_CHECKING:
     from kat_workflow.enrollment.run import Run
-    from kat_workflow.enrollment.state import Item, Session, Settlement
+    from kat_workflow.enrollment.state import Item, Settlement
     from kat_workflow.program.clock import Site
     from kat_workflow.program.model import Phase, Program, SessionKind, Step
 
@@ -74,7 +75,7 @@ def open_items(run: Run) -> bool:
                     run.looked = 0
                     return True
         if session.dosed is not None and session.under_way:
-            _open_watch(run, session, open_)
+            watching.open_reading(run, session, open_)
     return False
 
 
@@ -100,7 +101,14 @@ def _wanted(run: Run) -> Set[str]:
 
 _EVERYTHING = frozenset(["*"])
 _OPEN_NOTHING = frozenset(
-    [e.ItemOpened, e.AlertRaised, e.DeviationNoted, e.RecheckSet, e.TimerElapsed]
+    [
+        e.ItemOpened,
+        e.AlertRaised,
+        e.AlertEscalated,
+        e.DeviationNoted,
+        e.RecheckSet,
+        e.TimerElapsed,
+    ]
 )
 
 
@@ -212,31 +220,42 @@ def _skip(run: Run, step: Step, place: str) -> None:
 
 def _times(run: Run, step: Step, anchor: datetime, last: Settlement | None, number: int) -> Times:
     if not step.every:
+        opens = anchor if step.opens is None else plus(anchor, step.opens, run.site)
+        later = _quietly(run, step, opens)
         return (
-            anchor if step.opens is None else plus(anchor, step.opens, run.site),
-            None if step.due is None else plus(anchor, step.due, run.site),
-            None if step.closes is None else plus(anchor, step.closes, run.site),
+            later,
+            None if step.due is None else plus(anchor, step.due, run.site) + (later - opens),
+            None if step.closes is None else plus(anchor, step.closes, run.site) + (later - opens),
             None,
         )
-    interval, clocks = _pace(run, step)
+    interval, clocks = pace(run, step)
     # Whose time ran out is followed at once; what a person settles, also as missed, is
     # followed when the next is planned.
     missed = last is not None and last.outcome == "missed" and last.hands[-1] == SYSTEM.person
     base = anchor if last is None else last.at
     if interval is not None:
-        opens = base if last is None or missed else base + interval
+        opens = _quietly(run, step, base if last is None or missed else base + interval)
         following = opens + interval
     else:
         if missed:
             opens = _clock_before(run, clocks, base)
         else:
-            opens = _clock_after(run, clocks, base, strict=last is not None)
+            # What was done a little before its clock time is not asked for again at that time.
+            early = step.early_by is not None and last is not None
+            since = base + step.early_by.elapsed if early and step.early_by else base
+            opens = _clock_after(run, clocks, since, strict=last is not None)
+        opens = _quietly(run, step, opens)
         following = _clock_after(run, clocks, opens, strict=True)
     due = None if step.due is None else plus(opens, step.due, run.site)
     if number >= step.at_most:
         return opens, due, None, None
     # One that is missed before it would be late is late: somebody is called (R9).
     return opens, None if due is None else min(due, following), None, following
+
+
+def _quietly(run: Run, step: Step, opens: datetime) -> datetime:
+    """When a step opens that can wait for the end of the quiet hours."""
+    return after_quiet(opens, run.site) if step.quiet else opens
 
 
 def _answered(run: Run, other: str) -> bool:
@@ -286,7 +305,7 @@ def _instant_of(run: Run, fact: str) -> datetime | None:
     return None
 
 
-def _pace(run: Run, step: Step) -> tuple[timedelta | None, tuple[time, ...]]:
+def pace(run: Run, step: Step) -> tuple[timedelta | None, tuple[time, ...]]:
     """The cadence that holds now; unknown rows are passed over, the last is unconditional."""
     for row in step.every[:-1]:
         if row.when is None or row.when.truth(run):
@@ -318,46 +337,12 @@ def _clock_before(run: Run, clocks: tuple[time, ...], at: datetime) -> datetime:
         day -= timedelta(days=1)
 
 
-def _open_watch(run: Run, session: Session, open_: set[str]) -> None:
-    watch = run.program.sessions[session.kind].watch
-    if watch is None or watch.step in open_ or session.dosed is None:
-        return
-    last = run.s.settled.get(watch.step)
-    number = 1
-    if last is not None and last.place == session.place:
-        number = last.number + 1
-    step = run.program.steps[watch.step]
-
-    def planned(n: int) -> datetime:
-        assert session.dosed is not None
-        at = watch.at[min(n, len(watch.at)) - 1].elapsed
-        return session.dosed + at + max(0, n - len(watch.at)) * watch.then_every.elapsed
-
-    # One that is missed before it would be late is late: somebody is called (R9).
-    opens, following = planned(number), planned(number + 1)
-    run.emit(
-        e.ItemOpened(
-            f"{session.place}/{watch.step}.{number}",
-            watch.step,
-            "watch",
-            step.by,
-            run.now,
-            opens,
-            min(opens + watch.late_after.elapsed, following),
-            None,
-            following,
-            "runs",
-            step.when_late is not None,
-        )
-    )
-
-
 def coming(run: Run, item: Item, end: datetime) -> tuple[datetime, ...]:
     """When further openings of an item are planned before an instant, if its pace stays so."""
     step = run.program.steps.get(item.step)
     if item.next is None or step is None or not step.every:
         return ()
-    interval, clocks = _pace(run, step)
+    interval, clocks = pace(run, step)
     found: list[datetime] = []
     at = item.next
     while at < end:
@@ -475,7 +460,7 @@ def replan(run: Run, item: Item, held: datetime) -> None:
 
     opens, due, following = later(item.opens) or item.opens, later(item.due), later(item.next)
     step = run.program.steps[item.step]
-    clocks = _pace(run, step)[1] if step.every else ()
+    clocks = pace(run, step)[1] if step.every else ()
     if clocks:  # what the clock says does not move; what it said under the hold is not done
         if item.opens <= held:
             opens = item.opens
@@ -486,6 +471,10 @@ def replan(run: Run, item: Item, held: datetime) -> None:
             coming = _clock_after(run, clocks, opens, strict=True)
         following = None if item.next is None else coming
     closes, anew = later(item.closes), None if item.opened is None else run.now
+    quiet = _quietly(run, step, opens) - opens if opens > run.now else None
+    if quiet:
+        opens += quiet
+        due, closes, following = (at and at + quiet for at in (due, closes, following))
     calls = item.calls or (anew is not None and step.when_late is not None and due is not None)
     run.emit(e.ItemReplanned(item.id, opens, due, closes, following, "hold lifted", anew, calls))
 
@@ -496,7 +485,7 @@ def by_the_clock(run: Run, item: Item, before: Site) -> None:
     if step is None:
         return
     opens, due, closes, following = item.opens, item.due, item.closes, item.next
-    clocks = _pace(run, step)[1] if step.every else ()
+    clocks = pace(run, step)[1] if step.every else ()
     if clocks:
         if opens > run.now:
             opens = _clock_after(run, clocks, run.now, strict=False)

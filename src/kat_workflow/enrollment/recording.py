@@ -41,7 +41,9 @@ def record(j: Judge, act: c.Record) -> None:
     also = [_also(j, form, name) for name in act.also]
     needs = signing.needs(step, act.signed)
     j.end()
-    early = j.occurred < item.opens
+    early = j.occurred < item.opens and (
+        step.early_by is None or j.occurred < item.opens - step.early_by.elapsed
+    )
     answers = "" if early and (form.any_time or step.every) else item.id
     new = _observe(j, form, step, item.place, values, answers, needs)
     if step.signed and act.signed:

@@ -161,4 +161,8 @@ DEVIATIONS: dict[str, str] = {
     "done, or taken over from the other, while they were one.",
     "program-loops": "The program's gates would have gone in a circle; the move was not made.",
     "rate-outside": "The rate was outside the program's limits.",
+    "second-session": "Something was given in a session while another one was under way. Both are "
+    "watched and released.",
+    "unanswered-call": "Nobody answered a call in time, and the program names nobody else to be "
+    "called. The call stays open; somebody must look.",
 }

@@ -28,7 +28,7 @@ from kat_workflow.enrollment.state import (
     copy_of,
     is_within,
 )
-from kat_workflow.program import Outcome
+from kat_workflow.program import Cause, Outcome
 from kat_workflow.program.chart import chart_of
 from kat_workflow.program.clock import Site, at_clock, local_date, parse_duration, plus
 
@@ -244,12 +244,16 @@ class Run:
         within: timedelta,
         source: str,
         item: str = "",
+        escalates: bool = False,
     ) -> None:
-        """Call somebody, unless the same call is still unanswered."""
+        """Call somebody, unless the same call is still unanswered. `escalates`: somebody else is
+        called where nobody answers in time."""
         late = source in self.late
         if not any(i.kind == "alert" and i.about == name for i in self.s.items.values()):
-            self.emit(e.AlertRaised(name, says, tell, self.now, source, item, late))
-            self.special(f"alert.{self.s.version}", "alert", tell, name, within)
+            id_ = f"alert.{self.s.version + 1}"
+            answer_by = self.now + within
+            self.emit(e.AlertRaised(name, says, tell, self.now, source, item, late, id_, answer_by))
+            self.special(id_, "alert", tell, name, within, calls=escalates)
 
     def review(self, about: str, roles: tuple[str, ...] = ()) -> Item:
         """Somebody must look at what was written."""
@@ -271,6 +275,7 @@ class Run:
         about: str,
         within: timedelta | None,
         not_by: str = "",
+        calls: bool = False,
     ) -> None:
         """Open an item that no step asks for: a call, a review, a way to be chosen."""
         due = None if within is None else self.now + within
@@ -284,6 +289,7 @@ class Run:
                 self.now,
                 due=due,
                 on_hold="runs",
+                calls=calls,
                 about=about,
                 not_by=not_by,
             )
@@ -319,9 +325,11 @@ class Run:
             )
         )
 
-    def cancel_session(self, session: Session, reason: str) -> None:
+    def cancel_session(
+        self, session: Session, reason: str, cause: Cause = "", short: bool = False
+    ) -> None:
         """A session in which nothing was given does not take place."""
-        self.emit(e.SessionCancelled(session.id, self.now, reason))
+        self.emit(e.SessionCancelled(session.id, self.now, reason, cause, short))
         crossing.over(self, session)
         self.settle_session_items(session, reason)
 

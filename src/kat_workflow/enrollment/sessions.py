@@ -6,8 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
+from kat_workflow.enrollment import booking, crossing, signing
 from kat_workflow.enrollment import commands as c
-from kat_workflow.enrollment import crossing, signing
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.run import EVERY_GATE
 from kat_workflow.errors import Reason
@@ -74,7 +74,7 @@ def cancel(j: Judge, act: c.Cancel) -> None:
     if session.dosed is not None:
         j.against("session-state", f"something was given in {session.id}", f"abort {session.id}")
     j.end()
-    j.run.cancel_session(session, act.reason)
+    booking.cancel(j.run, session, act.reason, act.cause)
 
 
 def arrive(j: Judge, act: c.Arrive) -> None:
@@ -170,7 +170,7 @@ def dose(j: Judge, act: c.Dose) -> None:
     kind = j.kind_of(act.session)
     session = j.run.session_of(kind.name)
     item = j.session_item(kind) if session is None else None
-    j.none_under_way("release", session)
+    other = next((x for x in j.s.sessions.values() if x.under_way and x.kind != kind.name), None)
     rule = kind.dose
     if rule is None:
         raise j.stop("no-dose", f"nothing is given in {kind.name}", "record it with another form")
@@ -194,6 +194,8 @@ def dose(j: Judge, act: c.Dose) -> None:
             f"dose-while-{session.dosing}",
             f"{rule.drug} was given although dosing was {session.dosing}",
         )
+    if other is not None and session.dosed is None:
+        run.deviation("second-session", f"{rule.drug} was given while {other.id} was under way")
     total = Decimal(session.given or 0) + (amount or 0)
     run.emit(
         e.DoseGiven(

@@ -63,7 +63,8 @@ class Item(Struct, frozen=True, array_like=True, gc=False):
     that its lateness will call somebody. An item without a step (a call, a review, a way to be
     chosen) says in `about` what it is about and in `roles` for whom. `opened` is kept where a
     hold lets the times begin anew. `assigned` is the person who has taken it on, `handed_by` who
-    handed it to them, and `not_by` who may not answer it.
+    handed it to them, `not_by` who may not answer it, and `level` counts the calls that nobody
+    has answered in time.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Item(Struct, frozen=True, array_like=True, gc=False):
     assigned: str = ""
     handed_by: str = ""
     not_by: str = ""
+    level: int = 0
 
     @property
     def place(self) -> str:
@@ -120,10 +122,13 @@ class Tally(Struct, frozen=True, array_like=True, gc=False):
     started_at: datetime | None = None
     dosed_at: datetime | None = None
     released_at: datetime | None = None
+    no_shows: int = 0
 
 
 class Session(Struct, frozen=True, array_like=True, gc=False):
-    """A session. `state` is of the session chart; `dosing`: "", running, paused or ended."""
+    """A session. `state` is of the session chart; `dosing`: "", running, paused or ended;
+    `watched` is for when the last reading of the watch was planned, `recheck` for when the next
+    one was asked sooner than planned."""
 
     id: str
     kind: str
@@ -142,6 +147,8 @@ class Session(Struct, frozen=True, array_like=True, gc=False):
     ended: datetime | None = None
     aborted: str = ""
     lapses: datetime | None = None
+    watched: datetime | None = None
+    recheck: datetime | None = None
 
     @property
     def under_way(self) -> bool:
@@ -463,8 +470,19 @@ def _item_opened(s: Enrollment, x: e.ItemOpened) -> None:
         x.at if x.on_hold == "restarts" else None,
         not_by=x.not_by,
     )
+    if x.kind == "watch":
+        _watch_planned(s, s.items[x.item])
     if s.last is None or x.at > s.last:
         s.last = x.at
+
+
+def _watch_planned(s: Enrollment, item: Item, asked: bool = False) -> None:
+    """A reading has its time; `asked`: one that was asked for after it is still to come."""
+    for id_, session in s.sessions.items():
+        if session.place == item.place:
+            later = asked and session.recheck is not None and session.recheck > item.opens
+            recheck = session.recheck if later else None
+            s.sessions[id_] = replace(session, watched=item.opens, recheck=recheck)
 
 
 def _item_assigned(s: Enrollment, x: e.ItemAssigned) -> None:
@@ -489,6 +507,8 @@ def _item_replanned(s: Enrollment, x: e.ItemReplanned) -> None:
         opened=x.anew,
         calls=x.calls,
     )
+    if s.items[x.item].kind == "watch":
+        _watch_planned(s, s.items[x.item], asked=True)
 
 
 def _item_settled(s: Enrollment, x: e.ItemSettled) -> None:
@@ -679,8 +699,14 @@ def _session_aborted(s: Enrollment, x: e.SessionAborted) -> None:
         s.decided = x.at
 
 
+def _reading_asked(s: Enrollment, x: e.ReadingAsked) -> None:
+    _session(s, x.session, x.at, recheck=x.due)
+
+
 def _session_cancelled(s: Enrollment, x: e.SessionCancelled) -> None:
     _count(s, x.session, "cancelled")
+    if x.cause == "no-show":
+        _count(s, x.session, "no_shows")
     _session_over(s, x.session, x.at)
 
 
@@ -732,6 +758,13 @@ def _moment(
 
 def _decision_questioned(s: Enrollment, x: e.DecisionQuestioned) -> None:
     """Nothing settled is undone: the item that it opens is all that follows."""
+
+
+def _alert_escalated(s: Enrollment, x: e.AlertEscalated) -> None:
+    item = s.items[x.call]
+    roles = tuple(dict.fromkeys((*item.roles, *x.tell)))
+    s.items[x.call] = replace(item, roles=roles, due=x.answer_by, calls=True, level=x.level)
+    _at(s, x.at)
 
 
 def _timer_elapsed(s: Enrollment, x: e.TimerElapsed) -> None:
@@ -790,6 +823,8 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.SessionCancelled: _session_cancelled,
     e.SessionReleased: _session_released,
     e.AlertRaised: _moment,
+    e.AlertEscalated: _alert_escalated,
+    e.ReadingAsked: _reading_asked,
     e.DeviationNoted: _moment,
     e.Held: _held,
     e.HoldLifted: _hold_lifted,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kat_workflow.enrollment import booking, crossing, escalating, moving, people
 from kat_workflow.enrollment import commands as c
-from kat_workflow.enrollment import crossing, moving, people
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.moving import EXCURSION
 from kat_workflow.enrollment.state import NOBODY
@@ -212,13 +212,16 @@ def elapsed(j: Judge, act: c.Elapsed) -> None:
     run.emit(e.TimerElapsed(act.timer, j.at, act.about if act.what == "late" else ""))
     item = j.s.items.get(act.about)
     if act.what == "lapses":
-        run.cancel_session(j.s.sessions[act.about], "no-show")
+        booking.cancel(run, j.s.sessions[act.about], "no-show", "no-show")
+    elif act.what == "late" and item is not None and item.kind == "alert":
+        escalating.escalate(run, item)
     elif act.what == "late" and item is not None:
         late = run.lateness(item)
         assert late is not None
         says = f"{item.step} is late"
         within = late.answer_within.elapsed
-        run.alert(f"late.{item.step}", says, late.tell, within, item.id, item.id)
+        name, then = f"late.{item.step}", bool(late.then)
+        run.alert(name, says, late.tell, within, item.id, item.id, escalates=then)
     elif item is not None:
         reason = "closed" if act.what == "closes" else "next opened"
         for session in list(j.s.sessions.values()):

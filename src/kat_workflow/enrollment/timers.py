@@ -75,18 +75,18 @@ def wake(s: Enrollment) -> datetime | None:
     """The instant of `next_timer`, found without making any: it is asked after every command."""
     first = s.recheck
     held = bool(s.holds)
-    busy = ""
+    busy: tuple[str, ...] = ()
     for session in s.sessions.values():
         if session.lapses is not None and not held and (first is None or session.lapses < first):
             first = session.lapses
         if session.under_way:
-            busy = session.item
+            busy = (*busy, session.item)
     for item in s.items.values():
         if held and item.on_hold != "runs":
             continue
         if item.calls and item.due is not None and (first is None or item.due < first):
             first = item.due
-        if item.id == busy:
+        if item.id in busy:
             continue
         if item.closes is not None and (first is None or item.closes < first):
             first = item.closes

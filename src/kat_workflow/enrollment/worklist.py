@@ -73,6 +73,8 @@ def changed(events: Sequence[e.Event]) -> tuple[list[str], list[str], bool]:
         if isinstance(event, _PLANNED):
             came[event.item] = None
             gone.pop(event.item, None)
+        elif isinstance(event, e.AlertEscalated):
+            came[event.call] = None  # others are asked for it too, by another instant
         elif isinstance(event, e.ObservationRecorded):
             if event.needs and event.item:
                 came[event.item] = None  # others are asked for it now

@@ -599,7 +599,7 @@ class _Builder(Parts):
         return tuple(never), tuple(after), tuple(possible)
 
     def _moment(self, unit: Unit, written: str, path: Path) -> tuple[str, str] | None:
-        """A session's `given`, `started`, `dosed` or `released`, or a step's `done`."""
+        """A session's `started`, `given` (also `dosed`) or `released`, or a step's `done`."""
         name, _, event = written.rpartition(".")
         table = "steps" if event == "done" else "sessions"
         if name and event in ("done", "given", "started", "dosed", "released"):

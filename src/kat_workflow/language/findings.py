@@ -254,6 +254,11 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "those that are listed.",
     ),
     (
+        "unknown-escalation",
+        "No chain of calls has this name.",
+        "Chains of calls are listed under `escalations:` at the top of the program.",
+    ),
+    (
         "unknown-phase",
         "No phase has this name.",
         "`start:` names one of the phases beside it.",
@@ -587,7 +592,7 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "wrong-outcome",
         "The step or session never ends so.",
         "A step is `done`, or what its `may_be:` lists; sessions are counted as `held`, "
-        "`started`, `counted` or `aborted` and remembered as `started`, `dosed` or `released`.",
+        "`started`, `counted` or `aborted` and remembered as `started`, `given` or `released`.",
     ),
     (
         "no-fact",
@@ -701,6 +706,13 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "Work is opened after an end that closes at once.",
         "Whoever has died, or was enrolled in error, leaves nothing open: such an enrollment is "
         "closed with its end. Take `work:` out; what the team has to do is not the patient's work.",
+    ),
+    (
+        "half-a-call",
+        "The row says only half of a call.",
+        "A call names who is called (`tell:`) and by when they must answer (`answer_within:`). "
+        "`then:` or `escalation:` say who is called after them. An alert of a session may instead, "
+        "or besides, let the watch look again sooner (`recheck:`).",
     ),
     (
         "watch-order",

@@ -43,6 +43,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "trust": ("A", "B", "C"),
     "outcome": ("declined", "skipped", "missed", "waived", "withheld", "unable"),
     "hold": get_args(OnHold),
+    "quiet": ("waits",),
     "per": ("program day", "enrollment"),
     "round": ("program day",),
     "route": ("intravenous", "intramuscular", "sublingual", "nasal", "oral"),
@@ -144,10 +145,25 @@ class Gate:
 
 
 @frozen(eq=False, kw_only=True)
+class Call:
+    tell: list[str] = key("Roles that are called.", "role")
+    answer_within: str = key("How soon somebody must answer.", "duration")
+
+
+@frozen(eq=False, kw_only=True)
+class Escalation:
+    about: str = key("A remark for the reader.", default="")
+    source: str = key("Where its numbers come from.", "source", "")
+    then: list[Call] = key("Whom to call, one after the other, while nobody answers.")
+    repeat_last: int = key("How often the last of them is called again.", default=0)
+
+
+@frozen(eq=False, kw_only=True)
 class Tell:
     tell: list[str] = key("Roles that are called.", "role")
     answer_within: str = key("How soon somebody must answer.", "duration")
-    then: list[dict[str, str]] = key("Whom to call when nobody answers.", default=[], later=True)
+    then: list[Call] = key("Whom to call when nobody answers.", default=[])
+    escalation: str = key("The chain of `escalations:` that says so.", "escalation", "")
 
 
 @frozen(eq=False, kw_only=True)
@@ -156,7 +172,19 @@ class Alert:
     says: str = key("What it means, in words.", default="")
     tell: list[str] = key("Roles that are called.", "role")
     answer_within: str = key("How soon somebody must answer.", "duration")
-    then: list[dict[str, str]] = key("Whom to call when nobody answers.", default=[], later=True)
+    then: list[Call] = key("Whom to call when nobody answers.", default=[])
+    escalation: str = key("The chain of `escalations:` that says so.", "escalation", "")
+
+
+@frozen(eq=False, kw_only=True)
+class WatchAlert:
+    when: str = key("The condition, judged on each new reading.", "gate")
+    says: str = key("What it means, in words.", default="")
+    recheck: str = key("How soon the watch looks again.", "duration", "")
+    tell: list[str] = key("Roles that are called.", "role", [])
+    answer_within: str = key("How soon somebody must answer.", "duration", "")
+    then: list[Call] = key("Whom to call when nobody answers.", default=[])
+    escalation: str = key("The chain of `escalations:` that says so.", "escalation", "")
 
 
 @frozen(eq=False, kw_only=True)
@@ -199,6 +227,8 @@ class Step:
     opens: str = key("How long after that it may be done.", "duration", "")
     due: str = key("How long after that it is due; later is late.", "duration", "")
     closes: str = key("How long after that it is missed.", "duration", "")
+    early_by: str = key("How long before it opens it may be done all the same.", "duration", "")
+    quiet: str = key("`waits`: it does not open in the quiet hours of the site.", "quiet", "")
     on_day: int | None = key("The program day on which it opens.", default=None)
     at: str = key("The clock time at which it opens on that day.", "clock", "")
     every: list[Cadence] = key("How often it recurs; the first row that holds.", default=[])
@@ -299,7 +329,9 @@ class Watch:
     by: list[str] = key("Roles that may take the readings.", "role")
     record: str = key("The form that is recorded.", "form")
     at: list[str] = key("Elapsed times since the first drug given.", "duration")
-    then_every: str = key("How often after the last of them, until release.", "duration")
+    during_every: str = key("How often after them, until the dose has ended.", "duration", "")
+    then_every: str = key("How often from then on, until release.", "duration")
+    early_by: str = key("How long before its time a reading may be taken.", "duration", "")
     late_after: str = key("How long after its time a reading is late.", "duration", "10 min")
     when_late: Tell | None = key("Who is called when a reading is late.", default=None)
 
@@ -308,8 +340,11 @@ class Watch:
 class SessionRule:
     when: str = key("The condition, judged on each new reading.", "gate")
     says: str = key("What it means, in words.")
+    recheck: str = key("How soon the watch looks again.", "duration", "")
     tell: list[str] = key("Roles that are called.", "role", [])
     answer_within: str = key("How soon somebody must answer.", "duration", "")
+    then: list[Call] = key("Whom to call when nobody answers.", default=[])
+    escalation: str = key("The chain of `escalations:` that says so.", "escalation", "")
 
 
 @frozen(eq=False, kw_only=True)
@@ -331,14 +366,19 @@ class Session:
     sedating: bool = key(
         "What is given sedates: one such session a date for a patient.", default=False
     )
+    no_shows: int | None = key("After how many no-shows somebody must look.", default=None)
+    short_notice: str = key("How long before its time a cancelling is short.", "duration", "")
     before: dict[str, Step] = key("Steps between arrival and start.", default={})
     dose: Dose | None = key("What is given.", default=None)
     at_most: AtMost | None = key("How many sessions.", default=None)
     apart: str = key("The least time between two starts.", "duration", "")
+    plan_within: str = key(
+        "How long after the last start the next is proposed at the latest.", "duration", ""
+    )
     watch: Watch | None = key("Readings after the first drug given.", default=None)
     pause_when: list[SessionRule] = key("Readings that pause the dose.", default=[])
     stop_when: list[SessionRule] = key("Readings that end the dose.", default=[])
-    alerts: list[Alert] = key("Readings that call somebody.", default=[])
+    alerts: list[WatchAlert] = key("Readings that call somebody, or look again.", default=[])
     after: dict[str, Step] = key("Steps between the end of the dose and release.", default={})
     release: Release = key("When the patient may go.")
     counts_when: str = key("When a session counts, also an aborted one.", "gate", "always")
@@ -504,7 +544,7 @@ class Program:
     groups: dict[str, dict[str, str]] = key("Group sessions.", default={}, later=True)
     orders: dict[str, dict[str, str]] = key("Orders by a prescriber.", default={}, later=True)
     medicines: dict[str, dict[str, str]] = key("As-needed medicines.", default={}, later=True)
-    escalations: dict[str, dict[str, str]] = key("Chains of calls.", default={}, later=True)
+    escalations: dict[str, Escalation] = key("Chains of calls.", default={})
     ends: dict[str, End] = key("How treatment ends.")
     leaving: Leaving | None = key("Ends of the kinds that every program has.", default=None)
     work_after_leaving: dict[str, Step] = key("Work that never blocks leaving.", default={})

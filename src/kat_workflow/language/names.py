@@ -35,6 +35,7 @@ KINDS: Mapping[str, str] = {
     "steps": "step",
     "sessions": "session",
     "ends": "end",
+    "escalations": "escalation",
 }
 """The tables of names, and what one of their names is called."""
 

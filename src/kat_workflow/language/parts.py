@@ -96,6 +96,8 @@ class Parts(Words):
             opens=duration(its.opens),
             due=duration(its.due),
             closes=duration(its.closes),
+            early_by=duration(its.early_by),
+            quiet=its.quiet,  # type: ignore[arg-type]  # one of the words of its key
             on_day=its.on_day,
             at=clock_time(its.at),
             every=self._cadence(job, around),
@@ -205,6 +207,18 @@ class Parts(Words):
             self.report.add(
                 unit.document, "sedating-without-dose", (*path, "sedating"), message, hint, on="key"
             )
+        if its.no_shows is not None and its.no_shows < 1:
+            message = f"somebody must look after {its.no_shows} no-shows: that is always"
+            self.report.add(
+                unit.document, "impossible-range", (*path, "no_shows"), message, "write 3"
+            )
+        for key in ("alerts", "pause_when", "stop_when"):
+            for count, row in enumerate(getattr(its, key)):
+                if row.recheck and its.watch is None:
+                    at: Path = (*path, key, count, "recheck")
+                    message = "nobody watches this session, so that nobody can look again"
+                    hint = "add watch: who records what, at which minutes"
+                    self.report.add(unit.document, "half-a-call", at, message, hint, on="key")
         return model.SessionKind(
             name=name,
             title=its.title or in_words(name.rpartition(".")[2]),
@@ -229,6 +243,9 @@ class Parts(Words):
                 self.test(unit, its.counts_when, (*path, "counts_when"), around)
             ),
             no_show_after=duration(its.no_show_after),
+            short_notice=duration(its.short_notice),
+            no_shows=its.no_shows or 0,
+            plan_within=self._plan_within(held),
             by=self.needed_roles(unit, its.by, (*path, "by")),
             source=source,
             about=its.about,
@@ -243,6 +260,7 @@ class Parts(Words):
         if its is None:
             return None
         full = f"{name}.watch"
+        early_by = duration(its.early_by)
         at = tuple(span for each in its.at if (span := duration(each)) is not None)
         if any(a.seconds >= b.seconds for a, b in pairwise(at)):
             message = "the readings are not in the order in which they are taken"
@@ -260,18 +278,37 @@ class Parts(Words):
             on_hold="runs",
             part="watch",
             at_most=OFTEN,
+            early_by=early_by,
             source=source,
             place=self.place(unit, path),
         )
         then_every, late_after = duration(its.then_every), duration(its.late_after)
+        during_every = duration(its.during_every)
         if then_every is None or late_after is None:
             return None
-        if then_every.seconds == 0:
-            message = "readings every 0 minutes never end"
-            self.report.add(
-                unit.document, "impossible-range", (*path, "then_every"), message, "say 15 min"
-            )
-        return model.Watch(full, at, then_every, late_after)
+        gaps = [b.seconds - a.seconds for a, b in pairwise(at)]
+        for key, pace in (("during_every", during_every), ("then_every", then_every)):
+            if pace is not None:
+                gaps.append(pace.seconds)
+                if pace.seconds == 0:
+                    message = "readings every 0 minutes never end"
+                    self.report.add(
+                        unit.document, "impossible-range", (*path, key), message, "say 15 min"
+                    )
+        if early_by is not None and min(gaps) > 0 and early_by.seconds >= min(gaps):
+            message = "one reading would count for two"
+            hint = "write less than the shortest time between two readings"
+            self.report.add(unit.document, "impossible-range", (*path, "early_by"), message, hint)
+        return model.Watch(full, at, then_every, late_after, during_every)
+
+    def _plan_within(self, held: Held) -> Duration | None:
+        """The latest that a next session is proposed: not before the earliest."""
+        its, at = held.written, (*held.path, "plan_within")
+        apart, within = duration(its.apart), duration(its.plan_within)
+        if apart is not None and within is not None and within.seconds < apart.seconds:
+            message = f"within {within} and at least {apart} apart cannot both be"
+            self.report.add(held.unit.document, "impossible-range", at, message, "write more")
+        return within
 
     def _session_rules(
         self, held: Held, name: str, what: Literal["pause", "stop"], around: Around
@@ -282,6 +319,8 @@ class Parts(Words):
             path: Path = (*held.path, f"{what}_when", count)
             test = self.test(held.unit, rule.when, (*path, "when"), around, "stop")
             tell = self.roles(held.unit, rule.tell, (*path, "tell"))
+            recheck = self.recheck(held.unit, rule, path)
+            then = self.then(held.unit, rule, path)
             if test is not None:
                 found.append(
                     model.SessionRule(
@@ -290,6 +329,8 @@ class Parts(Words):
                         test,
                         tell,
                         duration(rule.answer_within),
+                        then,
+                        recheck,
                     )
                 )
         return tuple(found)
@@ -368,13 +409,23 @@ class Parts(Words):
         return True
 
 
-_STEP_NUMBERS = ("opens", "due", "closes", "every", "on_day", "at", "when_late")
+_STEP_NUMBERS = ("opens", "due", "closes", "early_by", "every", "on_day", "at", "when_late")
 """Keys of a step whose numbers need a source."""
 
 _SIGNATURES = ("signed", "cosigned_by", "witnessed_by")
 """Keys of a step that ask for signatures."""
 
-_SESSION_NUMBERS = ("dose", "at_most", "apart", "watch", "no_show_after", "release")
+_SESSION_NUMBERS = (
+    "dose",
+    "at_most",
+    "apart",
+    "plan_within",
+    "watch",
+    "no_show_after",
+    "no_shows",
+    "short_notice",
+    "release",
+)
 
 
 def _decimal(exact: Fraction) -> Decimal:

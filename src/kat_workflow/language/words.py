@@ -21,6 +21,7 @@ from kat_workflow.language.names import Path, Unit
 from kat_workflow.program import model
 from kat_workflow.program.clock import Duration, parse_duration
 from kat_workflow.program.gates import (
+    MOMENT_OF,
     Context,
     Problem,
     SessionInfo,
@@ -61,6 +62,7 @@ class Words:
         self.consents: dict[str, model.Consent] = {}
         self.limits: dict[str, model.Limit] = {}
         self.gates: dict[str, model.Gate] = {}
+        self.escalations: dict[str, tuple[model.Call, ...]] = {}
         self.uses: list[Use] = []
         self.vocabulary = Vocabulary()
         self._gate_units: dict[str, tuple[Unit, Path]] = {}
@@ -96,6 +98,22 @@ class Words:
             if full in tables["gates"]:
                 self.gates[full] = self._gate(unit, full, gate, ("gates", name))
                 self._gate_units[full] = unit, ("gates", name)
+        for name, chain in written.escalations.items():
+            path = ("escalations", name)
+            self.source(unit, chain.source, path, "then")
+            if not chain.then and self.stands(unit, (*path, "then")) == []:
+                message = "nobody is called"
+                hint = "write then: [{tell: [doctor], answer_within: 10 min}]"
+                self.report.add(unit.document, "by-nobody", (*path, "then"), message, hint)
+            if not 0 <= chain.repeat_last <= MOST_REPEATS:
+                message = f"the last call cannot be repeated {chain.repeat_last} times"
+                hint = f"write 0 to {MOST_REPEATS}"
+                self.report.add(
+                    unit.document, "impossible-range", (*path, "repeat_last"), message, hint
+                )
+                continue
+            calls = self._calls(unit, chain.then, (*path, "then"))
+            self.escalations[unit.prefix + name] = calls + calls[-1:] * chain.repeat_last
 
     def _gate(self, unit: Unit, full: str, gate: grammar.Gate, path: Path) -> model.Gate:
         override = None
@@ -318,26 +336,94 @@ class Words:
             return None
         tell = self.needed_roles(unit, written.tell, (*path, "tell"))
         within = duration(written.answer_within)
-        return None if within is None else model.Lateness(tell, within)
+        then = self.then(unit, written, path)
+        return None if within is None else model.Lateness(tell, within, then)
 
     def alerts(
         self,
         unit: Unit,
-        written: list[grammar.Alert],
+        written: Iterable[grammar.Alert | grammar.WatchAlert],
         path: Path,
         name: str,
         around: Around,
     ) -> tuple[model.Alert, ...]:
-        """Readings that call somebody, judged on any recorded value."""
+        """Readings that set something off, judged on any recorded value."""
         found = []
         for count, alert in enumerate(written):
             at: Path = (*path, count)
             test = self.test(unit, alert.when, (*at, "when"), around, "stop")
-            tell = self.needed_roles(unit, alert.tell, (*at, "tell"))
-            within = duration(alert.answer_within)
-            if test is not None and within is not None:
-                says = alert.says or alert.when
-                found.append(model.Alert(f"{name}.alert.{count + 1}", says, test, tell, within))
+            recheck = None
+            if isinstance(alert, grammar.WatchAlert):
+                tell = self.roles(unit, alert.tell, (*at, "tell"))
+                recheck = self.recheck(unit, alert, at)
+            else:
+                tell = self.needed_roles(unit, alert.tell, (*at, "tell"))
+            then = self.then(unit, alert, at)
+            if test is not None:
+                within = duration(alert.answer_within)
+                says, own = alert.says or alert.when, f"{name}.alert.{count + 1}"
+                found.append(model.Alert(own, says, test, tell, within, then, recheck))
+        return tuple(found)
+
+    def recheck(
+        self, unit: Unit, written: grammar.WatchAlert | grammar.SessionRule, path: Path
+    ) -> Duration | None:
+        """How soon a watch looks again; a call says by when it must be answered, and a row that
+        neither calls nor looks again says nothing."""
+        recheck = duration(written.recheck)
+        if recheck is not None and recheck.seconds == 0:
+            message = "a reading 0 minutes after the last is no new one"
+            self.report.add(
+                unit.document, "impossible-range", (*path, "recheck"), message, "say 5 min"
+            )
+        if bool(written.tell) != bool(written.answer_within):
+            message = "a call needs somebody who is called and a time by which they answer"
+            key = "tell" if written.tell else "answer_within"
+            hint = "write tell: [doctor], answer_within: 5 min"
+            self.report.add(unit.document, "half-a-call", (*path, key), message, hint, on="key")
+        elif not written.tell and not recheck and isinstance(written, grammar.WatchAlert):
+            message = "nothing follows from this"
+            hint = "write tell: [doctor], answer_within: 5 min, or recheck: 5 min"
+            self.report.add(unit.document, "half-a-call", path, message, hint)
+        return recheck
+
+    def then(
+        self,
+        unit: Unit,
+        written: grammar.Tell | grammar.Alert | grammar.WatchAlert | grammar.SessionRule,
+        path: Path,
+    ) -> tuple[model.Call, ...]:
+        """Who is called, one after the other, while nobody answers."""
+        chain = self.names.find("escalations", unit, written.escalation, (*path, "escalation"))
+        if (written.then or written.escalation) and not written.tell:
+            key = "then" if written.then else "escalation"
+            message = "who is called first is not said"
+            self.report.add(
+                unit.document, "half-a-call", (*path, key), message, "write tell: […]", on="key"
+            )
+        if written.then and written.escalation:
+            message = "who is called next is said twice"
+            hint = "take then: or escalation: out"
+            self.report.add(
+                unit.document, "half-a-call", (*path, "escalation"), message, hint, on="key"
+            )
+        if chain is not None:
+            return self.escalations.get(chain, ())
+        return self._calls(unit, written.then, (*path, "then"))
+
+    def _calls(
+        self, unit: Unit, written: Iterable[grammar.Call], path: Path
+    ) -> tuple[model.Call, ...]:
+        found = []
+        for count, call in enumerate(written):
+            tell = self.needed_roles(unit, call.tell, (*path, count, "tell"))
+            within = duration(call.answer_within)
+            if within is not None and within.seconds == 0:
+                message = "nobody can answer in no time"
+                at: Path = (*path, count, "answer_within")
+                self.report.add(unit.document, "impossible-range", at, message, "say 5 min")
+            elif within is not None:
+                found.append(model.Call(tell, within))
         return tuple(found)
 
     def _fact(self, unit: Unit, written: str, path: Path) -> str | None:
@@ -374,9 +460,10 @@ class Words:
             case [step, "done"]:
                 found = self.names.find("steps", unit, step, path)
                 return model.Anchor("step", found) if found else model.Anchor("opening")
-            case [session, ("started" | "dosed" | "released") as event]:
+            case [session, ("started" | "given" | "dosed" | "released") as event]:
                 found = self.names.find("sessions", unit, session, path)
-                return model.Anchor("session", found, event) if found else model.Anchor("opening")
+                moment = MOMENT_OF.get(event, event)
+                return model.Anchor("session", found, moment) if found else model.Anchor("opening")
             case [fact] if "." in fact:
                 found = self._fact(unit, fact, path)
                 return model.Anchor("fact", found) if found else model.Anchor("opening")
@@ -386,6 +473,9 @@ class Words:
                 self.report.add(unit.document, "bad-anchor", path, message, hint)
                 return model.Anchor("opening")
 
+
+MOST_REPEATS = 100
+"""How often the last call of a chain may be repeated: a page every 5 minutes for a night."""
 
 _WORD = re.compile(r"[a-z][a-z0-9_.]*")
 

@@ -12,3 +12,7 @@ Outcome = Literal[
     "done", "declined", "skipped", "missed", "waived", "withheld", "unable", "left", "cancelled"
 ]
 """How an item ends. `left` and `cancelled` are only ever written by the engine."""
+
+Cause = Literal["", "patient", "clinic", "unfit", "no-show"]
+"""Who or what cancelled a session: the patient, the clinic, the patient's state on the day, or
+that nobody came; "" where it was none of these."""

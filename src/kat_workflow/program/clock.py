@@ -9,9 +9,10 @@ at the first. Windows are half-open: [opens, closes).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Duration",
     "Site",
+    "after_quiet",
     "at_clock",
+    "local_clock",
     "local_date",
     "parse_duration",
     "plus",
     "program_day",
     "same_clock",
+    "site_from",
 ]
 
 Unit = Literal["s", "min", "h", "d", "wk"]
@@ -69,12 +73,14 @@ class Site(Struct, frozen=True, dict=True):
     """A place of treatment; it owns the zone, the closed days and the quiet hours.
 
     `zone` is an IANA name. `closed` are local dates on which clock-time occurrences move to the
-    next open date.
+    next open date. `quiet` are the local clock times at which the quiet hours begin and end, over
+    midnight where the first is the later one.
     """
 
     name: str = "main"
     zone: str = "UTC"
     closed: tuple[date, ...] = ()
+    quiet: tuple[time, time] | None = None
 
     @cached_property
     def tz(self) -> ZoneInfo:
@@ -82,6 +88,19 @@ class Site(Struct, frozen=True, dict=True):
         from zoneinfo import ZoneInfo  # noqa: PLC0415  # loaded on first use
 
         return ZoneInfo(self.zone)
+
+
+def site_from(name: str, written: Mapping[str, Any]) -> Site:
+    """A site as files write it: `zone`, `closed` (dates) and `quiet` (two clock times).
+
+    Raises ValueError for what is no date or clock time; the zone is not looked up.
+    """
+    closed = tuple(date.fromisoformat(str(each)) for each in written.get("closed") or ())
+    quiet = tuple(time.fromisoformat(str(each)) for each in written.get("quiet") or ())
+    if len(quiet) not in (0, 2):
+        raise ValueError("quiet hours have a beginning and an end")
+    zone = str(written.get("zone", "UTC"))
+    return Site(name, zone, closed, (quiet[0], quiet[1]) if quiet else None)
 
 
 def parse_duration(text: str) -> Duration | None:
@@ -122,6 +141,27 @@ def at_clock(day: date, clock: time, site: Site) -> datetime:
         else:
             low = middle
     return datetime.fromtimestamp(high, UTC)
+
+
+def local_clock(instant: datetime, site: Site) -> time:
+    """The site's clock time at this instant."""
+    return instant.astimezone(site.tz).time()
+
+
+def after_quiet(instant: datetime, site: Site) -> datetime:
+    """The instant itself, or the end of the site's quiet hours where it falls into them."""
+    if site.quiet is None:
+        return instant
+    begins, ends = site.quiet
+    wall = instant.astimezone(site.tz)
+    day, clock = wall.date(), wall.time()
+    if begins <= ends:
+        return at_clock(day, ends, site) if begins <= clock < ends else instant
+    if clock >= begins:
+        day += timedelta(days=1)
+    elif clock >= ends:
+        return instant
+    return at_clock(day, ends, site)
 
 
 def plus(instant: datetime, duration: Duration, site: Site) -> datetime:

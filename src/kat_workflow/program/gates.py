@@ -125,7 +125,9 @@ RESERVED = frozenset(
 
 MOST_CHARACTERS, MOST_TERMS, MOST_IN_ALL, DEEPEST, MOST_PROBLEMS = 2_000, 200, 2_000, 30, 20
 SESSION_COUNTS = ("held", "started", "counted", "aborted")
-SESSION_MOMENTS = ("started", "dosed", "released")
+SESSION_MOMENTS = ("started", "given", "released")
+MOMENT_OF = {"given": "dosed"}
+"""`given` is when something was first given; the older word `dosed` means the same and is read."""
 _LONGEST = 100 * 366 * 86_400  # a span of more than a lifetime is a slip
 
 
@@ -881,13 +883,14 @@ class _Reader:
         token = self.name("a step, a session or a recorded instant")
         span = (token.start, token.end)
         event = self.peek
-        if event.kind == "word" and event.text not in RESERVED:
+        if event.kind == "word" and (event.text not in RESERVED or event.text in MOMENT_OF):
             step = self.full(token.text, self.vocabulary.steps)
             session = self.full(token.text, self.vocabulary.sessions)
-            if session is not None and (step is None or event.text in SESSION_MOMENTS):
+            moments = (*SESSION_MOMENTS, *MOMENT_OF.values())
+            if session is not None and (step is None or event.text in moments):
                 self.take()
-                if self.event(session, event, SESSION_MOMENTS):
-                    return SessionMoment(session, event.text)
+                if event.text in MOMENT_OF.values() or self.event(session, event, SESSION_MOMENTS):
+                    return SessionMoment(session, MOMENT_OF.get(event.text, event.text))
                 return None
             if step is not None:
                 self.take()

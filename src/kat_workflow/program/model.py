@@ -104,22 +104,38 @@ class Cadence:
 
 
 @frozen(eq=False)
-class Alert:
-    """A reading that calls somebody: opens an item for `tell`, due within `answer_within`."""
+class Call:
+    """Who is called when nobody has answered the call before, and how soon they must answer."""
 
-    name: str
-    says: str
-    when: Test
     tell: tuple[str, ...]
     answer_within: Duration
 
 
 @frozen(eq=False)
+class Alert:
+    """A reading that sets something off.
+
+    It calls `tell`: an item for them, due within `answer_within`; `then` is called one after the
+    other while nobody answers. In a session `recheck` is how soon the watch looks again; there
+    `tell` may be empty.
+    """
+
+    name: str
+    says: str
+    when: Test
+    tell: tuple[str, ...]
+    answer_within: Duration | None
+    then: tuple[Call, ...] = ()
+    recheck: Duration | None = None
+
+
+@frozen(eq=False)
 class Lateness:
-    """What follows when an item's due instant passes."""
+    """What follows when an item's due instant passes; `then`: see `Alert`."""
 
     tell: tuple[str, ...]
     answer_within: Duration
+    then: tuple[Call, ...] = ()
 
 
 @frozen(eq=False)
@@ -145,7 +161,9 @@ class Step:
     leaving). The compiler works out the rest: `remembered`, its last settlement is read from
     outside its own visit; `tallied`, its settlements are counted by a gate; `compared`, somebody
     else must do another step. `keeps` are the fields of its recordings that some gate can read,
-    and `kept_in` the phase or session with whose end they can be read no more ("": never).
+    and `kept_in` the phase or session with whose end they can be read no more ("": never). What
+    is done up to `early_by` before it opens counts as done in time; with `quiet` an opening waits
+    for the end of the site's quiet hours.
     """
 
     name: str
@@ -186,6 +204,8 @@ class Step:
     keeps: tuple[str, ...] = ()
     kept_in: str = ""
     place: Place | None = None
+    early_by: Duration | None = None
+    quiet: Literal["", "waits"] = ""
 
 
 @frozen(eq=False)
@@ -285,12 +305,17 @@ class Spacing:
 
 @frozen(eq=False)
 class Watch:
-    """Readings at elapsed times from the first drug given until release; `step` names its step."""
+    """Readings at elapsed times from the first drug given until release; `step` names its step.
+
+    After those of `at`, one follows `during_every` as long as the dose has not ended, and one
+    `then_every` from then on (without `during_every`: from the beginning).
+    """
 
     step: str
     at: tuple[Duration, ...]
     then_every: Duration
     late_after: Duration
+    during_every: Duration | None = None
 
 
 @frozen(eq=False)
@@ -302,6 +327,8 @@ class SessionRule:
     when: Test
     tell: tuple[str, ...] = ()
     answer_within: Duration | None = None
+    then: tuple[Call, ...] = ()
+    recheck: Duration | None = None
 
 
 @frozen(eq=False)
@@ -315,8 +342,12 @@ class Release:
 
 @frozen(eq=False)
 class SessionKind:
-    """A kind of session. `steps` are its own steps in order: before, watch, after. A patient has
-    one `sedating` session a date, in whatever enrollment."""
+    """A kind of session. `steps` are its own steps in order: before, watch, after.
+    A patient has one `sedating` session a date, in whatever enrollment.
+
+    After every `no_shows` bookings to which nobody came somebody must look (0: never). The next
+    session is proposed between `apart` and `plan_within` after the start of the last.
+    """
 
     name: str
     title: str
@@ -340,6 +371,9 @@ class SessionKind:
     about: str = ""
     place: Place | None = None
     sedating: bool = False
+    short_notice: Duration | None = None
+    no_shows: int = 0
+    plan_within: Duration | None = None
 
 
 EndKind = Literal[

@@ -79,6 +79,7 @@ _IN_WORDS: dict[Sign, str] = {
     "!=": "other than",
 }
 _STARTS = {"started": "start", "dosed": "dose", "released": "release"}
+_WORDS_OF = {"dosed": "given"}
 _ENDS = {
     "done": "done",
     "declined": "decline",
@@ -786,7 +787,7 @@ def _moment(moment: Moment) -> str:
         case StepMoment(step, outcome):
             return f"{step} {outcome}"
         case SessionMoment(session, event):
-            return f"{session} {event}"
+            return f"{session} {_WORDS_OF.get(event, event)}"
         case _:
             return f"entering {moment.phase}"
 

@@ -25,7 +25,9 @@ from kat_workflow.errors import Place
 from kat_workflow.program.clock import Duration
 from kat_workflow.program.forms import Field, Form, Score
 from kat_workflow.program.model import (
+    Alert,
     Gate,
+    Lateness,
     Limit,
     Phase,
     Program,
@@ -305,8 +307,9 @@ class _Writer:
         points = []
         for name in names:
             step = self.program.steps[name]
-            calls = [alert.tell for alert in step.alerts]
-            calls += [step.when_late.tell] if step.when_late else []
+            rows: list[Alert | Lateness] = [*step.alerts]
+            rows += [step.when_late] if step.when_late else []
+            calls = [call.tell for row in rows for call in (row, *row.then)]
             if not self.concerns(step.by, step.cosigned_by, step.witnessed_by, *calls):
                 continue
             said = [*self.words.work(step), *self.words.schedule(step)]

@@ -10,11 +10,14 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import time
 from decimal import Decimal
+from itertools import groupby
 
+from kat_workflow.program.clock import Duration
 from kat_workflow.program.forms import Field, Form, Score
 from kat_workflow.program.model import (
     Alert,
     Anchor,
+    Call,
     DoseRule,
     End,
     Lateness,
@@ -265,6 +268,10 @@ class Words:
             edges.append(f"counts as missed from {step.closes}")
         if edges:
             yield f"It {listed(edges)} after {self.anchor(step.counted_from, step)}"
+        if step.early_by:
+            yield f"It may be done {step.early_by} before it opens"
+        if step.quiet:
+            yield "It does not open in the quiet hours, but at their end"
 
     def anchor(self, anchor: Anchor, step: Step) -> str:
         """The instant that times count from."""
@@ -274,6 +281,8 @@ class Words:
             return f"{self.quoted('phases', anchor.name or step.owner)} is entered"
         if anchor.kind == "step":
             return f"{self.quoted('steps', anchor.name)} is {anchor.event or 'done'}"
+        if anchor.kind == "session" and anchor.event == "dosed":
+            return f"the first drug of {self.quoted('sessions', anchor.name)} is given"
         if anchor.kind == "session":
             return f"{self.quoted('sessions', anchor.name)} is {anchor.event or 'released'}"
         return f"the instant “{self.fact(anchor.name, step.name)}”"
@@ -299,14 +308,34 @@ class Words:
 
     def call(self, late: Lateness) -> str:
         """Who is called and how soon somebody answers."""
-        return f"{self.roles(late.tell)} is called and answers within {late.answer_within}"
+        return self._called(late.tell, late.answer_within, late.then)
+
+    def _called(
+        self, tell: tuple[str, ...], within: Duration | None, then: tuple[Call, ...]
+    ) -> str:
+        """Who is called, by when they answer, and who is called while nobody does."""
+        said = f"{self.roles(tell)} is called"
+        if within is not None:
+            said += f" and answers within {within}"
+        for call, again in ((call, len(list(same))) for call, same in groupby(then)):
+            often = f", up to {again} times" if again > 1 else ""
+            said += f"; if nobody does, {self.roles(call.tell)} ({call.answer_within}{often})"
+        return said
+
+    def _followed(self, rule: Alert | SessionRule) -> str:
+        """What a row sets off besides the dose."""
+        said = []
+        if rule.recheck is not None:
+            said.append(f"the watch looks again within {rule.recheck}")
+        if rule.tell:
+            said.append(self._called(rule.tell, rule.answer_within, rule.then))
+        return "; ".join(said)
 
     def alert(self, alert: Alert, near: str) -> str:
         """What a reading means and whom it calls."""
         means = f" ({clean(alert.says).rstrip('.')})" if alert.says else ""
         when = self.condition(alert.when.text, near)
-        called = f"{self.roles(alert.tell)} is called and answers within {alert.answer_within}"
-        return f"Alert{means}: when {when}, {called}"
+        return f"Alert{means}: when {when}, {self._followed(alert)}"
 
     # phases
 
@@ -406,8 +435,17 @@ class Words:
             if session.sedating:
                 said.append("One sedating session a date for a patient, in whatever program.")
             yield ("How often", " ".join(said))
+        booked = []
         if session.no_show_after:
-            yield ("Booking", f"Not arrived {session.no_show_after} after the time: no-show.")
+            booked.append(f"Not arrived {session.no_show_after} after the time: no-show.")
+        if session.no_shows:
+            booked.append(f"After every {session.no_shows} no-shows somebody looks at it.")
+        if session.short_notice:
+            booked.append(f"Cancelled less than {session.short_notice} before: at short notice.")
+        if session.plan_within:
+            booked.append(f"The next is proposed within {session.plan_within} of the last start.")
+        if booked:
+            yield ("Booking", " ".join(booked))
         if session.ready:
             gates = listed(self.condition(test.text, session.name) for test in session.ready)
             yield ("Ready", sentence(f"It may start only if {gates}"))
@@ -436,8 +474,16 @@ class Words:
         at = listed(str(each) for each in watch.at)
         first = f"at {at} after the first drug given, " if at else ""
         then = "then " if at else ""
+        during = (
+            f"{then}every {watch.during_every} until the dose has ended, "
+            if (watch.during_every)
+            else ""
+        )
+        then = "then " if during else then
+        early = step.early_by if step else None
+        soon = f"; it may be taken {early} before its time" if early else ""
         return sentence(
-            f"{what}{first}{then}every {watch.then_every} until release; "
+            f"{what}{first}{during}{then}every {watch.then_every} until release{soon}; "
             f"a reading is late after {watch.late_after}"
         )
 
@@ -446,10 +492,8 @@ class Words:
         said = f"When {self.condition(rule.when.text, near)}"
         if rule.says:
             said += f" ({clean(rule.says).rstrip('.')})"
-        if rule.tell:
-            within = f" and answers within {rule.answer_within}" if rule.answer_within else ""
-            said += f"; {self.roles(rule.tell)} is called{within}"
-        return said
+        followed = self._followed(rule)
+        return f"{said}; {followed}" if followed else said
 
     def _release(self, release: Release, near: str) -> str:
         said = f"At the earliest {release.earliest} after the first drug given"
@@ -572,9 +616,9 @@ class _Sentence:
         if self.ahead(1) in ("done", "declined", "missed", "skipped", "waived", "withheld"):
             thing = self.thing()
             return f"{thing} was {self.take()}"
-        if self.ahead(1) in ("started", "dosed", "released"):
+        if self.ahead(1) in ("started", "given", "dosed", "released"):
             thing = self.thing()
-            return f"{thing} was {self.take()}"
+            return f"{thing} was {self.take().replace('dosed', 'given')}"
         return self.atom()
 
     def name(self, token: str) -> str:
