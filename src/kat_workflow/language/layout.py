@@ -425,7 +425,7 @@ class Layout:
 
     def _declarations(self, unit: Unit) -> None:
         written, document = unit.written, unit.document
-        for table in ("consents", "limits", "gates"):
+        for table in ("consents", "limits", "gates", "orders", "medicines", "ledgers"):
             for name in getattr(written, table):
                 self.names.declare(table, unit, name, (table, name), document)
         top: list[str] = []

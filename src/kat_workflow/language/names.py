@@ -35,6 +35,9 @@ KINDS: Mapping[str, str] = {
     "steps": "step",
     "sessions": "session",
     "ends": "end",
+    "orders": "order",
+    "medicines": "medicine",
+    "ledgers": "ledger",
 }
 """The tables of names, and what one of their names is called."""
 
