@@ -392,3 +392,32 @@ def test_orders_are_kept_in_the_row_of_the_enrollment() -> None:
     p.do("start drip")
     assert decode_row(encode_row(p.s)) == p.s
     assert p.s.orders["ketamine_order"].total == "35"
+
+
+# A weight that was wrong
+
+
+@pytest.mark.parametrize(
+    ("act", "details", "would_be"),
+    [
+        ("correct", {"weight": "100"}, "50 mg"),
+        ("correct", {"weight": "300"}, "70 mg"),
+        ("retract", {}, "unknown"),
+    ],
+)
+def test_an_order_that_a_wrong_weight_went_into_is_questioned_and_stands(
+    act: str, details: dict[str, Any], would_be: str
+) -> None:
+    p = ordered(KETAMINE)
+    p.do(f"{act} weigh", reason="read off the wrong scales", **details)
+    (question,) = p.events(e.DecisionQuestioned)
+    assert (question.decision, question.what) == ("order", "ketamine_order.1")
+    assert (question.was, question.would_be) == ("35 mg", would_be)
+    assert p.s.orders["ketamine_order"].total == "35"
+    assert p.is_open("questioned order: ketamine_order.1")
+
+
+def test_a_correction_that_changes_nothing_of_the_order_questions_nothing() -> None:
+    p = ordered(KETAMINE)
+    p.do("correct weigh", reason="a slip", weight="70.5")
+    assert not p.events(e.DecisionQuestioned)

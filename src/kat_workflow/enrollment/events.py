@@ -235,11 +235,11 @@ class DecisionQuestioned(_Event, frozen=True, tag="decision-questioned"):
 
     `what` is the row, session, end or step that was decided on `at` an instant, by the entry of
     that number; `was` and `would_be` are what its gates answered and would have answered then:
-    `true`, `false`, `unknown`, or of a way on the row. `gates` are those that differ; `record` is
-    the recording that brought it up; `roles` must look.
+    `true`, `false`, `unknown`, of a way on the row, of an order what it comes to. `gates` are
+    those that differ; `record` is the recording that brought it up; `roles` must look.
     """
 
-    decision: Literal["move", "end", "start", "stop", "release", "skip"]
+    decision: Literal["move", "end", "start", "stop", "release", "skip", "order"]
     what: str
     at: datetime
     entry: int

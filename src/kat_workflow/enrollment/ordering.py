@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from kat_workflow.enrollment.judge import Judge
+    from kat_workflow.enrollment.run import Run
     from kat_workflow.enrollment.state import Item
     from kat_workflow.program.forms import Observation
     from kat_workflow.program.model import CapRule, DoseRule, OrderRule, Program
@@ -43,11 +44,7 @@ def order(j: Judge, act: c.Order) -> None:
     weight = _weight(j, rule)
     j.end()
     assert amount is not None  # else it was refused
-    exact = _resolved(rule, amount, weight)
-    total = _rounded(rule, exact)
-    capped = rule.most is not None and total > rule.most
-    if capped and rule.most is not None:
-        total = rule.most
+    total, capped = _total(rule, amount, weight)
     if not total:
         j.against("bad-value", f"it rounds down to 0 {rule.unit}", "order more")
     bolus = _bolus(j, rule, act, amount, total, weight)
@@ -58,7 +55,7 @@ def order(j: Judge, act: c.Order) -> None:
     number = 1 if before is None else before.number + 1
     until = None if rule.lasts is None else plus(j.at, rule.lasts, j.run.site)
     if weight is not None:
-        lapses = _lapses(j, rule, weight)
+        lapses = _lapses(j.run, rule, weight)
         until = lapses if until is None else min(until, lapses)
     j.run.emit(
         e.Ordered(
@@ -103,6 +100,16 @@ def stop_order(j: Judge, act: c.StopOrder) -> None:
     j.run.emit(stopped)
 
 
+def comes_to(run: Run, order: e.Ordered) -> str:
+    """What an order comes to with the weight as it is known in a run; `unknown` without one."""
+    rule = run.program.orders[order.order]
+    assert rule.weight is not None  # it was worked out with one
+    weight = _latest(run, rule.weight)
+    if weight is None or not weight.signed or run.now >= _lapses(run, rule, weight):
+        return "unknown"
+    return f"{plain(_total(rule, Decimal(order.amount), weight)[0])} {rule.unit}"
+
+
 def _rule(j: Judge, name: str) -> OrderRule:
     full = j.program.find("orders", name)
     if full is None:
@@ -145,24 +152,28 @@ def _weight(j: Judge, rule: OrderRule) -> Observation | None:
     if rule.weight is None:
         return None
     form, field = rule.weight
-    kept = j.run.readings(form)
-    latest = next((o for o in reversed(kept) if o.values.get(field) is not None), None)
-    way = f"record {form}"
+    latest, way = _latest(j.run, rule.weight), f"record {form}"
     if latest is None:
         j.against("weight-missing", f"no {field} is recorded in {form}", way)
     elif not latest.signed:
         says = f"the {field} recorded as {latest.id} is not signed"
         j.against("weight-missing", says, "sign it", way)
-    elif j.at >= _lapses(j, rule, latest):
+    elif j.at >= _lapses(j.run, rule, latest):
         says = f"the {field} of {latest.occurred:%Y-%m-%d %H:%M} UTC ({latest.id}) is too old"
         j.against("weight-missing", f"{says}: it serves for {rule.weight_lasts}", way)
     return latest
 
 
-def _lapses(j: Judge, rule: OrderRule, weight: Observation) -> datetime:
+def _latest(run: Run, weight: tuple[str, str]) -> Observation | None:
+    form, field = weight
+    kept = reversed(run.readings(form))
+    return next((each for each in kept if each.values.get(field) is not None), None)
+
+
+def _lapses(run: Run, rule: OrderRule, weight: Observation) -> datetime:
     """Until when a weight serves."""
     assert rule.weight_lasts is not None  # the language asks for it
-    lapses = plus(weight.occurred, rule.weight_lasts, j.run.site)
+    lapses = plus(weight.occurred, rule.weight_lasts, run.site)
     return lapses if weight.valid_until is None else min(lapses, weight.valid_until)
 
 
@@ -183,6 +194,14 @@ def _resolved(rule: OrderRule, amount: Decimal, weight: Observation | None) -> F
     assert scale is not None
     body = Fraction(Decimal(_value(rule, weight))) * scale.factor
     return Fraction(amount) * basis.factor * body / unit.factor
+
+
+def _total(rule: OrderRule, amount: Decimal, weight: Observation | None) -> tuple[Decimal, bool]:
+    """What one administration comes to, and whether the cap made it less."""
+    total = _rounded(rule, _resolved(rule, amount, weight))
+    if rule.most is not None and total > rule.most:
+        return rule.most, True
+    return total, False
 
 
 def _rounded(rule: OrderRule, exact: Fraction) -> Decimal:

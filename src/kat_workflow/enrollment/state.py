@@ -756,7 +756,7 @@ def _ordered(s: Enrollment, x: e.Ordered) -> None:
         x.infusion_over,
         x.rate,
     )
-    _at(s, x.at)
+    _decided(s, x.at)
 
 
 def _order_stopped(s: Enrollment, x: e.OrderStopped) -> None:
