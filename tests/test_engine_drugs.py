@@ -378,3 +378,24 @@ def test_a_status_shows_the_order_in_force(tmp_path: Path, shelf: Any) -> None:
         engine._clock = lambda: NOON + timedelta(hours=1)
     shown = shelf("status", id_, "--now", "2026-03-02T21:00").output
     assert "Order one_order.1: 60 mg, until" in shown
+
+
+# Duplicates
+
+
+def test_two_ids_of_one_patient_have_one_cumulative_dose_until_they_are_taken_apart(
+    engine: Engine,
+) -> None:
+    first = ordered(engine, "one", "60 mg", patient="P-1")
+    engine.do(first, "start drip", by=ANN)
+    engine.do(first, "dose drip", by=ANN, given={"amount": "45 mg"})
+    second = ordered(engine, "two", "50 mg", patient="P-2")
+    engine.merge("P-1", "P-2", by=DOC, reason="one passport")
+
+    with pytest.raises(Refused) as refused:
+        engine.do(second, "order two_order", by=DOC, given={"amount": "60 mg"})
+
+    assert reason(refused)[0] == "dose-cap"
+    assert "0.045 g given" in reason(refused)[1]
+    engine.unmerge("P-1", "P-2", by=DOC, reason="twins")
+    engine.do(second, "order two_order", by=DOC, given={"amount": "60 mg"})
