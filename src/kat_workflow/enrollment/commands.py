@@ -546,7 +546,9 @@ def parse(phrase: str, given: Mapping[str, Any] | None = None, signed: bool = Fa
     given = dict(given or {})
     verb, _, name = phrase.strip().partition(" ")
     for first, second in _TWO_WORDS:
-        if verb == first and (name == second or name.startswith(second + " ")):
+        # A step may be called `waste`: `witness waste` is about that step.
+        alone = name == second and first not in _SIGNS
+        if verb == first and (alone or name.startswith(second + " ")):
             verb, name = f"{first} {second}", name[len(second) :].strip()
     if verb in ("assign", "hand over") and " to " in name:
         name, given["person"] = (part.strip() for part in name.split(" to ", 1))
