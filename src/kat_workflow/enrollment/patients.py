@@ -237,15 +237,21 @@ def _of(known: e.Known, ids: Set[str], without: bool = False) -> e.Known:
             for one, into in known.merged.items()
             if ((into in ids) if not without else (one not in ids))
         },
-        {
-            drug: e.Exposure(
-                {id_: total for id_, total in its.totals.items() if kept(id_)},
-                tuple(each for each in its.recent if kept(each.enrollment)),
-                {name: held for name, held in its.reserved.items() if kept(held.enrollment)},
-            )
-            for drug, its in known.exposures.items()
-        },
+        _exposures_of(known, kept),
     )
+
+
+def _exposures_of(known: e.Known, kept: Callable[[str], bool]) -> dict[str, e.Exposure]:
+    """What was given and is reserved in some of the enrollments, drug by drug; none without either."""
+    parts = {
+        drug: e.Exposure(
+            {id_: total for id_, total in its.totals.items() if kept(id_)},
+            tuple(each for each in its.recent if kept(each.enrollment)),
+            {name: held for name, held in its.reserved.items() if kept(held.enrollment)},
+        )
+        for drug, its in known.exposures.items()
+    }
+    return {drug: part for drug, part in parts.items() if part != _NONE}
 
 
 def merge(
