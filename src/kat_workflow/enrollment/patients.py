@@ -242,7 +242,7 @@ def _of(known: e.Known, ids: Set[str], without: bool = False) -> e.Known:
 
 
 def _exposures_of(known: e.Known, kept: Callable[[str], bool]) -> dict[str, e.Exposure]:
-    """What was given and is reserved in some of the enrollments, drug by drug; none without either."""
+    """What was given and is reserved of each drug in some of the enrollments."""
     parts = {
         drug: e.Exposure(
             {id_: total for id_, total in its.totals.items() if kept(id_)},
