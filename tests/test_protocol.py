@@ -9,7 +9,7 @@ import pytest
 from short_detox import detox
 from two_programs import therapy
 
-from kat_workflow.language import load
+from kat_workflow.language import compile_files, load
 from kat_workflow.program.model import Program
 from kat_workflow.protocol import as_data, as_markdown, as_text, protocol
 from kat_workflow.protocol.words import Words, clean, listed, sentence
@@ -329,3 +329,116 @@ def test_whoever_is_called_last_reads_of_it_too() -> None:
     )
 
     assert "if nobody does, Prescribing clinician (5 min)" in written(program, "prescriber")
+
+
+# Drugs
+
+DRUGS = compile_files(
+    {
+        "d/d.yaml": """
+language: 1
+program: d
+version: "1.0.0"
+title: D
+sources:
+  practice: {title: Practice, trust: C}
+roles: {nurse: Nurse, doctor: Doctor}
+forms:
+  body:
+    title: Body
+    any_time: true
+    fields: {weight: {type: decimal, unit: kg, from: 1, to: 300, label: Weight}}
+orders:
+  ketamine_order:
+    drug: ketamine
+    route: intravenous
+    by: [doctor]
+    amount: {from: 0.3 mg/kg, to: 0.8 mg/kg}
+    most: 100 mg
+    weight: body.weight
+    weight_lasts: 14 d
+    rounded_to: 1 mg
+    raise_by_at_most: 0.2 mg/kg
+    bolus_at_most: 0.1 mg/kg
+    times: 1
+    lasts: 30 d
+    source: practice
+  calm_order:
+    drug: lorazepam
+    route: oral
+    by: [doctor]
+    amount: {from: 1 mg, to: 2 mg}
+    lasts: 72 h
+    source: practice
+medicines:
+  calming:
+    by: [nurse]
+    order: calm_order
+    for: Agitation
+    apart: 4 h
+    cap: [{most: 8 mg, per: 24 h}]
+    source: practice
+  plain: {by: [nurse], order: calm_order}
+ledgers:
+  book: {title: Ketamine, drug: ketamine, witnessed_by: [nurse]}
+  open_book: {drug: ketamine, witnessed_by: []}
+start: stay
+phases:
+  stay:
+    steps:
+      prescribe: {by: [doctor], order: ketamine_order}
+      drips: {by: [nurse], session: drip}
+    next: [{to: well, when: always}]
+sessions:
+  drip:
+    by: [nurse]
+    source: practice
+    dose:
+      drug: ketamine
+      route: intravenous
+      order: ketamine_order
+      ledger: book
+      checked_by: [nurse, doctor]
+      cap:
+        - {most: 100 mg, per: program day}
+        - {most: 600 mg, per: course}
+    watch: {by: [nurse], record: body, at: [0 min], then_every: 30 min}
+    release: {earliest: 1 h, signed_by: [nurse]}
+ends: {well: {kind: completed}}
+leaving: {by: [nurse]}
+"""
+    },
+    "d/d.yaml",
+)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Doctor orders “Ketamine order”.",
+        "Ketamine order: Ketamine, intravenous, 0.3 to 0.8 mg/kg; by body weight, no older than "
+        "14 d; rounded down to a multiple of 1 mg; never more than 100 mg; raised by at most 0.2 "
+        "mg/kg at a time; at most 0.1 mg/kg of it as a bolus; given once and in force "
+        "for 30 d. Ordered by Doctor.",
+        "Calm order: Lorazepam, oral, 1 to 2 mg; in force for 72 h. Ordered by Doctor.",
+        "Calming: As needed for agitation, on the order “Calm order”; at least 4 h apart; at most "
+        "8 mg in 24 h. Given by Nurse.",
+        "Plain: As needed, on the order “Calm order”. Given by Nurse.",
+        "Ketamine: ketamine: drawn = given + wasted + returned. Another person witnesses what is "
+        "wasted: Nurse.",
+        "Open book: ketamine: drawn = given + wasted + returned.",
+        "Given on the order “Ketamine order”; without one in force nothing starts.",
+        "At most 100 mg on a program day and 600 mg in all programs together.",
+        "Before it is given a second person checks it: Nurse or Doctor.",
+        "Stands in the ledger “Ketamine”: nobody is released before what was drawn is given, "
+        "wasted or returned.",
+    ],
+)
+def test_orders_medicines_and_ledgers_are_said_in_words(sentence: str) -> None:
+    assert sentence in written(DRUGS)
+
+
+def test_a_role_sees_the_orders_and_medicines_that_are_its_own() -> None:
+    nurse = written(DRUGS, "nurse")
+    assert "Calming: As needed" in nurse
+    assert "Ordered by" not in nurse

@@ -118,6 +118,22 @@ def test_a_retracted_record_is_no_fact_and_a_questioned_decision_is_expected_by_
     assert "no decision questioned | ['skip pregnancy_check']" in line
 
 
+def test_no_deviations_means_none() -> None:
+    recorded = RECORDED.replace(", signed: true", ", occurred: day 0 07:30, signed: true")
+    (difference,) = differences(f"{HEAD}{recorded}  - {{expect: {{deviations: []}}}}\n")
+
+    assert difference.startswith("9: no deviations")
+
+
+def test_a_lot_may_come_in_before_anybody_is_enrolled() -> None:
+    begins, _, rest = HEAD.partition("steps:\n")
+    lot = "{receive: {drug: ketamine, lot: K1, amount: 5 mg, expires: 2027-01-31}, by: ann}"
+
+    assert differences(f"{begins}steps:\n  - {lot}\n{rest}") == []
+    with pytest.raises(BadScenario, match="receive"):
+        told(f"{begins}steps:\n  - {lot.replace('lot:', 'batch:')}\n{rest}")
+
+
 def test_a_refusal_that_nobody_expected_is_told() -> None:
     (difference,) = differences(f"{HEAD}  - {{do: start nad_infusion, by: nurse}}\n")
 

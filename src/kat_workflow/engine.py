@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from kat_workflow.enrollment import carrying, patients
 from kat_workflow.enrollment import commands as c
+from kat_workflow.enrollment import cupboard as stock
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import (
     EMPTY,
@@ -35,6 +36,7 @@ from kat_workflow.enrollment.around import (
 )
 from kat_workflow.enrollment.booking import Slot, next_slot
 from kat_workflow.enrollment.commands import Act, Actor, Command
+from kat_workflow.enrollment.cupboard import Cupboard
 from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide, elapse
 from kat_workflow.enrollment.escalating import TOLD, Notification, notification
 from kat_workflow.enrollment.moving import undecided
@@ -49,6 +51,7 @@ from kat_workflow.enrollment.signing import Signature, signatures
 from kat_workflow.enrollment.state import (
     NOBODY,
     Enrollment,
+    OrderState,
     Session,
     decode_row,
     encode_row,
@@ -221,6 +224,7 @@ class Status(Struct, frozen=True):
     end: str
     waiting: tuple[Waiting, ...]
     next_wake: datetime | None
+    orders: dict[str, OrderState] = {}
 
 
 class Course(Struct, frozen=True):
@@ -653,6 +657,7 @@ class Engine:
             state.end,
             _waiting(program, state, around, now, reader),
             state.wake,
+            {name: each for name, each in state.orders.items() if each.stands(now)},
         )
 
     def enrollment(self, enrollment: str) -> Enrollment:
@@ -945,6 +950,89 @@ class Engine:
         kept = self.journal.program(digest)
         return None if kept is None else kept.files
 
+    # ---- the drug cupboards of the sites --------------------------------------------------------
+
+    def receive(
+        self,
+        drug: str,
+        lot: str,
+        amount: str,
+        *,
+        by: Actor,
+        site: str = "main",
+        supplier: str = "",
+        expires: date | None = None,
+        command_id: str | None = None,
+    ) -> tuple[e.Event, ...]:
+        """Some of a lot (`500 mg`) comes into a site's cupboard; it must not be used after the
+        date on which it `expires`. Who may do so is for the host to say. Raises Refused."""
+
+        def judge(addition: Addition, at: datetime) -> Refusal | None:
+            return stock.receive(
+                addition,
+                drug,
+                lot,
+                amount,
+                supplier=supplier,
+                expires=expires,
+                at=at,
+                person=by.person,
+            )
+
+        said = ("receive", drug, lot, amount, supplier, expires)
+        return self._at_cupboard(site, judge, by, command_id, said)
+
+    def count(
+        self,
+        drug: str,
+        lot: str,
+        found: str,
+        *,
+        by: Actor,
+        site: str = "main",
+        reason: str = "",
+        command_id: str | None = None,
+    ) -> tuple[e.Event, ...]:
+        """A lot was counted: so much of it is `found` in the cupboard; a difference needs a
+        `reason`. Raises Refused."""
+
+        def judge(addition: Addition, at: datetime) -> Refusal | None:
+            return stock.count(addition, drug, lot, found, reason=reason, at=at, person=by.person)
+
+        return self._at_cupboard(site, judge, by, command_id, ("count", drug, lot, found, reason))
+
+    def cupboard(self, site: str = "main") -> Cupboard:
+        """A site's drugs: its lots, and what of controlled drugs is out and unaccounted for."""
+        self._site(site, "cupboard")
+        cupboard: Cupboard = self._beside("cupboard", site)
+        return cupboard
+
+    def lots(self, lot: str, drug: str = "") -> tuple[Happened, ...]:
+        """Everything that happened to a lot, at any site, oldest first: who supplied it, how much
+        came, and which patient got how much of it and when, as a recall needs it."""
+        found = []
+        for stream in self.journal.streams("cupboard:"):
+            for entry in self.journal.read(stream):
+                happened = _happened(entry)
+                event = happened.event
+                assert isinstance(event, e.StockReceived | e.StockCounted | e.LotUsed)
+                if event.lot == lot and drug.casefold() in ("", event.drug.casefold()):
+                    found.append(happened)
+        return tuple(sorted(found, key=lambda each: each.position))
+
+    def _at_cupboard(
+        self,
+        site: str,
+        judge: Callable[[Addition, datetime], Refusal | None],
+        by: Actor,
+        command_id: str | None,
+        said: tuple[object, ...],
+    ) -> tuple[e.Event, ...]:
+        self._site(site, str(said[0]))
+        if not all(word is None or type(word) in (str, date) for word in said):
+            raise _refused(str(said[0]), "bad-phrase", "it is no plain text", "give text")
+        return self._add("cupboard", site, judge, by, "", command_id, said)
+
     # ---- inside -----------------------------------------------------------------------------
 
     def _add(
@@ -960,7 +1048,7 @@ class Engine:
         """Write to a stream that is no enrollment's what a pure judge makes of its state.
 
         Judged again where somebody else was faster. A retry with the same command id and the
-        same `said` writes nothing. Raises Refused.
+        same `said` writes nothing, and returns what the first one wrote. Raises Refused.
         """
         id_ = command_id or _new_id()
         try:
@@ -969,8 +1057,10 @@ class Engine:
             says, way = "it is no plain text", "give text where text is meant"
             raise _refused(what, "bad-phrase", says, way) from None
         for _ in range(_ATTEMPTS):
-            if command_id is not None and self.journal.receipt(id_, digest) is not None:
-                return ()
+            before = None if command_id is None else self.journal.receipt(id_, digest)
+            if before is not None:
+                entries = self.journal.follow(before.first - 1, before.last - before.first + 1)
+                return tuple(e.decode(entry.body) for entry in entries)
             state, at = self._beside(what, key), self._instant()
             addition = Addition(what, state.version, state)
             refusal = judge(addition, at)
@@ -1502,12 +1592,13 @@ class Engine:
 
 @lru_cache(maxsize=256)
 def _around_site(site: Site) -> Around:
-    return Around(site, patient=None, program=None, roster=None)
+    return Around(site, patient=None, program=None, roster=None, cupboard=None)
 
 
 def _beside_key(what: Beside, state: Enrollment) -> str:
     """Whose stream it is that lies beside an enrollment."""
-    return {"program": state.program, "roster": state.site}.get(what, state.patient)
+    keys = {"program": state.program, "roster": state.site, "cupboard": state.site}
+    return keys.get(what, state.patient)
 
 
 def _beside_stream(addition: Addition, state: Enrollment) -> str:

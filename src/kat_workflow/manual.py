@@ -80,6 +80,7 @@ def _kinds() -> str:
     said = {
         "duration": ("`15 min`, `24 h`, `3 d`", "A length of time: whole number, space, unit."),
         "clock": ('`"09:00"`', "A clock time of the site."),
+        "span": ("`program day`, `24 h`", "The time over which a cap counts."),
         "name": ("`day_review`, `phq9`", "A name that you give: small letters, digits, `_`."),
         "id": ("`detox-4-day`", "The id of a program: a name that may hold hyphens."),
     }
@@ -195,6 +196,15 @@ _VERB: Mapping[str, str] = {
     "offer": "request | Evaluations are handed over to a program: `offer residential-30-day`.",
     "cosign": "report | A second person signs.",
     "witness": "report | A second person has watched, and signs that.",
+    "order": "request | A prescriber orders a drug: `amount:` in all, `bolus:` the part that goes "
+    "first.",
+    "stop order": "report | An order is no longer in force. `reason:` says why.",
+    "check": "report | A second person has checked what is about to be given.",
+    "draw": "report | Some of a controlled drug was drawn: `amount:`, from which `lot:`.",
+    "waste": "report | Some of what was drawn was wasted.",
+    "return": "report | Some of what was drawn went back into the cupboard, untouched.",
+    "witness waste": "report | A second person saw what was wasted.",
+    "give": "report | A medicine was given as needed: `amount:`, and why.",
 }
 _DETAIL = {"booked_for": "for"}
 _NOT_WRITTEN = {
@@ -247,6 +257,8 @@ _TOP: Mapping[str, str] = {
 _STEP: Mapping[str, str] = {
     "enroll": "Enrolls the patient; the value is the patient's number.",
     "do": "A phrase, verb and name: `record vitals`, `start nad_infusion`. See [verbs](#verbs).",
+    "receive": "Some of a lot comes into the site's drug cupboard: `{drug: …, lot: …, "
+    "amount: 500 mg, supplier: …, expires: 2027-01-31}`.",
     "pass": "Only time passes: `pass: 4 h` or `pass: until day 2 08:00`.",
     "at": "When it happens: `day 2 08:00` or `2026-03-03 08:00`. Day 1 is the date of `starts`.",
     "after": "How long after the step before: `after: 30 min`.",
@@ -268,7 +280,7 @@ _EXPECT: Mapping[str, str] = {
     "missed": "These steps were missed since the last `expect:`.",
     "alerts": "These calls were made since the last `expect:`: `late.vitals`, or part of a name.",
     "escalated": "Exactly these calls went on to others since the last `expect:`. `[]`: none did.",
-    "deviations": "These deviations were noted since the last `expect:`.",
+    "deviations": "These deviations were noted since the last `expect:`. `[]`: none.",
     "questioned": "These decisions came into question since the last `expect:`: "
     "`start nad_infusion`, `move screening`. `[]`: none did.",
     "sessions": "How many sessions: `{nad_infusion: {started: 1, held: 1, aborted: 0}}`.",

@@ -34,6 +34,7 @@ _TOP = {"scenario", "about", "starts", "site", "people", "steps", "program"}
 _STEP = {
     "enroll",
     "do",
+    "receive",
     "pass",
     "at",
     "after",
@@ -46,6 +47,7 @@ _STEP = {
     "expect",
     "refused",
 }
+_RECEIVED = {"drug", "lot", "amount", "supplier", "expires"}
 _EXPECT = {
     "phase",
     "open",
@@ -214,6 +216,7 @@ def load_scenario(path: Path, text: str | None = None) -> Scenario:
             raise BadScenario(f"{path}:{line}: a step is a mapping")
         _known(step, _STEP, path, line, "step")
         _known(step.get("expect") or {}, _EXPECT, path, line, "expect")
+        _known(step.get("receive") or {}, _RECEIVED, path, line, "receive")
     starts = _local(str(data["starts"]), site, path)
     program = data.get("program") or path.resolve().parent.parent.name
     return Scenario(
@@ -349,6 +352,8 @@ class _Runner:
                     role=str(step.get("role", "")),
                     emergency=str(step.get("emergency", "")),
                 )
+            elif "receive" in step:
+                self._receive(step)
         except Refused as error:
             if "refused" not in step:
                 raise
@@ -359,6 +364,19 @@ class _Runner:
             self._check_refusal(step["refused"], refused)
         if "expect" in step:
             self._expect(step["expect"] or {})
+
+    def _receive(self, step: Mapping[str, Any]) -> None:
+        said = {key: str(value) for key, value in step["receive"].items()}
+        expires = said.get("expires")
+        self.engine.receive(
+            said.get("drug", ""),
+            said.get("lot", ""),
+            said.get("amount", ""),
+            by=self._actor(step),
+            site=self.scenario.site.name,
+            supplier=said.get("supplier", ""),
+            expires=None if expires is None else date.fromisoformat(expires),
+        )
 
     def _move_clock(self, step: Mapping[str, Any]) -> None:
         to = self.now
@@ -539,6 +557,8 @@ class _Runner:
         self, wanted: Iterable[str], _: Status, happened: tuple[Happened, ...]
     ) -> None:
         noted = [x.event.code for x in happened if isinstance(x.event, e.DeviationNoted)]
+        if not wanted and noted:
+            self._differ("no deviations", f"deviations since the last look: {noted}")
         for code in wanted:
             if code not in noted:
                 self._differ(f"deviation {code}", f"deviations since the last look: {noted}")

@@ -8,8 +8,10 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import drugs
 import pytest
 from bedside import Patient, program
+from drugs import ordered, weighed
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -73,6 +75,14 @@ _PHRASES = {
     "lift hold.2": c.Lift("hold.2"),
     "leave died": c.Leave("died"),
     "enroll e-1": c.Enroll("e-1", "P"),
+    "order ketamine": c.Order("ketamine"),
+    "stop order ketamine": c.StopOrder("ketamine"),
+    "check drip": c.Check("drip"),
+    "draw drip": c.Draw("drip"),
+    "waste drip": c.Waste("drip"),
+    "return drip": c.Return("drip"),
+    "witness waste drip": c.WitnessWaste("drip"),
+    "give calming": c.Give("calming"),
 }
 
 
@@ -325,6 +335,20 @@ def _merged(survivor: str, duplicate: str, part: bool = False) -> Callable[[], R
     return _engine(refuse)
 
 
+def _drug(
+    patient: Callable[..., Patient], phrase: str, *, dose: str = "", **how: Any
+) -> Callable[[], Refusal]:
+    return lambda: patient(program(drugs.text(dose=dose))).refused(phrase, **how)
+
+
+def _given_undrawn() -> Patient:
+    book = "ledgers: {book: {drug: ketamine, witnessed_by: [nurse]}}\n"
+    p = ordered(program(drugs.text(dose="\n      ledger: book", more=book)))
+    p.do("start drip")
+    p.do("dose drip", amount="35 mg", last=True)
+    return p
+
+
 def _engine(refuse: Callable[[Engine], object], **how: Any) -> Callable[[], Refusal]:
     def ask() -> Refusal:
         with Engine.open(sites=[Site()], **how) as engine, pytest.raises(Refused) as refused:
@@ -458,6 +482,21 @@ WAYS: dict[str, Callable[[], Refusal]] = {
         ),
         "done b",
     ),
+    "amount-outside": _drug(weighed, "order ketamine_order", by="doctor", amount="9 mg/kg"),
+    "dose-cap": _drug(
+        weighed, "order ketamine_order", by="doctor", amount="0.5 mg/kg", dose="\n      most: 9 mg"
+    ),
+    "ledger-open": _on(_given_undrawn, "release drip"),
+    "no-ledger": _drug(ordered, "draw drip", amount="5 mg", lot="K1"),
+    "no-order": _drug(weighed, "start drip"),
+    "raised-too-much": _drug(ordered, "order ketamine_order", by="doctor", amount="0.9 mg/kg"),
+    "rate-outside": _drug(
+        weighed, "order ketamine_order", by="doctor", amount="0.5 mg/kg", rate="900 mg/h"
+    ),
+    "unknown-lot": _engine(lambda engine: engine.count("ketamine", "K1", "5 mg", by=_NURSE)),
+    "unknown-medicine": _drug(weighed, "give moonshine", amount="1 mg"),
+    "unknown-order": _drug(weighed, "order moonshine", by="doctor", amount="1 mg"),
+    "weight-missing": _drug(Patient, "order ketamine_order", by="doctor", amount="0.5 mg/kg"),
     "session-open": _on(under_way, "book drip"),
     "session-state": _on(under_way, "arrive drip"),
     "session-under-way": _on(under_way, "decline drips", reason="x"),

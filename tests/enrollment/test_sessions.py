@@ -421,7 +421,9 @@ def test_a_rate_outside_the_limits_is_kept_and_looked_at() -> None:
     p.do("dose drip", rate="20 mg/h")
     assert [x.code for x in p.events(e.DeviationNoted)] == ["rate-outside"]
     p.do("pause drip")
-    p.do("resume drip", rate="900 mg/h")
+    assert p.codes("resume drip", rate="900 mg/h") == ["rate-outside"]
+    p.do("resume drip", rate="150 mg/h")
+    p.do("dose drip", rate="900 mg/h")
     assert [x.code for x in p.events(e.DeviationNoted)] == ["rate-outside"] * 2
 
 

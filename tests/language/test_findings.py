@@ -32,7 +32,7 @@ phases:
   stay:
     steps:
       vitals: {by: [nurse], recrod: vitals, at: 9:00, signed: yes}
-      dose: {by: [nurse], order: ketamine}
+      dose: {by: [nurse], group: ketamine}
     next: {to: home, when: *calm}
 ends:
   home: {kind: complete}

@@ -158,9 +158,10 @@ def test_every_key_has_its_words_for_the_editor() -> None:
 
 
 def test_a_key_that_is_not_carried_out_yet_is_said_and_refused() -> None:
-    order = SCHEMA["$defs"]["Step"]["properties"]["order"]
+    group = SCHEMA["$defs"]["Step"]["properties"]["group"]
 
-    assert order == {"description": "The dose that is ordered. (Not carried out yet.)", "not": {}}
+    said = "The group session it is done in. (Not carried out yet.)"
+    assert group == {"description": said, "not": {}}
 
 
 def test_defaults_are_shown() -> None:

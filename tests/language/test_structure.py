@@ -227,9 +227,9 @@ def test_each_file_begins_a_list_of_its_own() -> None:
             "a name is small letters, digits and `_`, and begins with a letter",
         ),
         (
-            "by: [a]\norder: x",
+            "by: [a]\ngroup: x",
             grammar.Step,
-            "2:1 not-executed-yet: `order` is not carried out yet by this version; leave it out",
+            "2:1 not-executed-yet: `group` is not carried out yet by this version; leave it out",
         ),
         (
             "title: x\ntrust: '" + "y" * 50 + "'",

@@ -73,6 +73,12 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "unmerge": Verb("patients", "Say that they are two patients after all."),
         "outbox": Verb("patients", "List whom somebody is to tell."),
     },
+    "Drugs": {
+        "receive": Verb("cupboard", "Take some of a lot into a site's drug cupboard."),
+        "count": Verb("cupboard", "Say how much of a lot was found in the cupboard."),
+        "stock": Verb("cupboard", "Say what is in the cupboard, and what is out."),
+        "lots": Verb("cupboard", "Tell everything that happened to a lot."),
+    },
     "Shell": {
         "completion": Verb("shell", "Print the completion script for a shell."),
     },
@@ -98,6 +104,10 @@ def _commands(module: str) -> Mapping[str, click.Command]:
         from kat_workflow.cli import governing
 
         return governing.COMMANDS
+    if module == "cupboard":
+        from kat_workflow.cli import cupboard
+
+        return cupboard.COMMANDS
     from kat_workflow.cli import shell
 
     return shell.COMMANDS

@@ -25,6 +25,7 @@ from kat_workflow.cli.telling import said
 from kat_workflow.engine import Engine, OpenItem, Outcome, PatientView, Status
 from kat_workflow.enrollment.commands import Actor
 from kat_workflow.enrollment.foresight import Foresight
+from kat_workflow.enrollment.state import OrderState
 from kat_workflow.errors import Refused
 from kat_workflow.program.clock import Site, at_clock, site_from
 from kat_workflow.program.model import Program
@@ -676,6 +677,8 @@ def show_status(found: Status, site: Site) -> None:
     for session in found.sessions:
         dosing = f", dosing {session.dosing}" if session.dosing else ""
         click.echo(f"Session {session.id}: {session.state.replace('_', ' ')}{dosing}")
+    for name, order in found.orders.items():
+        click.echo(f"Order {name}.{order.number}: {_ordered(order, site)}")
     for item in found.items:
         due = f", due {local(item.due, site)}" if item.due else ""
         opens = f" opens {local(item.opens, site)}" if item.timeliness == "early" else ""
@@ -687,6 +690,23 @@ def show_status(found: Status, site: Site) -> None:
         for clause in waiting.clauses:
             if clause.truth is not True:
                 click.echo(f"    {clause.text}: {clause.unblock or clause.state}")
+
+
+def _ordered(order: OrderState, site: Site) -> str:
+    said = [f"{order.total} {order.unit}"]
+    if order.bolus:
+        said.append(f"of it {order.bolus} {order.unit} first {_over(order.bolus_over)}".rstrip())
+    if order.infusion_over or order.rate:
+        said.append(_over(order.infusion_over) or f"at {order.rate}")
+    if order.left is not None:
+        said.append(f"{order.left} left")
+    if order.until is not None:
+        said.append(f"until {local(order.until, site)}")
+    return ", ".join(said)
+
+
+def _over(time: str) -> str:
+    return f"over {time}" if time else ""
 
 
 @click.command()

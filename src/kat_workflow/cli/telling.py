@@ -85,6 +85,22 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
         case e.SessionReleased():
             counted = "counts" if event.counted else "does not count"
             return f"session {event.session} {event.final}; it {counted}"
+        case e.Ordered():
+            capped = ", the most that may be" if event.capped else ""
+            weight = f" for {event.weight} {event.weight_unit}" if event.weight else ""
+            return (
+                f"ordered {event.order}.{event.number}: {event.drug} {event.amount} {event.basis}"
+                f"{weight}, {event.total} {event.unit}{capped}"
+            )
+        case e.OrderStopped():
+            return f"order {event.order}.{event.number} stopped ({event.reason})"
+        case e.DoseChecked():
+            return f"dose of {event.session} checked by {event.person}"
+        case e.MedicineGiven():
+            return f"gave {event.medicine}: {event.drug} {event.amount} {event.unit}"
+        case e.DrugHandled():
+            lot = f" (lot {event.lot})" if event.lot else ""
+            return f"{event.what} for {event.session}: {event.amount} {event.unit}".rstrip() + lot
         case e.AlertRaised():
             late = " (late)" if event.late else ""
             return f"called {', '.join(event.tell)}{late}: {event.says}"
@@ -146,5 +162,21 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return f"{event.duplicate} merged into {event.survivor} ({event.reason})"
         case e.PatientUnmerged():
             return f"{event.duplicate} unmerged from {event.survivor} ({event.reason})"
+        case e.StockReceived() | e.StockCounted() | e.LotUsed():
+            return f"lot {event.lot} of {event.drug}: {_stock(event)}"
         case e.RecheckSet() | e.TimerElapsed():
             return ""
+        case e.DrugReserved():
+            return f"reserved {event.drug} for {event.enrollment}/{event.about}"
+        case e.DrugFreed():
+            return f"reserved no more {event.drug} for {event.enrollment}/{event.about}"
+        case e.DrugGiven():
+            return f"counted {event.drug} of {event.enrollment}/{event.about}"
+
+
+def _stock(event: e.StockReceived | e.StockCounted | e.LotUsed) -> str:
+    if isinstance(event, e.StockReceived):
+        return f"{event.amount} {event.unit} received"
+    if isinstance(event, e.StockCounted):
+        return f"{event.found} {event.unit} found, {event.expected} expected"
+    return f"{event.amount} {event.unit} {event.what}"

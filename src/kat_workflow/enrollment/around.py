@@ -15,14 +15,15 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kat_workflow.enrollment import cupboard, patients, register, roster
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment import patients, register, roster
+from kat_workflow.enrollment.cupboard import Cupboard
 from kat_workflow.enrollment.patients import PatientRecord
 from kat_workflow.enrollment.register import Register
 from kat_workflow.enrollment.roster import Roster
 from kat_workflow.program.clock import Site
 
-Beside = Literal["patient", "program", "roster"]
+Beside = Literal["patient", "program", "roster", "cupboard"]
 """The streams around an enrollment, by what they are about."""
 
 
@@ -47,6 +48,7 @@ class Around(Struct, frozen=True):
     roster: Roster | None = Roster()
     history: tuple[Past, ...] | None = None
     to: Site | None = None
+    cupboard: Cupboard | None = Cupboard()
 
     def read(self, what: Beside | Literal["history"], state: Any) -> Around:
         """The same view with one more stream that was read."""
@@ -90,11 +92,13 @@ FOLDS: Mapping[Beside, Callable[[Any, e.Event], Any]] = {
     "patient": patients.evolve,
     "program": register.evolve,
     "roster": roster.evolve,
+    "cupboard": cupboard.evolve,
 }
 """How each of the streams is folded: a new state, the old one is left as it was."""
 EMPTY: Mapping[Beside, Any] = {
     "patient": PatientRecord(),
     "program": Register(),
     "roster": Roster(),
+    "cupboard": Cupboard(),
 }
 """Each of them before its first event; also the type that its state row holds."""

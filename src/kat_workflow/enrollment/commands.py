@@ -174,13 +174,80 @@ class Start(_Act, frozen=True, tag="start"):
 
 
 class Dose(_Act, frozen=True, tag="dose"):
-    """Something was given (report): an amount such as `500 mg`, a rate, or both. `last` says
-    that nothing more follows; None: so where the program gives no rate."""
+    """Something was given (report): an amount such as `500 mg`, a rate, or both, and from which
+    lot. `last` says that nothing more follows; None: so where the program gives no rate."""
 
     session: str
     amount: str = ""
     rate: str = ""
     last: bool | None = None
+    lot: str = ""
+
+
+class Order(_Act, frozen=True, tag="order"):
+    """A prescriber orders a drug (request): `amount` in all, such as `0.5 mg/kg`; `bolus` is the
+    part of it that is given first, over `bolus_over`; the rest goes over `infusion_over`, or at
+    `rate`."""
+
+    order: str
+    amount: str = ""
+    bolus: str = ""
+    bolus_over: str = ""
+    infusion_over: str = ""
+    rate: str = ""
+    reason: str = ""
+
+
+class StopOrder(_Act, frozen=True, tag="stop-order"):
+    """An order is stopped (report)."""
+
+    order: str
+    reason: str = ""
+
+
+class Check(_Act, frozen=True, tag="check"):
+    """A second person has checked patient, drug, amount and pump (report)."""
+
+    session: str
+
+
+class Draw(_Act, frozen=True, tag="draw"):
+    """Some of a controlled drug's lot was drawn for a session (report)."""
+
+    session: str
+    amount: str = ""
+    lot: str = ""
+
+
+class Waste(_Act, frozen=True, tag="waste"):
+    """Some of what was drawn was wasted (report). Another person witnesses it."""
+
+    session: str
+    amount: str = ""
+    lot: str = ""
+
+
+class Return(_Act, frozen=True, tag="return"):
+    """Some of what was drawn went back into the cupboard, untouched (report)."""
+
+    session: str
+    amount: str = ""
+    lot: str = ""
+
+
+class WitnessWaste(_Act, frozen=True, tag="witness-waste"):
+    """A second person saw what was wasted (report)."""
+
+    session: str
+
+
+class Give(_Act, frozen=True, tag="give"):
+    """A medicine was given as needed (report)."""
+
+    medicine: str
+    amount: str = ""
+    lot: str = ""
+    reason: str = ""
 
 
 class Pause(_Act, frozen=True, tag="pause"):
@@ -353,6 +420,14 @@ Act = (
     | Offer
     | Heed
     | Elapsed
+    | Order
+    | StopOrder
+    | Check
+    | Draw
+    | Waste
+    | Return
+    | WitnessWaste
+    | Give
 )
 
 
@@ -381,7 +456,7 @@ class Command:
 
 _NAMED = (
     "step", "session", "consent", "gate", "end", "to", "hold", "enrollment", "timer", "record",
-    "site",
+    "site", "order", "medicine",
 )  # fmt: skip
 
 
@@ -443,9 +518,17 @@ _VERB_OF_ACT: dict[type, str] = {
     Offer: "offer",
     Heed: "heed",
     Elapsed: "elapsed",
+    Order: "order",
+    StopOrder: "stop order",
+    Check: "check",
+    Draw: "draw",
+    Waste: "waste",
+    Return: "return",
+    WitnessWaste: "witness waste",
+    Give: "give",
 }
 _SHELL = (Heed, Elapsed)  # nobody says these
-_TWO_WORDS = (("end", "dosing"), ("hand", "over"))
+_TWO_WORDS = (("end", "dosing"), ("hand", "over"), ("stop", "order"), ("witness", "waste"))
 _SIGNS = ("cosign", "witness")
 VERBS = (*_OUTCOME_OF_VERB, *(v for k, v in _VERB_OF_ACT.items() if k not in _SHELL), *_SIGNS)
 """Every verb of the phrases."""
@@ -465,7 +548,9 @@ def parse(phrase: str, given: Mapping[str, Any] | None = None, signed: bool = Fa
     given = dict(given or {})
     verb, _, name = phrase.strip().partition(" ")
     for first, second in _TWO_WORDS:
-        if verb == first and (name == second or name.startswith(second + " ")):
+        # A step may be called `waste`: `witness waste` is about that step.
+        alone = name == second and first not in _SIGNS
+        if verb == first and (alone or name.startswith(second + " ")):
             verb, name = f"{first} {second}", name[len(second) :].strip()
     if verb in ("assign", "hand over") and " to " in name:
         name, given["person"] = (part.strip() for part in name.split(" to ", 1))

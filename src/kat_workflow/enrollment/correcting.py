@@ -519,7 +519,7 @@ class _Decision(Struct, frozen=True):
     """A decision that can be judged again: `reads` are the forms its gates ask for; `judge` gives
     what each gate answers, or "" → the way."""
 
-    kind: Literal["move", "end", "start", "stop", "release", "skip"]
+    kind: Literal["move", "end", "start", "stop", "release", "skip", "order"]
     what: str
     at: datetime
     judged: int
@@ -569,8 +569,22 @@ def _decision(program: Program, event: e.Event) -> _Decision | None:
             branches = step.only_if is not None and event.item.endswith(f".{opening.SKIPPED}")
             tests_ = (step.only_if,) if branches and step.only_if is not None else ()
             return _of_tests(program, "skip", event.step, event.at, 0, tests_, step.by)
+        case e.Ordered() if event.evidence:
+            weight = program.orders[event.order].weight
+            assert weight is not None  # it was worked out with one
+            return _Decision(
+                "order", f"{event.order}.{event.number}", event.at, 0,
+                _deciders(program, program.orders[event.order].by), frozenset([weight[0]]),
+                lambda run: {"": _comes_to(run, event)},
+            )  # fmt: skip
         case _:
             return None
+
+
+def _comes_to(run: Run, event: e.Ordered) -> str:
+    from kat_workflow.enrollment import ordering  # noqa: PLC0415  # see `decide`
+
+    return ordering.comes_to(run, event)
 
 
 def _deciders(program: Program, others: tuple[str, ...]) -> tuple[str, ...]:

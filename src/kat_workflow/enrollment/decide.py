@@ -18,6 +18,9 @@ from msgspec import Struct
 from kat_workflow.enrollment import (
     carrying,
     crossing,
+    dosing,
+    exposure,
+    ledger,
     people,
     recording,
     sessions,
@@ -78,6 +81,7 @@ def decide(
         if run.acting_for or run.emergency:
             people.write_down(judge)
         run.settle()
+        exposure.tell(run)
         if run.looped and _asks_leave(act):
             raise Refused((_LOOPS,))
         run.s.wake = wake(run.s)
@@ -120,6 +124,7 @@ _REQUESTS = (
     c.Start,
     c.Resume,
     c.Release,
+    c.Order,
     c.Go,
     c.Override,
     c.Hold,
@@ -144,6 +149,21 @@ def _asks_leave(act: c.Act) -> bool:
     return isinstance(act, _REQUESTS)
 
 
+# Orders reckon in fractions: whoever places none does not load what that needs.
+
+
+def _order(j: Judge, act: c.Order) -> None:
+    from kat_workflow.enrollment import ordering  # noqa: PLC0415
+
+    ordering.order(j, act)
+
+
+def _stop_order(j: Judge, act: c.StopOrder) -> None:
+    from kat_workflow.enrollment import ordering  # noqa: PLC0415
+
+    ordering.stop_order(j, act)
+
+
 _ACTS: dict[type, Callable[[Judge, Any], None]] = {
     c.Enroll: steering.enroll,
     c.Record: recording.record,
@@ -160,10 +180,10 @@ _ACTS: dict[type, Callable[[Judge, Any], None]] = {
     c.Cancel: sessions.cancel,
     c.Arrive: sessions.arrive,
     c.Start: sessions.start,
-    c.Dose: sessions.dose,
-    c.Pause: sessions.pause,
-    c.Resume: sessions.resume,
-    c.EndDosing: sessions.end_dosing,
+    c.Dose: dosing.dose,
+    c.Pause: dosing.pause,
+    c.Resume: dosing.resume,
+    c.EndDosing: dosing.end_dosing,
     c.Abort: sessions.abort,
     c.Release: sessions.release,
     c.Go: steering.go,
@@ -179,4 +199,12 @@ _ACTS: dict[type, Callable[[Judge, Any], None]] = {
     c.Offer: carrying.offer,
     c.Heed: crossing.heed,
     c.Elapsed: steering.elapsed,
+    c.Order: _order,
+    c.StopOrder: _stop_order,
+    c.Check: dosing.check,
+    c.Draw: ledger.draw,
+    c.Waste: ledger.waste,
+    c.Return: ledger.give_back,
+    c.WitnessWaste: ledger.witness,
+    c.Give: dosing.give,
 }

@@ -235,11 +235,11 @@ class DecisionQuestioned(_Event, frozen=True, tag="decision-questioned"):
 
     `what` is the row, session, end or step that was decided on `at` an instant, by the entry of
     that number; `was` and `would_be` are what its gates answered and would have answered then:
-    `true`, `false`, `unknown`, or of a way on the row. `gates` are those that differ; `record` is
-    the recording that brought it up; `roles` must look.
+    `true`, `false`, `unknown`, of a way on the row, of an order what it comes to. `gates` are
+    those that differ; `record` is the recording that brought it up; `roles` must look.
     """
 
-    decision: Literal["move", "end", "start", "stop", "release", "skip"]
+    decision: Literal["move", "end", "start", "stop", "release", "skip", "order"]
     what: str
     at: datetime
     entry: int
@@ -322,7 +322,8 @@ class SessionArrived(_Event, frozen=True, tag="session-arrived"):
 
 
 class SessionStarted(_Event, frozen=True, tag="session-started"):
-    """The session is under way; `evidence` are the observations its gates relied on."""
+    """The session is under way; `evidence` are the observations its gates relied on. `order` is
+    the one it is held on (`ketamine_order.2`), for the amount `ordered` (in the dose's unit)."""
 
     session: str
     at: datetime
@@ -330,6 +331,8 @@ class SessionStarted(_Event, frozen=True, tag="session-started"):
     present: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
     judged: int = 0
+    order: str = ""
+    ordered: str = ""
 
 
 class DoseGiven(_Event, frozen=True, tag="dose-given"):
@@ -342,6 +345,7 @@ class DoseGiven(_Event, frozen=True, tag="dose-given"):
     total: str
     rate: str = ""
     first: bool = False
+    lot: str = ""
 
 
 class DosingPaused(_Event, frozen=True, tag="dosing-paused"):
@@ -380,13 +384,15 @@ class SessionAborted(_Event, frozen=True, tag="session-aborted"):
 
 class SessionCancelled(_Event, frozen=True, tag="session-cancelled"):
     """The session did not take place: nothing was given. `cause` is who or what cancelled it, as
-    a code ("" where the program's own course did); `short` says that it was shortly before."""
+    a code ("" where the program's own course did); `short` says that it was shortly before. The
+    `order` it was started on, if it was started, may be given once more."""
 
     session: str
     at: datetime
     reason: str
     cause: Cause = ""
     short: bool = False
+    order: str = ""
 
 
 class SessionReleased(_Event, frozen=True, tag="session-released"):
@@ -399,6 +405,87 @@ class SessionReleased(_Event, frozen=True, tag="session-released"):
     reason: str = ""
     evidence: tuple[str, ...] = ()
     judged: int = 0
+
+
+class Ordered(_Event, frozen=True, tag="ordered"):
+    """A prescriber has ordered a drug; the order before it, if one stood, is superseded.
+
+    `amount`, in `basis` (`mg/kg`), is what was asked for; `total`, in `unit`, what one
+    administration comes to: rounded down, and no more than the cap (`capped`). `weight`, in
+    `weight_unit`, is what it was worked out with, recorded as `evidence`. The `bolus` (in `unit`)
+    is given first, over `bolus_over`, the rest over `infusion_over` or at `rate`. It stands until
+    `until`, for `times` administrations (None: as often as needed).
+    """
+
+    order: str
+    number: int
+    drug: str
+    amount: str
+    basis: str
+    total: str
+    unit: str
+    at: datetime
+    person: str
+    role: str
+    until: datetime | None = None
+    times: int | None = None
+    capped: bool = False
+    weight: str = ""
+    weight_unit: str = ""
+    evidence: str = ""
+    bolus: str = ""
+    bolus_over: str = ""
+    infusion_over: str = ""
+    rate: str = ""
+    reason: str = ""
+
+
+class OrderStopped(_Event, frozen=True, tag="order-stopped"):
+    """An order is no longer in force."""
+
+    order: str
+    number: int
+    at: datetime
+    person: str
+    reason: str = ""
+
+
+class DoseChecked(_Event, frozen=True, tag="dose-checked"):
+    """A second person has checked what is about to be given."""
+
+    session: str
+    at: datetime
+    person: str
+    role: str
+
+
+class MedicineGiven(_Event, frozen=True, tag="medicine-given"):
+    """A medicine was given as needed; `order` is in which of its orders, "" where none stood."""
+
+    medicine: str
+    drug: str
+    amount: str
+    unit: str
+    at: datetime
+    recorded: datetime
+    person: str
+    role: str
+    order: str = ""
+    lot: str = ""
+    reason: str = ""
+
+
+class DrugHandled(_Event, frozen=True, tag="drug-handled"):
+    """A controlled drug was drawn, wasted or returned for a session, or waste was witnessed."""
+
+    session: str
+    what: Literal["drawn", "wasted", "returned", "witnessed"]
+    at: datetime
+    person: str
+    role: str
+    amount: str = ""
+    unit: str = ""
+    lot: str = ""
 
 
 class AlertRaised(_Event, frozen=True, tag="alert-raised"):
@@ -729,12 +816,46 @@ class Offered(Struct, frozen=True, omit_defaults=True, gc=False):
     evaluation: Evaluation
 
 
+class Given(Struct, frozen=True, gc=False):
+    """One amount of a drug that was given, in a session or as a medicine (`about`)."""
+
+    at: datetime
+    amount: str
+    enrollment: str
+    about: str
+
+
+class Reserved(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What may still be given: by a session under way, or on an order in force (`ordered`), each
+    of `times` times, until it lapses."""
+
+    enrollment: str
+    amount: str
+    ordered: bool
+    times: int = 1
+    until: datetime | None = None
+
+
+class Exposure(Struct, frozen=True, omit_defaults=True, gc=False):
+    """One drug: totals by enrollment, what was given in the last days, and what is reserved, by
+    enrollment and order or session (`e-1/drip.2`).
+
+    A drug is known by its name and by what its amounts measure (`ketamine (mass)`); amounts are
+    decimal text in the base unit of that measure (grams), so that programs may differ in units.
+    """
+
+    totals: dict[str, str] = {}
+    recent: tuple[Given, ...] = ()
+    reserved: dict[str, Reserved] = {}
+
+
 class Known(Struct, frozen=True, omit_defaults=True, gc=False):
     """What is known about a patient across enrollments, or the part of it that is one id's.
 
     `enrollments` by id, oldest first; `sessions` are those that are not over and the last
     sedating ones, `holds` those that stand, each by `enrollment/its id`; `merged` are the ids
-    that turned out to be the same patient, and into which.
+    that turned out to be the same patient, and into which; `exposures` how much of each drug was
+    given.
     """
 
     enrollments: dict[str, Membership] = {}
@@ -742,6 +863,7 @@ class Known(Struct, frozen=True, omit_defaults=True, gc=False):
     holds: dict[str, PatientHold] = {}
     offered: dict[str, Offered] = {}
     merged: dict[str, str] = {}
+    exposures: dict[str, Exposure] = {}
 
 
 class PatientMerged(_Event, frozen=True, tag="patient-merged"):
@@ -793,6 +915,90 @@ class ProgramRetired(_Event, frozen=True, tag="program-retired"):
     at: datetime
 
 
+class DrugReserved(_Event, frozen=True, tag="drug-reserved"):
+    """An order in force, or a session under way (`about`), may still give `amount`, `times`
+    times. Drug and amount are as in `Exposure`."""
+
+    enrollment: str
+    about: str
+    drug: str
+    amount: str
+    at: datetime
+    ordered: bool = False
+    times: int = 1
+    until: datetime | None = None
+
+
+class DrugFreed(_Event, frozen=True, tag="drug-freed"):
+    """What was reserved will not be given."""
+
+    enrollment: str
+    about: str
+    drug: str
+    at: datetime
+
+
+class DrugGiven(_Event, frozen=True, tag="drug-given"):
+    """The patient was given some of a drug. What was given until `forgets` counts in no rolling
+    window any more."""
+
+    enrollment: str
+    about: str
+    drug: str
+    amount: str
+    at: datetime
+    forgets: datetime
+
+
+# Of a site's drug cupboard.
+
+
+class StockReceived(_Event, frozen=True, tag="stock-received"):
+    """Some of a lot came into the cupboard; it `expires` at the end of that date (or: must not be
+    used beyond it)."""
+
+    drug: str
+    lot: str
+    amount: str
+    unit: str
+    at: datetime
+    person: str
+    supplier: str = ""
+    expires: date | None = None
+
+
+class StockCounted(_Event, frozen=True, tag="stock-counted"):
+    """The cupboard was counted: `found`, where `expected` should have been."""
+
+    drug: str
+    lot: str
+    found: str
+    expected: str
+    unit: str
+    at: datetime
+    person: str
+    reason: str = ""
+
+
+class LotUsed(_Event, frozen=True, tag="lot-used"):
+    """A lot went to or came back from a patient: drawn for a session, given, wasted or returned,
+    or, without a ledger, used. `stock` is how much the cupboard's own count of the lot changes,
+    in the lot's unit, "" where it is not kept here; `witness`: waste that needs one."""
+
+    what: Literal["drawn", "given", "wasted", "returned", "witnessed", "used"]
+    drug: str
+    lot: str
+    amount: str
+    unit: str
+    enrollment: str
+    patient: str
+    about: str
+    at: datetime
+    person: str
+    stock: str = ""
+    witness: bool = False
+
+
 Event = (
     Enrolled
     | Admitted
@@ -821,6 +1027,11 @@ Event = (
     | SessionAborted
     | SessionCancelled
     | SessionReleased
+    | Ordered
+    | OrderStopped
+    | DoseChecked
+    | MedicineGiven
+    | DrugHandled
     | AlertRaised
     | AlertEscalated
     | ReadingAsked
@@ -852,6 +1063,12 @@ Event = (
     | PatientUnmerged
     | ProgramSignedOff
     | ProgramRetired
+    | DrugReserved
+    | DrugFreed
+    | DrugGiven
+    | StockReceived
+    | StockCounted
+    | LotUsed
 )
 
 _encoder = msgspec.json.Encoder()

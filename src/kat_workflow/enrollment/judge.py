@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.moving import EXCURSION
 from kat_workflow.enrollment.people import find_role
 from kat_workflow.enrollment.run import names
@@ -17,6 +18,7 @@ from kat_workflow.enrollment.state import is_within
 from kat_workflow.errors import Reason
 from kat_workflow.program import PATIENT
 from kat_workflow.program.chart import ENROLLMENT, SESSION
+from kat_workflow.program.clock import plus
 
 if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
     from kat_workflow.enrollment import commands as c
@@ -235,6 +237,24 @@ class Judge:
                 return item
         steps = [x.name for x in self.program.steps.values() if x.session == kind.name]
         raise self.not_open(steps[0])
+
+    def open_session(
+        self, kind: SessionKind, item: Item, booked_for: datetime | None = None
+    ) -> Session:
+        """A session gets its number and its place, for the item that asks for it."""
+        number = self.run.tally(kind.name + ":booked") + 1
+        id_ = f"{kind.name}.{number}"
+        place, lapses = f"{item.place}/{id_}", self.lapses(kind, booked_for)
+        self.run.emit(
+            e.SessionBooked(id_, kind.name, number, place, item.id, self.at, booked_for, lapses)
+        )
+        return self.s.sessions[id_]
+
+    def lapses(self, kind: SessionKind, booked_for: datetime | None) -> datetime | None:
+        """When whoever has not arrived counts as not having come."""
+        if booked_for is None or kind.no_show_after is None:
+            return None
+        return plus(booked_for, kind.no_show_after, self.run.site)
 
     # gates
 

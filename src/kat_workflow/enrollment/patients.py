@@ -1,15 +1,17 @@
 """A patient across programs: the fold of the patient's own stream (`patient:…`).
 
 It knows what one enrollment cannot: which others there are, which session is under way in any of
-them, which hold stands in all of them, which evaluations are handed over, and which other ids
-turned out to be the same patient. `merge` and `unmerge` say what joining two ids, and taking them
-apart again, writes into both streams; nothing is ever deleted.
+them, which hold stands in all of them, which evaluations are handed over, how much of each drug the
+patient was given in all of them, and which other ids turned out to be the same patient. `merge` and
+`unmerge` say what joining two ids, and taking them apart again, writes into both streams; nothing
+is ever deleted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Set
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct
@@ -55,7 +57,15 @@ def _member(r: PatientRecord, enrollment: str, **changes: Any) -> PatientRecord:
 
 
 def _ended(r: PatientRecord, x: e.EnrollmentEnded) -> PatientRecord:
-    return _member(r, x.enrollment, end=x.end, kind=x.kind, ended=x.at)
+    after = _member(r, x.enrollment, end=x.end, kind=x.kind, ended=x.at)
+    exposures = {
+        drug: replace(
+            its,
+            reserved={k: v for k, v in its.reserved.items() if v.enrollment != x.enrollment},
+        )
+        for drug, its in after.known.exposures.items()
+    }
+    return _with(after, exposures=exposures) if exposures else after
 
 
 def _moved(r: PatientRecord, x: e.EnrollmentMoved) -> PatientRecord:
@@ -115,6 +125,54 @@ def _offered(r: PatientRecord, x: e.EvaluationsOffered) -> PatientRecord:
     return _with(r, offered={**r.known.offered, **new})
 
 
+def _reserved(r: PatientRecord, x: e.DrugReserved) -> PatientRecord:
+    its = r.known.exposures.get(x.drug, _NONE)
+    kept = e.Reserved(x.enrollment, x.amount, x.ordered, x.times, x.until)
+    reserved = {**its.reserved, key(x.enrollment, x.about): kept}
+    return _exposed(r, x.drug, replace(its, reserved=reserved))
+
+
+def _no_longer(r: PatientRecord, x: e.DrugFreed) -> PatientRecord:
+    its, gone = r.known.exposures[x.drug], key(x.enrollment, x.about)
+    reserved = {name: kept for name, kept in its.reserved.items() if name != gone}
+    return _exposed(r, x.drug, replace(its, reserved=reserved))
+
+
+def _given(r: PatientRecord, x: e.DrugGiven) -> PatientRecord:
+    its = r.known.exposures.get(x.drug, _NONE)
+    amount, about = Decimal(x.amount), key(x.enrollment, x.about)
+    total = Decimal(its.totals.get(x.enrollment, "0")) + amount
+    new = e.Given(x.at, x.amount, x.enrollment, x.about)
+    recent = tuple(each for each in (*its.recent, new) if each.at > x.forgets)
+    reserved = its.reserved
+    kept = reserved.get(about)
+    if kept is not None and not kept.ordered:
+        left = max(Decimal(kept.amount) - amount, Decimal(0))
+        reserved = {**reserved, about: replace(kept, amount=str(left))}
+    totals = {**its.totals, x.enrollment: str(total)}
+    return _exposed(r, x.drug, e.Exposure(totals, recent, reserved))
+
+
+def _exposed(r: PatientRecord, drug: str, exposure: e.Exposure) -> PatientRecord:
+    return _with(r, exposures={**r.known.exposures, drug: exposure})
+
+
+_NONE = e.Exposure()
+
+
+def _together(ours: dict[str, e.Exposure], brings: dict[str, e.Exposure]) -> dict[str, e.Exposure]:
+    """What was given under two ids of one patient, in one sum for each drug."""
+    found = dict(ours)
+    for drug, its in brings.items():
+        own = found.get(drug, _NONE)
+        found[drug] = e.Exposure(
+            {**own.totals, **its.totals},
+            (*own.recent, *its.recent),
+            {**own.reserved, **its.reserved},
+        )
+    return found
+
+
 def _merged(r: PatientRecord, x: e.PatientMerged) -> PatientRecord:
     if r.patient == x.duplicate:
         return replace(r, survivor=x.survivor, known=e.Known())
@@ -126,6 +184,7 @@ def _merged(r: PatientRecord, x: e.PatientMerged) -> PatientRecord:
         holds={**ours.holds, **brings.holds},
         offered={**ours.offered, **brings.offered},
         merged={**ours.merged, **brings.merged, x.duplicate: x.survivor},
+        exposures=_together(ours.exposures, brings.exposures),
     )
 
 
@@ -145,6 +204,9 @@ FOLDS: dict[type, Callable[[PatientRecord, Any], PatientRecord]] = {
     e.PatientHeld: _held,
     e.PatientFreed: _freed,
     e.EvaluationsOffered: _offered,
+    e.DrugReserved: _reserved,
+    e.DrugFreed: _no_longer,
+    e.DrugGiven: _given,
     e.PatientMerged: _merged,
     e.PatientUnmerged: _unmerged,
 }
@@ -175,7 +237,21 @@ def _of(known: e.Known, ids: Set[str], without: bool = False) -> e.Known:
             for one, into in known.merged.items()
             if ((into in ids) if not without else (one not in ids))
         },
+        _exposures_of(known, kept),
     )
+
+
+def _exposures_of(known: e.Known, kept: Callable[[str], bool]) -> dict[str, e.Exposure]:
+    """What was given and is reserved of each drug in some of the enrollments."""
+    parts = {
+        drug: e.Exposure(
+            {id_: total for id_, total in its.totals.items() if kept(id_)},
+            tuple(each for each in its.recent if kept(each.enrollment)),
+            {name: held for name, held in its.reserved.items() if kept(held.enrollment)},
+        )
+        for drug, its in known.exposures.items()
+    }
+    return {drug: part for drug, part in parts.items() if part != _NONE}
 
 
 def merge(

@@ -32,7 +32,8 @@ def record(j: Judge, act: c.Record) -> None:
         return _record_unscheduled(j, act)
     form = program.forms.get(step.form)
     if form is None:
-        raise j.stop("nothing-to-record", f"{step.name} records no form", f"done {step.name}")
+        way = f"order {step.order}" if step.order else f"done {step.name}"
+        raise j.stop("nothing-to-record", f"{step.name} records no form", way)
     if item.pending is not None:
         raise j.stop("already-recorded", f"{item.id} waits for a signature", f"sign {step.name}")
     j.actor_in(step.by, step.name)
@@ -193,9 +194,10 @@ def settle(j: Judge, act: c.Settle) -> None:
         j.not_held()
     j.actor_in(step.by, step.name)
     if act.outcome == "done":
-        if step.form or step.session:
-            verb = "record" if step.form else "start"
-            raise j.stop("not-done-so", f"{step.name} is done otherwise", f"{verb} {step.name}")
+        if step.form or step.session or step.order:
+            way = f"order {step.order}" if step.order else f"start {step.name}"
+            way = f"record {step.name}" if step.form else way
+            raise j.stop("not-done-so", f"{step.name} is done otherwise", way)
         if item.pending is not None:
             j.against("already-recorded", f"{item.id} was done", f"sign {step.name}")
         j.other_person(step)

@@ -21,6 +21,8 @@ REFUSALS: dict[str, str] = {
     "What is so is recorded anew.",
     "already-settled": "The step was answered in this visit. What happened in addition is recorded "
     "with a form that may be recorded at any time.",
+    "amount-outside": "The program lets this drug be ordered within limits only, in all and as a "
+    "bolus.",
     "another-patient": "A patient acts, and reads, in their own enrollment alone.",
     "at-that-site": "The enrollment is at that site.",
     "away": "The patient is on an excursion already. Only its own way back leads on.",
@@ -34,6 +36,8 @@ REFUSALS: dict[str, str] = {
     "credential-expired": "The actor held the role until an instant that has passed. Whoever keeps "
     "the clinic's directory renews it, or somebody else acts.",
     "day-would-fall": "The program day never falls: the patient was admitted earlier than that.",
+    "dose-cap": "More of the drug would be given than the program allows over that time. What was "
+    "given in any program counts, and what orders in force and sessions under way may still give.",
     "future": "It is said to have happened later than now. Two minutes are allowed for clocks that "
     "differ.",
     "gate-closed": "A gate of the session does not hold, or is unknown: what has not been "
@@ -45,12 +49,17 @@ REFUSALS: dict[str, str] = {
     "ever; that is what makes a retry harmless.",
     "implausible": "The value is outside what the form says is plausible: a slip of the pen, a "
     "wrong unit, or a reading to repeat.",
+    "ledger-open": "What was drawn of a controlled drug is not accounted for: drawn = given + "
+    "wasted + returned, and another person has witnessed what was wasted.",
     "missing-value": "A field that is required was left out. If it could not be answered, say so "
     "where the form allows it.",
     "monitored-elsewhere": "Another session of the patient, in another enrollment, is under way or "
     "watched. Nothing else is started before its release.",
     "naive-instant": "An instant came without its zone, so that it names no moment.",
     "no-dose": "The program gives nothing in sessions of this kind.",
+    "no-ledger": "What is given in the session is no controlled drug, by the program.",
+    "no-order": "No order of a prescriber is in force: none was placed, it was used up, it lapsed "
+    "(never later than the weight it was worked out with), or it was stopped.",
     "no-patient": "Whom to enroll was not said.",
     "no-session": "No session of this kind is open. Book it, record the arrival, or start it.",
     "no-source": "Whoever attests what was found out elsewhere says where it stands.",
@@ -97,6 +106,9 @@ REFUSALS: dict[str, str] = {
     "new one.",
     "program-loops": "The request would make the program's gates go in a circle. The author of the "
     "program must break it; until then, say where the patient is (`move PHASE`).",
+    "raised-too-much": "From one order to the next the program lets a dose be raised by so much. "
+    "Lowering it is always possible, down to the least that may be ordered.",
+    "rate-outside": "The rate is outside the limits of the program.",
     "reason-missing": "Whoever departs from the plan says why.",
     "role-missing": "The program asks for certain roles to be present at the start. Name them with "
     "the start; the actor's own role counts.",
@@ -122,6 +134,9 @@ REFUSALS: dict[str, str] = {
     "unknown-field": "The form has no field of that name.",
     "unknown-gate": "The program has no gate of that name.",
     "unknown-patient": "The journal has no enrollment of a patient with that id.",
+    "unknown-lot": "The site's cupboard has no such lot of the drug.",
+    "unknown-medicine": "The program has no medicine of that name.",
+    "unknown-order": "The program has no order of that name.",
     "unknown-phase": "The program has no phase of that name in which a patient can be found.",
     "unknown-record": "Nothing was recorded under that id, step or form. `kat history` shows the "
     "ids.",
@@ -132,6 +147,8 @@ REFUSALS: dict[str, str] = {
     "it. Give the changed files a new version.",
     "when-unknown": "What was found out elsewhere is recorded with the instant at which it "
     "happened there.",
+    "weight-missing": "A dose per body weight needs a recorded weight: signed where the form asks "
+    "for it, and not older than the program says.",
     "which-hold": "Say which hold is to be lifted.",
     "which-item": "Several items of the step are open. Name one by its id.",
     "wrong-role": "The program gives this to other roles. An actor acts in a role they hold.",
@@ -149,12 +166,19 @@ DEVIATIONS: dict[str, str] = {
     "dose-while-paused": "Something was given although dosing was paused.",
     "dose-without-start": "Something was given before the session was started, past its gates.",
     "early": "A step was recorded before it opened.",
-    "monitored-elsewhere": "Something was given while a session of the patient in another "
-    "enrollment was under way or watched.",
+    "ledger-imbalance": "A session ended while what was drawn of a controlled drug was not "
+    "accounted for. It stays open in the site's cupboard until it is wasted or returned.",
+    "lot-expired": "A lot was used after its date.",
+    "lot-unknown": "A controlled drug was drawn from a lot that the site's cupboard does not keep.",
     "moved-past-gates": "A patient was reported to be in a phase that the program's gates had not "
     "opened.",
+    "no-order": "Something was given without an order in force.",
+    "over-cap": "More was given than one session may give, or than a cap over hours, days or the "
+    "course allows.",
+    "over-order": "More was given than was ordered.",
+    "monitored-elsewhere": "Something was given while a session of the patient in another "
+    "enrollment was under way or watched.",
     "one-sedating-a-day": "Two sedating sessions of the patient took place on one date.",
-    "over-cap": "More was given than one session may give.",
     "patient-merged": "Two ids turned out to be one patient, who is in treatment under both. Look "
     "at what they mean together, and end one course if need be.",
     "patient-parted": "Two ids that had been merged are two patients after all. Look at what was "
@@ -165,4 +189,7 @@ DEVIATIONS: dict[str, str] = {
     "watched and released.",
     "unanswered-call": "Nobody answered a call in time, and the program names nobody else to be "
     "called. The call stays open; somebody must look.",
+    "stock-short": "More of a lot was used than should have been there.",
+    "too-soon": "A medicine was given again before the least time had passed.",
+    "unchecked": "Something was given that no second person had checked.",
 }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec.structs import replace
 
-from kat_workflow.enrollment import alerts, crossing, moving, opening
+from kat_workflow.enrollment import alerts, crossing, ledger, moving, opening
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition, Beside, Unread
 from kat_workflow.enrollment.signing import asks_for_signatures, content_of
@@ -72,6 +72,7 @@ class Run:
         "s",
         "site",
         "steps",
+        "unbalanced",
         "waiting",
     )
 
@@ -100,6 +101,7 @@ class Run:
         self.late: dict[str, Run] = {}  # by what a corrected or late reading is judged: its time
         self.entries: set[str] = set()
         self.waiting: list[Test] = []
+        self.unbalanced: list[str] = []  # sessions that ended, whose ledger was not looked at yet
         self._today: date | None = None
 
     def emit(self, event: e.Event) -> None:
@@ -225,6 +227,7 @@ class Run:
                 or opening.open_items(self)
                 or moving.go_at_once(self)
                 or moving.finish_phases(self)
+                or ledger.flag_imbalance(self)
                 or moving.close(self)
             ):
                 break
@@ -329,8 +332,9 @@ class Run:
         self, session: Session, reason: str, cause: Cause = "", short: bool = False
     ) -> None:
         """A session in which nothing was given does not take place."""
-        self.emit(e.SessionCancelled(session.id, self.now, reason, cause, short))
+        self.emit(e.SessionCancelled(session.id, self.now, reason, cause, short, session.order))
         crossing.over(self, session)
+        ledger.leave_open(self, session)
         self.settle_session_items(session, reason)
 
     def settle_session_items(self, session: Session, reason: str) -> None:
@@ -386,6 +390,7 @@ class Run:
         released = e.SessionReleased(session.id, self.now, final, counted, reason, evidence, judged)
         self.emit(released)
         crossing.over(self, session)
+        ledger.leave_open(self, session)
         self.settle_session_items(session, reason or "released")
         item = self.s.items.get(session.item)
         if item is not None and counted:

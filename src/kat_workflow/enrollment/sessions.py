@@ -1,22 +1,19 @@
-"""Acts about sessions: booked, arrived, under way, dosed, paused, aborted, released (R12)."""
+"""Acts about sessions: booked, arrived, under way, aborted, released (R12)."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
-from kat_workflow.enrollment import booking, crossing, signing
+from kat_workflow.enrollment import booking, crossing, dosing, ledger, signing
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.run import EVERY_GATE
-from kat_workflow.errors import Reason
 from kat_workflow.program.chart import SESSION
 from kat_workflow.program.clock import plus
 
 if TYPE_CHECKING:
     from kat_workflow.enrollment.judge import Judge
-    from kat_workflow.enrollment.state import Item, Session
+    from kat_workflow.enrollment.state import Session
     from kat_workflow.program.model import SessionKind
 
 
@@ -35,36 +32,9 @@ def book(j: Judge, act: c.Book) -> None:
     item = j.session_item(kind)
     j.end()
     if open_ is None:
-        _open_session(j, kind, item, when)
+        j.open_session(kind, item, when)
     elif when is not None:
-        j.run.emit(e.SessionMoved(open_.id, when, j.at, _lapses(j, kind, when)))
-
-
-def _lapses(j: Judge, kind: SessionKind, booked_for: datetime | None) -> datetime | None:
-    """When whoever has not arrived counts as not having come."""
-    if booked_for is None or kind.no_show_after is None:
-        return None
-    return plus(booked_for, kind.no_show_after, j.run.site)
-
-
-def _open_session(
-    j: Judge, kind: SessionKind, item: Item, booked_for: datetime | None = None
-) -> Session:
-    number = j.run.tally(kind.name + ":booked") + 1
-    id_ = f"{kind.name}.{number}"
-    j.run.emit(
-        e.SessionBooked(
-            id_,
-            kind.name,
-            number,
-            f"{item.place}/{id_}",
-            item.id,
-            j.at,
-            booked_for,
-            _lapses(j, kind, booked_for),
-        )
-    )
-    return j.s.sessions[id_]
+        j.run.emit(e.SessionMoved(open_.id, when, j.at, j.lapses(kind, when)))
 
 
 def cancel(j: Judge, act: c.Cancel) -> None:
@@ -88,7 +58,7 @@ def arrive(j: Judge, act: c.Arrive) -> None:
     item = j.session_item(kind)
     j.end()
     if session is None:
-        session = _open_session(j, kind, item)
+        session = j.open_session(kind, item)
     j.run.emit(e.SessionArrived(session.id, j.at))
 
 
@@ -112,6 +82,7 @@ def start(j: Judge, act: c.Start) -> None:
     _before_steps(j, kind, session)
     _spacing(j, kind)
     crossing.judge_start(j, kind)
+    order = dosing.may_be_given(j, kind)
     for test in kind.ready:
         j.gate(test, "gate-closed", f"{kind.name} is ready")
     for rule in j.program.never:
@@ -123,9 +94,9 @@ def start(j: Judge, act: c.Start) -> None:
     judged = j.s.version
     run.use_overrides(kind.ready)
     if session is None:
-        session = _open_session(j, kind, item)
+        session = j.open_session(kind, item)
     evidence = run.evidence(kind.ready)
-    run.emit(e.SessionStarted(session.id, j.at, run.today(), act.present, evidence, judged))
+    run.emit(e.SessionStarted(session.id, j.at, run.today(), act.present, evidence, judged, *order))
     crossing.started(run, kind, session)
 
 
@@ -165,145 +136,6 @@ def _spacing(j: Judge, kind: SessionKind) -> None:
         )
 
 
-def dose(j: Judge, act: c.Dose) -> None:
-    """See `commands.Dose`."""
-    kind = j.kind_of(act.session)
-    session = j.run.session_of(kind.name)
-    item = j.session_item(kind) if session is None else None
-    other = next((x for x in j.s.sessions.values() if x.under_way and x.kind != kind.name), None)
-    rule = kind.dose
-    if rule is None:
-        raise j.stop("no-dose", f"nothing is given in {kind.name}", "record it with another form")
-    j.actor_in(kind.by, f"giving {rule.drug}")
-    amount = _amount(j, act.amount, rule.unit, "amount")
-    rate = _amount(j, act.rate, rule.rate_unit, "rate") if act.rate else None
-    if not amount and rate is None:
-        j.against("bad-value", "an amount or a rate is missing", "say what was given")
-    j.end()
-    run = j.run
-    if session is None and item is not None:
-        session = _open_session(j, kind, item)
-    assert session is not None
-    if not session.under_way:
-        run.emit(e.SessionStarted(session.id, j.at, run.today()))
-        run.deviation("dose-without-start", f"{rule.drug} was given before the session was started")
-    elif run.s.holds and session.dosed is None:
-        run.deviation("dose-on-hold", f"{rule.drug} was given although a hold stood")
-    elif session.dosing in ("paused", "ended"):
-        run.deviation(
-            f"dose-while-{session.dosing}",
-            f"{rule.drug} was given although dosing was {session.dosing}",
-        )
-    if other is not None and session.dosed is None:
-        run.deviation("second-session", f"{rule.drug} was given while {other.id} was under way")
-    total = Decimal(session.given or 0) + (amount or 0)
-    run.emit(
-        e.DoseGiven(
-            session.id,
-            j.occurred,
-            str(amount or 0),
-            rule.unit,
-            str(total),
-            str(rate) if rate is not None else "",
-            session.dosed is None,
-        )
-    )
-    if session.dosed is None:
-        crossing.dosed(run, kind, session, j.occurred)
-    _dose_limits(j, kind, total, rate)
-    last = act.last if act.last is not None else rule.rate_from is None
-    if last and run.s.sessions[session.id].state == "under_way":
-        run.emit(e.DosingEnded(session.id, j.at, str(total), rule.unit))
-
-
-def _amount(j: Judge, text: str, unit: str, what: str) -> Decimal | None:
-    """A quantity as a caller wrote it, converted exactly to the program's unit."""
-    if not text:
-        return None
-    # Only doses need the table of units; whoever gives none does not load it.
-    from kat_workflow.program import units  # noqa: PLC0415
-
-    found, to = units.parse_quantity(text), units.unit(unit)
-    if found is None or to is None or found.unit.dimension != to.dimension or found.value < 0:
-        j.against("bad-value", f"the {what} is not a quantity in {unit}", f"write it as: 50 {unit}")
-        return None
-    exact = found.unit.convert(found.value, to)
-    return Decimal(exact.numerator) / Decimal(exact.denominator)
-
-
-def _dose_limits(j: Judge, kind: SessionKind, total: Decimal, rate: Decimal | None) -> None:
-    rule = kind.dose
-    assert rule is not None
-    most = rule.amount if rule.most is None else rule.most
-    if most is not None and total > most:
-        j.run.deviation("over-cap", f"more than {most} {rule.unit} was given in a session")
-    outside = rate is not None and (
-        (rule.rate_from is not None and rate < rule.rate_from)
-        or (rule.rate_to is not None and rate > rule.rate_to)
-    )
-    if outside:
-        j.run.deviation("rate-outside", f"the rate of {rule.drug} was outside the program's limits")
-
-
-def pause(j: Judge, act: c.Pause) -> None:
-    """See `commands.Pause`."""
-    kind, session = j.session(act.session, "pause")
-    j.actor_in(kind.by, f"pausing {kind.name}")
-    if session.dosing != "running":
-        j.against("not-running", "nothing is being given", "dosing must be running")
-    j.end()
-    j.run.emit(e.DosingPaused(session.id, j.at, act.reason or "a person's decision"))
-
-
-def resume(j: Judge, act: c.Resume) -> None:
-    """See `commands.Resume`."""
-    j.not_held()
-    kind, session = j.session(act.session, "resume")
-    j.actor_in(kind.by, f"resuming {kind.name}")
-    if session.dosing != "paused":
-        j.against("not-paused", "nothing is paused", "the dose goes on, or has not begun")
-    rate = None
-    if kind.dose is not None and act.rate:
-        rate = _amount(j, act.rate, kind.dose.rate_unit, "rate")
-    for rule in (*kind.stop_when, *kind.pause_when):
-        if rule.when.truth(j.run):
-            j.reasons.append(
-                Reason(
-                    "pause-rule",
-                    f"it still holds that: {rule.says}",
-                    rule.name,
-                    rule.when.explain(j.run),
-                    ("record a new reading",),
-                )
-            )
-    j.end()
-    j.run.emit(e.DosingResumed(session.id, j.at, str(rate) if rate is not None else ""))
-    if rate is not None:
-        _dose_limits(j, kind, Decimal(session.given or 0), rate)
-
-
-def end_dosing(j: Judge, act: c.EndDosing) -> None:
-    """See `commands.EndDosing`."""
-    kind, session = j.session(act.session, "end_dosing")
-    if kind.dose is None:
-        raise j.stop("no-dose", f"nothing is given in {kind.name}", f"release {kind.name}")
-    j.actor_in(kind.by, f"ending the dose of {kind.name}")
-    unit = kind.dose.unit
-    total = _amount(j, act.amount, unit, "amount")
-    if total is not None and total < Decimal(session.given or 0):
-        j.against("bad-value", "the total is less than was given already", "leave it out")
-    if session.dosed is None and not total:
-        j.against("session-state", f"nothing was given in {session.id}", f"cancel {session.id}")
-    j.end()
-    if total is None:
-        total = Decimal(session.given or 0)
-    if session.dosed is None:
-        j.run.emit(e.DoseGiven(session.id, j.occurred, str(total), unit, str(total), first=True))
-        crossing.dosed(j.run, kind, session, j.occurred)
-    j.run.emit(e.DosingEnded(session.id, j.at, str(total), unit))
-    _dose_limits(j, kind, total, None)
-
-
 def abort(j: Judge, act: c.Abort) -> None:
     """See `commands.Abort`."""
     kind, session = j.session(act.session, "abort")
@@ -336,6 +168,7 @@ def release(j: Judge, act: c.Release) -> None:
         settled = last is not None and last.place == session.place
         if j.program.steps[name].required and not settled:
             j.against("steps-open", f"{name} comes before the release", f"settle {name}")
+    ledger.must_balance(j, kind, session)
     if rule.when is not None:
         j.gate(rule.when, "not-ready-to-leave", f"the criteria of {kind.name} for leaving are met")
     j.end()

@@ -128,7 +128,8 @@ class Tally(Struct, frozen=True, array_like=True, gc=False):
 class Session(Struct, frozen=True, array_like=True, gc=False):
     """A session. `state` is of the session chart; `dosing`: "", running, paused or ended;
     `watched` is for when the last reading of the watch was planned, `recheck` for when the next
-    one was asked sooner than planned."""
+    one was asked sooner than planned. It is held on an `order` for the amount `ordered`;
+    `checked` is who checked the dose."""
 
     id: str
     kind: str
@@ -149,6 +150,10 @@ class Session(Struct, frozen=True, array_like=True, gc=False):
     lapses: datetime | None = None
     watched: datetime | None = None
     recheck: datetime | None = None
+    order: str = ""
+    ordered: str = ""
+    lot: str = ""
+    checked: str = ""
 
     @property
     def under_way(self) -> bool:
@@ -163,6 +168,27 @@ class ConsentState(Struct, frozen=True, array_like=True, gc=False):
     version: str
     at: datetime
     until: datetime | None = None
+
+
+class OrderState(Struct, frozen=True, array_like=True, gc=False):
+    """The last order of a name: `amount` in the basis of its rule, `total` in `unit`; `left`
+    administrations (None: as often as needed); the rest is as in `events.Ordered`."""
+
+    number: int
+    at: datetime
+    amount: str
+    total: str
+    unit: str
+    until: datetime | None
+    left: int | None
+    bolus: str = ""
+    bolus_over: str = ""
+    infusion_over: str = ""
+    rate: str = ""
+
+    def stands(self, now: datetime) -> bool:
+        """Whether it is in force."""
+        return self.left != 0 and (self.until is None or now < self.until)
 
 
 class HoldState(Struct, frozen=True, array_like=True, gc=False):
@@ -182,7 +208,7 @@ class Enrollment(Struct, array_like=True, gc=False):
     `sessions` those that are not over, and `tallies` the numbers of each kind; `counts` are
     the entries of outermost phases (with `#`: of further rounds) and what gates count; `wake` is
     when the first timer is due; `decided` when gates last decided something: what happened before
-    it and is told now is a late entry.
+    it and is told now is a late entry; `orders` the last order of each name.
     """
 
     id: str = ""
@@ -211,6 +237,7 @@ class Enrollment(Struct, array_like=True, gc=False):
     tallies: dict[str, Tally] = {}
     wake: datetime | None = None
     decided: datetime | None = None
+    orders: dict[str, OrderState] = {}
 
 
 _NONE_YET = Tally()
@@ -247,6 +274,7 @@ def copy_of(s: Enrollment) -> Enrollment:
         s.tallies.copy(),
         None,
         s.decided,
+        s.orders.copy(),
     )
 
 
@@ -290,6 +318,7 @@ class _Row(Struct, frozen=True, array_like=True, gc=False):
     counts: dict[str, int]
     tallies: dict[str, Tally]
     decided: datetime | None = None
+    orders: dict[str, OrderState] = {}
 
 
 _row_encoder = msgspec.msgpack.Encoder()
@@ -328,6 +357,7 @@ def encode_row(s: Enrollment) -> bytes:
             s.counts,
             s.tallies,
             s.decided,
+            s.orders,
         )
     )
 
@@ -372,6 +402,7 @@ def decode_row(row: bytes) -> Enrollment:
         r.tallies or _EMPTY,
         wakes,
         r.decided,
+        r.orders or _EMPTY,
     )
 
 
@@ -650,7 +681,17 @@ def _count(s: Enrollment, session: str, event: str, **changes: Any) -> None:
 
 
 def _session_started(s: Enrollment, x: e.SessionStarted) -> None:
-    _session(s, x.session, x.at, state="under_way", started=x.at, lapses=None)
+    _session(
+        s,
+        x.session,
+        x.at,
+        state="under_way",
+        started=x.at,
+        lapses=None,
+        order=x.order,
+        ordered=x.ordered,
+    )
+    _use_order(s, x.order)
     _decided(s, x.at)
     tally = s.tallies[s.sessions[x.session].kind]
     today = tally.today + 1 if tally.on == x.on else 1
@@ -664,6 +705,8 @@ def _dose_given(s: Enrollment, x: e.DoseGiven) -> None:
         _count(s, x.session, "dosed", dosed_at=x.at)
     if x.rate:
         changes["rate"] = x.rate
+    if x.lot:
+        changes["lot"] = x.lot
     _session(s, x.session, x.at, **changes)
 
 
@@ -707,6 +750,7 @@ def _session_cancelled(s: Enrollment, x: e.SessionCancelled) -> None:
     _count(s, x.session, "cancelled")
     if x.cause == "no-show":
         _count(s, x.session, "no_shows")
+    _use_order(s, x.order, -1)
     _session_over(s, x.session, x.at)
 
 
@@ -722,6 +766,45 @@ def _session_over(s: Enrollment, id_: str, at: datetime) -> None:
     """What is left of a session are its numbers and its entries in the journal."""
     _forget(s, s.sessions.pop(id_).place)
     _at(s, at)
+
+
+def _ordered(s: Enrollment, x: e.Ordered) -> None:
+    s.orders[x.order] = OrderState(
+        x.number,
+        x.at,
+        x.amount,
+        x.total,
+        x.unit,
+        x.until,
+        x.times,
+        x.bolus,
+        x.bolus_over,
+        x.infusion_over,
+        x.rate,
+    )
+    _decided(s, x.at)
+
+
+def _order_stopped(s: Enrollment, x: e.OrderStopped) -> None:
+    s.orders[x.order] = replace(s.orders[x.order], until=x.at)
+    _at(s, x.at)
+
+
+def _use_order(s: Enrollment, id_: str, times: int = 1) -> None:
+    """An administration of an order is used up, or (-1) given back, unless a newer one stands."""
+    name, _, number = id_.rpartition(".")
+    order = s.orders.get(name)
+    if order is not None and order.left is not None and number == str(order.number):
+        s.orders[name] = replace(order, left=order.left - times)
+
+
+def _dose_checked(s: Enrollment, x: e.DoseChecked) -> None:
+    _session(s, x.session, x.at, checked=x.person)
+
+
+def _medicine_given(s: Enrollment, x: e.MedicineGiven) -> None:
+    _use_order(s, x.order)
+    _at(s, x.recorded)
 
 
 def _held(s: Enrollment, x: e.Held) -> None:
@@ -751,7 +834,7 @@ def _recheck_set(s: Enrollment, x: e.RecheckSet) -> None:
 
 def _moment(
     s: Enrollment,
-    x: e.AlertRaised | e.DeviationNoted | e.ActedFor | e.GlassBroken | e.OfferMade,
+    x: e.AlertRaised | e.DeviationNoted | e.ActedFor | e.GlassBroken | e.OfferMade | e.DrugHandled,
 ) -> None:
     _at(s, x.at)
 
@@ -779,6 +862,7 @@ def _discharged(s: Enrollment, x: e.Discharged) -> None:
     s.standing, s.end, s.end_kind, s.recheck = "discharged", x.end, x.kind, None
     s.holds.clear()
     s.overrides.clear()
+    s.orders.clear()
     _decided(s, x.at)
 
 
@@ -822,6 +906,11 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.SessionAborted: _session_aborted,
     e.SessionCancelled: _session_cancelled,
     e.SessionReleased: _session_released,
+    e.Ordered: _ordered,
+    e.OrderStopped: _order_stopped,
+    e.DoseChecked: _dose_checked,
+    e.MedicineGiven: _medicine_given,
+    e.DrugHandled: _moment,
     e.AlertRaised: _moment,
     e.AlertEscalated: _alert_escalated,
     e.ReadingAsked: _reading_asked,

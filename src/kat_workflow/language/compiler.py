@@ -215,6 +215,8 @@ class _Builder(Parts):
             self.declare_tables(unit)
         check_forms(layout)
         self.learn()
+        for unit in layout.units:
+            self.declare_drugs(unit)
         self._ends()
         for spot in layout.spots.values():
             self._map_ends(spot)
@@ -254,6 +256,9 @@ class _Builder(Parts):
             retention=self._retention(),
             based_on=whole.based_on if isinstance(whole, Composed) else "",
             differences=whole.differences if isinstance(whole, Composed) else (),
+            orders=self.orders,
+            medicines=self.medicines,
+            ledgers=self.ledgers,
         )
         check_orders(layout, program)
         check_rows(layout, program)
@@ -661,6 +666,9 @@ class _Builder(Parts):
                 kept[form] = model.Retention(
                     max(before.last, last, 1), longest, before.all or everything
                 )
+        for rule in self.orders.values():
+            if rule.weight is not None:
+                kept.setdefault(rule.weight[0], model.Retention())
         return {
             form: evolve(kept[form], fields=_with_reasons(read))
             for form in self.layout.forms
@@ -676,6 +684,7 @@ class _Builder(Parts):
                 source, _, name = step.counted_from.name.rpartition(".")
                 form = self.steps[source].form if source in self.steps else source
                 read.add(_Read(form, name, source if source in self.steps else "", ""))
+        read.update(_Read(*rule.weight, "", "") for rule in self.orders.values() if rule.weight)
         return tuple(sorted(read))
 
     def _keeping(

@@ -202,7 +202,8 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "bad-duration",
         "This is no length of time.",
         "A length of time is a whole number, a space and `s`, `min`, `h`, `d` or `wk`: `15 min`, "
-        "`24 h`, `3 d`. `24 h` is elapsed time; `1 d` is the same clock time on the next date.",
+        "`24 h`, `3 d`. `24 h` is elapsed time; `1 d` is the same clock time on the next date. A "
+        "cap counts over `program day`, `24 h`, `enrollment` or `course`.",
     ),
     (
         "bad-clock",
@@ -321,6 +322,17 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "unknown-end",
         "No end has this name.",
         "Ends are listed under `ends:`; those that every program has, such as `died`, need not be.",
+    ),
+    (
+        "unknown-order",
+        "No order has this name.",
+        "What may be ordered is listed under `orders:`. A dose, a medicine and a step that places "
+        "an order name one.",
+    ),
+    (
+        "unknown-ledger",
+        "No ledger has this name.",
+        "Ledgers of controlled drugs are listed under `ledgers:`.",
     ),
     (
         "unknown-program",
@@ -687,7 +699,30 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
     (
         "dose-amount",
         "It is not said how much is given.",
-        "A dose says its `amount:`, or the `most:` that a prescriber may order.",
+        "A dose says its `amount:`, its `most:`, or the `order:` it is given on.",
+    ),
+    (
+        "other-drug",
+        "The order or the ledger is for another drug.",
+        "What is given, what was ordered and the book it stands in must name the same drug.",
+    ),
+    (
+        "order-by",
+        "The step is for somebody who may not order.",
+        "`by:` of a step that places an order must be among the roles in `by:` of the order.",
+    ),
+    (
+        "order-endless",
+        "Nothing says when the order ends.",
+        "An order without an end would be given for ever. `times: 1` lets it be given once, "
+        "`lasts: 30 d` lets it lapse.",
+    ),
+    (
+        "order-weight",
+        "The order and the body weight do not fit together.",
+        "An amount per body weight (`mg/kg`) needs `weight:` (the field in which it is recorded), "
+        "`weight_lasts:` (how old it may be) and `rounded_to:` (what the result is rounded down "
+        "to). Any other amount needs none of them.",
     ),
     (
         "dose-without-monitoring",

@@ -58,6 +58,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 PATTERNS: Mapping[str, str] = {
     "duration": "(0|[1-9][0-9]{0,5}) (s|min|h|d|wk)",
     "clock": "([01][0-9]|2[0-3]):[0-5][0-9]",
+    "span": "program day|enrollment|course|[1-9][0-9]{0,2} h",
     "name": NAME,
     "id": "[a-z][a-z0-9_]*(-[a-z0-9_]+)*",
 }
@@ -202,7 +203,7 @@ class Step:
     record: str = key("The form or instrument that is recorded.", "form", "")
     obtain: str = key("The consent that is asked for.", "consent", "")
     session: str = key("The kind of session that is held.", "session", "")
-    order: str = key("The dose that is ordered.", default="", later=True)
+    order: str = key("The order that is placed.", "order", "")
     group: str = key("The group session it is done in.", default="", later=True)
     signed: bool = key("Whether it is done only once it is signed.", default=False)
     cosigned_by: list[str] = key("Roles of a second person who signs as well.", "role", [])
@@ -306,6 +307,65 @@ class Rate:
 
 
 @frozen(eq=False, kw_only=True)
+class Amounts:
+    from_: str = key("The lowest amount, such as `0.3 mg/kg`.", "quantity")
+    to: str = key("The highest amount.", "quantity")
+
+
+@frozen(eq=False, kw_only=True)
+class Order:
+    title: str = key("The order's name for people.", default="")
+    drug: str = key("What is ordered.")
+    route: str = key("How: intravenous, intramuscular, sublingual, nasal, oral.", "route")
+    by: list[str] = key("Roles that may order it.", "role")
+    amount: Amounts = key("What may be ordered, as an amount or per body weight.")
+    most: str = key("The most one administration comes to, whatever the weight.", "quantity", "")
+    weight: str = key("The recorded weight that is used: `vitals.weight`.", default="")
+    weight_lasts: str = key("How old that weight may be.", "duration", "")
+    rounded_to: str = key(
+        "What is worked out is rounded down to a multiple of this.", "quantity", ""
+    )
+    raise_by_at_most: str = key("The most an order may exceed the one before.", "quantity", "")
+    bolus_at_most: str = key("The most of it that may be given as a bolus.", "quantity", "")
+    times: int | None = key(
+        "How often one order may be given; without it, as often as needed.", default=None
+    )
+    lasts: str = key("How long an order stands; never longer than its weight.", "duration", "")
+    source: str = key("Where the numbers come from.", "source", "")
+
+
+@frozen(eq=False, kw_only=True)
+class Cap:
+    most: str = key("The most that may be given.", "quantity")
+    per: str = key(
+        "Over which time: `program day`, the last hours (`24 h`), `enrollment`, or `course`: "
+        "everything that the patient gets in any program.",
+        "span",
+    )
+    source: str = key("Where the number comes from.", "source", "")
+
+
+@frozen(eq=False, kw_only=True)
+class Ledger:
+    title: str = key("The ledger's name for people.", default="")
+    drug: str = key("The controlled drug.")
+    witnessed_by: list[str] = key(
+        "Roles of the second person when some is wasted; [] for none.", "role"
+    )
+
+
+@frozen(eq=False, kw_only=True)
+class Medicine:
+    title: str = key("The medicine's name for people.", default="")
+    by: list[str] = key("Roles that may give it.", "role")
+    order: str = key("The order it is given on.", "order")
+    for_: str = key("What it is given for, in words.", default="")
+    apart: str = key("The least time between two of it.", "duration", "")
+    cap: list[Cap] = key("Caps over hours, days and courses.", default=[])
+    source: str = key("Where the numbers come from.", "source", "")
+
+
+@frozen(eq=False, kw_only=True)
 class Dose:
     drug: str = key("What is given.")
     route: str = key("How: intravenous, intramuscular, sublingual, nasal, oral.", "route")
@@ -313,9 +373,10 @@ class Dose:
     most: str = key("The most that one session may give.", "quantity", "")
     rate: Rate | None = key("How fast.", default=None)
     source: str = key("Where the numbers come from.", "source", "")
-    order: str = key("The order a dose is given on.", default="", later=True)
-    cap: list[dict[str, str]] = key("Caps over days and courses.", default=[], later=True)
-    ledger: str = key("The controlled-drug ledger.", default="", later=True)
+    order: str = key("The order it is given on; without one in force nothing starts.", "order", "")
+    cap: list[Cap] = key("Caps over hours, days and courses.", default=[])
+    ledger: str = key("The controlled-drug ledger.", "ledger", "")
+    checked_by: list[str] = key("Roles of the second person who checks it first.", "role", [])
 
 
 @frozen(eq=False, kw_only=True)
@@ -542,8 +603,9 @@ class Program:
     excursions: dict[str, Excursion] = key("Places with a way back.", default={})
     sessions: dict[str, Session] = key("Kinds of session.", default={})
     groups: dict[str, dict[str, str]] = key("Group sessions.", default={}, later=True)
-    orders: dict[str, dict[str, str]] = key("Orders by a prescriber.", default={}, later=True)
-    medicines: dict[str, dict[str, str]] = key("As-needed medicines.", default={}, later=True)
+    orders: dict[str, Order] = key("What a prescriber may order.", default={})
+    medicines: dict[str, Medicine] = key("Medicines given as needed.", default={})
+    ledgers: dict[str, Ledger] = key("Ledgers of controlled drugs.", default={})
     escalations: dict[str, Escalation] = key("Chains of calls.", default={})
     ends: dict[str, End] = key("How treatment ends.")
     leaving: Leaving | None = key("Ends of the kinds that every program has.", default=None)

@@ -425,7 +425,8 @@ class Layout:
 
     def _declarations(self, unit: Unit) -> None:
         written, document = unit.written, unit.document
-        for table in ("consents", "limits", "gates", "escalations"):
+        tables = ("consents", "limits", "gates", "escalations", "orders", "medicines", "ledgers")
+        for table in tables:
             for name in getattr(written, table):
                 self.names.declare(table, unit, name, (table, name), document)
         top: list[str] = []

@@ -36,6 +36,9 @@ KINDS: Mapping[str, str] = {
     "sessions": "session",
     "ends": "end",
     "escalations": "escalation",
+    "orders": "order",
+    "medicines": "medicine",
+    "ledgers": "ledger",
 }
 """The tables of names, and what one of their names is called."""
 

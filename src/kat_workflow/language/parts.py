@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
 
 from kat_workflow.language import grammar
+from kat_workflow.language.dosing import Doses
 from kat_workflow.language.findings import closest
 from kat_workflow.language.layout import Held, Job, Layout
 from kat_workflow.language.names import Path, Unit, in_words
-from kat_workflow.language.words import Around, Words, clock_time, duration, unless_always
+from kat_workflow.language.words import Around, clock_time, duration, unless_always
 from kat_workflow.program import PATIENT, model
 from kat_workflow.program.clock import Duration
-from kat_workflow.program.units import Quantity
 
 __all__ = ["OFTEN", "Parts"]
 
@@ -23,7 +21,7 @@ OFTEN = 10_000
 """How many openings a recurring step has at the most where its file says nothing."""
 
 
-class Parts(Words):
+class Parts(Doses):
     """Builds the steps and the kinds of session of a program."""
 
     def __init__(self, layout: Layout, unit: Unit) -> None:
@@ -39,7 +37,7 @@ class Parts(Words):
         inherited = self._inherited(job)
         number = next((key for key in _STEP_NUMBERS if getattr(its, key)), "")
         source = self.source(unit, its.source, path, number, inherited)
-        kinds = [key for key in ("record", "obtain", "session") if getattr(its, key)]
+        kinds = [key for key in ("record", "obtain", "session", "order") if getattr(its, key)]
         if len(kinds) > 1:
             message = f"the step says {' and '.join(kinds)}; it can be only one of them"
             hint = "make a second step of it, `after` the first"
@@ -83,6 +81,7 @@ class Parts(Words):
             form=form,
             consent=consent,
             session=session,
+            order=self.ordered(unit, its, path),
             signed=its.signed,
             cosigned_by=self.roles(unit, its.cosigned_by, (*path, "cosigned_by")),
             witnessed_by=self.roles(unit, its.witnessed_by, (*path, "witnessed_by")),
@@ -227,7 +226,7 @@ class Parts(Words):
             steps=steps,
             before=tuple(step for step in before if step in self.steps),
             after=tuple(step for step in after if step in self.steps),
-            dose=self._dose(held, source),
+            dose=self.dose(held, source),
             at_most=at_most,
             apart=duration(its.apart),
             watch=watch,
@@ -335,79 +334,6 @@ class Parts(Words):
                 )
         return tuple(found)
 
-    def _dose(self, held: Held, inherited: str) -> model.DoseRule | None:
-        its: grammar.Dose | None = held.written.dose
-        unit, path = held.unit, (*held.path, "dose")
-        if its is None:
-            return None
-        source = self.source(unit, its.source, path, inherited=inherited)
-        if not its.amount and not its.most:
-            message = "it is not said how much is given"
-            hint = "write amount: 500 mg, or most: … where the prescriber decides"
-            self.report.add(unit.document, "dose-amount", path, message, hint, on="key")
-            return None
-        amount = self.quantity(unit, its.amount, (*path, "amount")) if its.amount else None
-        most = self.quantity(unit, its.most, (*path, "most")) if its.most else None
-        given = amount or most
-        if given is None:
-            return None
-        for key, quantity in (("amount", amount), ("most", most)):
-            self._measures(unit, (*path, key), quantity, given.unit.dimension, given.unit.measures)
-        low = high = None
-        if its.rate is not None:
-            low = self.quantity(unit, its.rate.from_, (*path, "rate", "from"))
-            high = self.quantity(unit, its.rate.to, (*path, "rate", "to"))
-            per_time = tuple(sorted((*given.unit.dimension, ("time", -1))))
-            good = [
-                self._measures(
-                    unit, (*path, "rate", key), rate, per_time, f"{given.unit.measures} per time"
-                )
-                for key, rate in (("from", low), ("to", high))
-            ]
-            if low is not None and high is not None and all(good):
-                high = Quantity(_decimal(high.unit.convert(high.value, low.unit)), low.unit)
-                if high.value < low.value:
-                    message = f"the rate goes from {low} down to {high}"
-                    at: Path = (*path, "rate", "to")
-                    self.report.add(
-                        unit.document, "impossible-range", at, message, "write the lower one first"
-                    )
-        limit = None
-        if most is not None and most.unit.dimension == given.unit.dimension:
-            limit = _decimal(most.unit.convert(most.value, given.unit))
-            if amount is not None and limit < amount.value:
-                message = f"the amount {amount} is more than the most, {most}"
-                self.report.add(
-                    unit.document, "impossible-range", (*path, "most"), message, "raise it"
-                )
-        return model.DoseRule(
-            drug=its.drug,
-            route=its.route,
-            unit=given.unit.written,
-            amount=amount.value if amount is not None else None,
-            most=limit,
-            rate_unit=low.unit.written if low is not None else "",
-            rate_from=low.value if low is not None else None,
-            rate_to=high.value if high is not None else None,
-            source=source,
-        )
-
-    def _measures(
-        self, unit: Unit, path: Path, found: Quantity | None, wanted: object, in_words: str
-    ) -> bool:
-        """Whether a quantity is of the dimension that is wanted, and more than nothing."""
-        if found is None:
-            return False
-        if found.unit.dimension != wanted:
-            message = f"{found} is a {found.unit.measures}, not a {in_words}"
-            self.report.add(unit.document, "unit-mismatch", path, message, "use such a unit")
-            return False
-        if found.value <= 0:
-            message = f"{found} is nothing"
-            self.report.add(unit.document, "impossible-range", path, message, "write more than 0")
-            return False
-        return True
-
 
 _STEP_NUMBERS = ("opens", "due", "closes", "early_by", "every", "on_day", "at", "when_late")
 """Keys of a step whose numbers need a source."""
@@ -426,8 +352,3 @@ _SESSION_NUMBERS = (
     "short_notice",
     "release",
 )
-
-
-def _decimal(exact: Fraction) -> Decimal:
-    """A quantity in another unit of its dimension; all factors are decimal."""
-    return Decimal(exact.numerator) / Decimal(exact.denominator)

@@ -116,16 +116,24 @@ class _Kept(str):
 _NUMERALS = re.compile("[-+]?[0-9]{1,40}")
 _NAMED = re.compile(NAME)
 _CHECKED = {kind: re.compile(pattern) for kind, pattern in PATTERNS.items()}
-_CODES = {"duration": "bad-duration", "clock": "bad-clock", "name": "bad-name", "id": "bad-name"}
+_CODES = {
+    "duration": "bad-duration",
+    "span": "bad-duration",
+    "clock": "bad-clock",
+    "name": "bad-name",
+    "id": "bad-name",
+}
 _TAKEN = frozenset(["true", "false", "null"])  # names that YAML reads as something else
 _HINTS = {
     "duration": "write a whole number, a space and s, min, h, d or wk: `15 min`",
+    "span": "write program day, enrollment, course or a number of hours: `24 h`",
     "clock": "write hours and minutes with two digits each: `09:00`",
     "name": "a name is small letters, digits and `_`, and begins with a letter",
     "id": "an id is small letters, digits, `_` and `-`, and begins with a letter",
 }
 _NOUNS = {
     "duration": "a length of time",
+    "span": "a span of time",
     "clock": "a clock time",
     "name": "a name",
     "id": "an id",

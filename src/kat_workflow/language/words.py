@@ -20,6 +20,7 @@ from kat_workflow.language.layout import Job, Layout
 from kat_workflow.language.names import Path, Unit
 from kat_workflow.program import model
 from kat_workflow.program.clock import Duration, parse_duration
+from kat_workflow.program.forms import Field, Form
 from kat_workflow.program.gates import (
     MOMENT_OF,
     Context,
@@ -155,7 +156,7 @@ class Words:
                     watch_step, watch.record if watch.record in layout.forms else "", session=name
                 )
                 own.append(watch_step)
-            amount = parse_quantity(dose.amount or dose.most) if dose is not None else None
+            amount = parse_quantity(self.dose_quantity(held.unit, dose)) if dose else None
             sessions[name] = SessionInfo(
                 name,
                 amount.unit.written if amount is not None else "",
@@ -426,8 +427,14 @@ class Words:
                 found.append(model.Call(tell, within))
         return tuple(found)
 
-    def _fact(self, unit: Unit, written: str, path: Path) -> str | None:
-        """`form.field` for a recorded instant or date named by a form or a step."""
+    def dose_quantity(self, unit: Unit, dose: grammar.Dose) -> str:
+        """A quantity in the unit of what is given: the dose's own, or that of its order."""
+        its = unit.written.orders.get(dose.order)
+        ordered = "" if its is None else its.most or its.rounded_to or its.amount.from_
+        return dose.amount or dose.most or ordered
+
+    def recorded(self, unit: Unit, written: str, path: Path) -> tuple[Form, Field] | None:
+        """The field that `form.field` or `step.field` names; None and a finding without one."""
         name, _, wanted = written.rpartition(".")
         job = self.layout.jobs.get(unit.prefix + name)
         form = self.layout.forms.get(name)
@@ -443,12 +450,20 @@ class Words:
             hint = closest(wanted, form.fields)
             self.report.add(unit.document, "unknown-field", path, message, hint)
             return None
-        if form.fields[wanted].type not in ("instant", "date"):
-            message = f'"{written}" is {form.fields[wanted].type}, not an instant'
+        return form, form.fields[wanted]
+
+    def _fact(self, unit: Unit, written: str, path: Path) -> str | None:
+        """`form.field` for a recorded instant or date named by a form or a step."""
+        found = self.recorded(unit, written, path)
+        if found is None:
+            return None
+        form, field = found
+        if field.type not in ("instant", "date"):
+            message = f'"{written}" is {field.type}, not an instant'
             hint = "count from a field whose type is instant"
             self.report.add(unit.document, "type-mismatch", path, message, hint)
             return None
-        return f"{form.name}.{wanted}"
+        return f"{form.name}.{field.name}"
 
     def anchor(self, unit: Unit, written: str, path: Path) -> model.Anchor:
         """What `counted_from` names; the opening where it names nothing that there is."""

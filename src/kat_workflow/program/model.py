@@ -156,8 +156,8 @@ class Anchor:
 class Step:
     """Something done in a phase, in a session or after leaving.
 
-    Exactly one of `form`, `consent`, `session` is set, or none for a task that is only ticked
-    off. `owner` is the name of the phase or session kind it belongs to ("" for work after
+    Exactly one of `form`, `consent`, `session`, `order` is set, or none for a task that is only
+    ticked off. `owner` is the name of the phase or session kind it belongs to ("" for work after
     leaving). The compiler works out the rest: `remembered`, its last settlement is read from
     outside its own visit; `tallied`, its settlements are counted by a gate; `compared`, somebody
     else must do another step. `keeps` are the fields of its recordings that some gate can read,
@@ -174,6 +174,7 @@ class Step:
     form: str = ""
     consent: str = ""
     session: str = ""
+    order: str = ""
     signed: bool = False
     cosigned_by: tuple[str, ...] = ()
     witnessed_by: tuple[str, ...] = ()
@@ -275,24 +276,99 @@ class Phase:
 
 
 @frozen(eq=False)
+class OrderRule:
+    """What a prescriber may order.
+
+    What is given is measured in `unit`; what is ordered, in `basis`: the same unit, or, where a
+    `weight` (form and field, measured in `weight_unit`) is used, that unit per body weight. Bounds
+    of an order, of its first quick part (the bolus) and of a raise against the order before are
+    in `basis`; `most` and `rounded_to` (always down) in `unit`. An order may be given `times`
+    times (None: as often as needed) and stands for as long as it `lasts`, never longer than its
+    weight.
+    """
+
+    name: str
+    title: str
+    drug: str
+    route: str
+    by: tuple[str, ...]
+    unit: str
+    basis: str
+    amount_from: Decimal
+    amount_to: Decimal
+    most: Decimal | None = None
+    rounded_to: Decimal | None = None
+    weight: tuple[str, str] | None = None
+    weight_unit: str = ""
+    weight_lasts: Duration | None = None
+    raise_at_most: Decimal | None = None
+    bolus_at_most: Decimal | None = None
+    times: int | None = None
+    lasts: Duration | None = None
+    source: str = ""
+
+
+@frozen(eq=False)
+class CapRule:
+    """The most of a drug that a patient may be given.
+
+    Over a `program day` (a local date of the site), over the last `hours`, and over a `course`,
+    everything counts that the patient was given in any program; per `enrollment`, what was given
+    in this one. `most` is in the unit of the dose.
+    """
+
+    most: Decimal
+    per: Literal["program day", "hours", "enrollment", "course"]
+    hours: Duration | None = None
+    source: str = ""
+
+
+@frozen(eq=False)
+class Ledger:
+    """The book of a controlled drug: what is drawn is given, wasted or returned. What is wasted
+    needs a witness in one of these roles, another person; () for none."""
+
+    name: str
+    title: str
+    drug: str
+    witnessed_by: tuple[str, ...]
+
+
+@frozen(eq=False)
+class Medicine:
+    """A medicine given as needed, on an `order` (which says drug, route and amounts)."""
+
+    name: str
+    title: str
+    by: tuple[str, ...]
+    order: str
+    reason: str = ""
+    apart: Duration | None = None
+    caps: tuple[CapRule, ...] = ()
+    source: str = ""
+
+
+@frozen(eq=False)
 class DoseRule:
     """What is given in a session. Amounts and rates are in the words of the file.
 
-    `amount` is fixed; or `from`/`to` bound it; `per_kg` bounds are multiplied with a weight by
-    the prescriber, never by the engine. `most` is the most that one session may give.
+    `amount` is fixed, or an `order` says it; `most` is the most that one session may give.
+    Before anything is given, another person in one of the roles `checked_by` checks it.
     """
 
     drug: str
     route: str
     unit: str
     amount: Decimal | None = None
-    amount_from: Decimal | None = None
-    amount_to: Decimal | None = None
     most: Decimal | None = None
     rate_unit: str = ""
     rate_from: Decimal | None = None
     rate_to: Decimal | None = None
     source: str = ""
+    order: str = ""
+    caps: tuple[CapRule, ...] = ()
+    ledger: str = ""
+    checked_by: tuple[str, ...] = ()
 
 
 @frozen(eq=False)
@@ -476,6 +552,9 @@ class Program:
     retention: Mapping[str, Retention] = field(factory=dict)
     based_on: str = ""
     differences: tuple[Difference, ...] = ()
+    orders: Mapping[str, OrderRule] = field(factory=dict)
+    medicines: Mapping[str, Medicine] = field(factory=dict)
+    ledgers: Mapping[str, Ledger] = field(factory=dict)
 
     @property
     def staff(self) -> tuple[str, ...]:

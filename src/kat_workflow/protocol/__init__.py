@@ -156,6 +156,7 @@ class _Writer:
             self.excursions(),
             self.calls(),
             self.sessions(),
+            self.drugs(),
             self.ends(),
             self.rules(),
             self.gates(),
@@ -357,6 +358,28 @@ class _Writer:
                 blocks.append(sentence(f"Source: {self.words.source(session.source)}"))
             parts.append(Section(self.words.named("sessions", name), tuple(blocks)))
         return Section("Sessions", (), tuple(parts)) if parts else None
+
+    def drugs(self) -> Section | None:
+        """Orders, medicines given as needed, and the ledgers of controlled drugs."""
+        words, program = self.words, self.program
+        points = [
+            *(
+                Point(words.named("orders", name), words.order(rule))
+                for name, rule in program.orders.items()
+                if self.concerns(rule.by)
+            ),
+            *(
+                Point(words.named("medicines", name), words.medicine(each))
+                for name, each in program.medicines.items()
+                if self.concerns(each.by)
+            ),
+            *(
+                Point(words.named("ledgers", name), words.ledger(each))
+                for name, each in program.ledgers.items()
+                if self.concerns(each.witnessed_by)
+            ),
+        ]
+        return Section("Orders and medicines", (Points(tuple(points)),)) if points else None
 
     def ends(self) -> Section | None:
         points = []

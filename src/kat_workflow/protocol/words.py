@@ -18,9 +18,13 @@ from kat_workflow.program.model import (
     Alert,
     Anchor,
     Call,
+    CapRule,
     DoseRule,
     End,
     Lateness,
+    Ledger,
+    Medicine,
+    OrderRule,
     Phase,
     Program,
     Release,
@@ -228,6 +232,8 @@ class Words:
             return f"{who} asks for the consent “{self.named('consents', step.consent)}”{signs}"
         if step.session:
             return f"{who} holds the session “{self.named('sessions', step.session)}”{signs}"
+        if step.order:
+            return f"{who} orders “{self.named('orders', step.order)}”"
         return f"{who} does it{signs}"
 
     def quoted(self, table: str, name: str) -> str:
@@ -402,6 +408,7 @@ class Words:
         said = list(self._beginning(session))
         if session.dose:
             said.append(("Dose", self.dose(session.dose)))
+            said.extend(self._around_the_dose(session.dose))
         if session.watch:
             said.append(("Watch", self._watch(session.watch)))
         for lead, rules in (("Pause", session.pause_when), ("Stop", session.stop_when)):
@@ -460,13 +467,83 @@ class Words:
         said = f"{clean(dose.drug)}, {dose.route}"
         if dose.amount is not None:
             said += f", {number(dose.amount)} {dose.unit}"
-        elif dose.amount_from is not None or dose.amount_to is not None:
-            said += f", {_between(dose.amount_from, dose.amount_to)} {dose.unit}"
         if dose.rate_from is not None or dose.rate_to is not None:
             said += f", at {_between(dose.rate_from, dose.rate_to)} {dose.rate_unit}"
         if dose.most is not None:
             said += f"; never more than {number(dose.most)} {dose.unit} in one session"
         return sentence(said)
+
+    def _around_the_dose(self, dose: DoseRule) -> Iterator[tuple[str, str]]:
+        if dose.order:
+            yield (
+                "Order",
+                f"Given on the order {self.quoted('orders', dose.order)}; without one in force "
+                "nothing starts.",
+            )
+        if dose.caps:
+            yield ("Caps", sentence(self.caps(dose.caps, dose.unit)))
+        if dose.checked_by:
+            yield (
+                "Check",
+                f"Before it is given a second person checks it: {self.roles(dose.checked_by)}.",
+            )
+        if dose.ledger:
+            yield (
+                "Ledger",
+                f"Stands in the ledger {self.quoted('ledgers', dose.ledger)}: nobody is released "
+                "before what was drawn is given, wasted or returned.",
+            )
+
+    def caps(self, caps: Iterable[CapRule], unit: str) -> str:
+        """The most over each time: `at most 100 mg in 24 h and 600 mg per course`."""
+        spans = {
+            "program day": "on a program day",
+            "enrollment": "in this program",
+            "course": "in all programs together",
+        }
+        return "at most " + listed(
+            f"{number(cap.most)} {unit} {f'in {cap.hours}' if cap.hours else spans[cap.per]}"
+            for cap in caps
+        )
+
+    def order(self, rule: OrderRule) -> str:
+        """What may be ordered, by whom, and how it is worked out."""
+        amount = _between(rule.amount_from, rule.amount_to)
+        said = [f"{clean(rule.drug)}, {rule.route}, {amount} {rule.basis}"]
+        if rule.weight is not None:
+            weight = self.fact(".".join(rule.weight))
+            said.append(f"by {small(weight)}, no older than {rule.weight_lasts}")
+        if rule.rounded_to is not None:
+            said.append(f"rounded down to a multiple of {number(rule.rounded_to)} {rule.unit}")
+        if rule.most is not None:
+            said.append(f"never more than {number(rule.most)} {rule.unit}")
+        if rule.raise_at_most is not None:
+            said.append(f"raised by at most {number(rule.raise_at_most)} {rule.basis} at a time")
+        if rule.bolus_at_most is not None:
+            said.append(f"at most {number(rule.bolus_at_most)} {rule.basis} of it as a bolus")
+        often = "given once" if rule.times == 1 else f"given at most {rule.times} times"
+        ends = [often] if rule.times else []
+        ends += [f"in force for {rule.lasts}"] if rule.lasts is not None else []
+        said.append(listed(ends))
+        return f"{sentence('; '.join(said))} Ordered by {self.roles(rule.by)}."
+
+    def medicine(self, medicine: Medicine) -> str:
+        """A medicine given as needed."""
+        rule = self.program.orders[medicine.order]
+        why = f" for {small(clean(medicine.reason))}" if medicine.reason else ""
+        said = [f"As needed{why}, on the order {self.quoted('orders', medicine.order)}"]
+        if medicine.apart is not None:
+            said.append(f"at least {medicine.apart} apart")
+        if medicine.caps:
+            said.append(self.caps(medicine.caps, rule.unit))
+        return f"{sentence('; '.join(said))} Given by {self.roles(medicine.by)}."
+
+    def ledger(self, ledger: Ledger) -> str:
+        """The book of a controlled drug."""
+        said = f"{clean(ledger.drug)}: drawn = given + wasted + returned."
+        if not ledger.witnessed_by:
+            return said
+        return f"{said} Another person witnesses what is wasted: {self.roles(ledger.witnessed_by)}."
 
     def _watch(self, watch: Watch) -> str:
         step = self.program.steps.get(watch.step)

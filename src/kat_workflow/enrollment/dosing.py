@@ -1,0 +1,339 @@
+"""Acts about giving: orders and caps at the start, doses, rates, medicines as needed.
+
+Given is not ordered: what was given is always kept, and what departs from the order, the caps or
+the checks becomes a deviation. A request (a start) that would break a cap is refused with its
+numbers.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from kat_workflow.enrollment import commands as c
+from kat_workflow.enrollment import crossing, exposure, ledger
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.exposure import Broken, Drug, drug_of
+from kat_workflow.enrollment.quantities import in_unit, plain, quantity
+from kat_workflow.errors import Reason
+from kat_workflow.program.clock import plus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kat_workflow.enrollment.judge import Judge
+    from kat_workflow.enrollment.run import Run
+    from kat_workflow.enrollment.state import Session
+    from kat_workflow.program.model import DoseRule, SessionKind
+
+
+# Before: what may be given
+
+
+def may_be_given(j: Judge, kind: SessionKind) -> tuple[str, str]:
+    """Whether a session may start, as far as order and caps go; the order and its amount, in the
+    dose's unit, that the session is held on ("" for none)."""
+    rule = kind.dose
+    if rule is None:
+        return "", ""
+    id_, ordered = order_of(j.run, rule)
+    if rule.order and not id_:
+        _no_order(j, rule.order)
+    amount = Decimal(ordered) if ordered else rule.amount or rule.most
+    if rule.caps and amount is not None:
+        state = j.s.orders.get(rule.order)
+        times = state.left or 1 if state is not None and id_ else 1
+        drug, caps = drug_of(rule.drug, rule.unit), rule.caps
+        too_much = exposure.exceeded(
+            j.run, drug, caps, amount, at=j.at, times=times, own=rule.order
+        )
+        refuse_beyond(j, drug, too_much, amount)
+    return id_, ordered
+
+
+def order_of(run: Run, rule: DoseRule) -> tuple[str, str]:
+    """The order in force for a dose: its id, and what it comes to in the dose's unit."""
+    order = run.s.orders.get(rule.order)
+    if order is None or not order.stands(run.now):
+        return "", ""
+    ordered = in_unit(order.total, order.unit, rule.unit)
+    assert ordered is not None  # the language compares the two units
+    return f"{rule.order}.{order.number}", ordered
+
+
+def _no_order(j: Judge, name: str) -> None:
+    order, rule = j.s.orders.get(name), j.program.orders[name]
+    who = ", ".join(j.program.roles.get(role, role) for role in rule.by)
+    if order is None:
+        says = f"nobody has ordered {name}"
+    elif order.left == 0:
+        says = f"the order {name}.{order.number} has been given as often as it may be"
+    else:
+        says = f"the order {name}.{order.number} ended on {order.until:%Y-%m-%d %H:%M} UTC"
+    j.against("no-order", says, f"order {name} (by {who})")
+
+
+def refuse_beyond(j: Judge, drug: Drug, broken: Iterable[Broken], amount: Decimal) -> None:
+    """The reasons against an amount that would break caps, with their numbers."""
+    unit = drug.unit
+    for each in broken:
+        room = max(each.cap.most - each.given - each.reserved, Decimal(0))
+        ways = [f"at most {plain(room)} {unit} more is possible"]
+        if each.opens is not None and not each.reserved:
+            ways = [f"wait until {each.opens:%Y-%m-%d %H:%M} UTC", *ways]
+        elif each.cap.per == "program day" and amount <= each.cap.most:
+            ways = ["wait until the next program day", *ways]
+        if each.reserved:
+            ways.append("stop the order, or end the dose, that reserves the rest")
+        j.against(
+            "dose-cap",
+            f"at most {plain(each.cap.most)} {unit} of {drug.name} {each.over()}: "
+            f"{plain(each.given)} {unit} given, {plain(each.reserved)} {unit} reserved, "
+            f"{plain(amount)} {unit} more wanted",
+            *ways,
+        )
+
+
+# During: what was given
+
+
+def check(j: Judge, act: c.Check) -> None:
+    """See `commands.Check`."""
+    kind = j.kind_of(act.session)
+    session = j.run.session_of(kind.name)
+    if session is None:
+        raise j.stop("no-session", f"no session {kind.name} is open", f"arrive {kind.name}")
+    if kind.dose is None or not kind.dose.checked_by:
+        says = f"the program asks for no check of {kind.name}"
+        raise j.stop("no-dose", says, f"dose {kind.name}")
+    j.actor_in(kind.dose.checked_by, f"checking {kind.dose.drug}")
+    if session.dosed is not None:
+        j.against("session-state", f"{session.id} was given already", "give first, check no more")
+    j.end()
+    j.run.emit(e.DoseChecked(session.id, j.at, j.actor.person, j.run.role))
+
+
+def dose(j: Judge, act: c.Dose) -> None:
+    """See `commands.Dose`."""
+    kind = j.kind_of(act.session)
+    session = j.run.session_of(kind.name)
+    item = j.session_item(kind) if session is None else None
+    other = next((x for x in j.s.sessions.values() if x.under_way and x.kind != kind.name), None)
+    rule = kind.dose
+    if rule is None:
+        raise j.stop("no-dose", f"nothing is given in {kind.name}", "record it with another form")
+    j.actor_in(kind.by, f"giving {rule.drug}")
+    amount = quantity(j, act.amount, rule.unit, "amount")
+    rate = quantity(j, act.rate, rule.rate_unit, "rate") if act.rate else None
+    if not amount and rate is None:
+        j.against("bad-value", "an amount or a rate is missing", "say what was given")
+    j.end()
+    run = j.run
+    if session is None and item is not None:
+        session = j.open_session(kind, item)
+    assert session is not None
+    if not session.under_way:
+        id_, ordered = order_of(run, rule)
+        start = e.SessionStarted(session.id, j.at, run.today(), order=id_, ordered=ordered)
+        run.emit(start)
+        run.deviation("dose-without-start", f"{rule.drug} was given before the session was started")
+    elif run.s.holds and session.dosed is None:
+        run.deviation("dose-on-hold", f"{rule.drug} was given although a hold stood")
+    elif session.dosing in ("paused", "ended"):
+        run.deviation(
+            f"dose-while-{session.dosing}",
+            f"{rule.drug} was given although dosing was {session.dosing}",
+        )
+    if other is not None and session.dosed is None:
+        run.deviation("second-session", f"{rule.drug} was given while {other.id} was under way")
+    _give(j, kind, run.s.sessions[session.id], amount or Decimal(0), rate, act.lot)
+    last = act.last if act.last is not None else rule.rate_from is None
+    now = run.s.sessions[session.id]
+    if last and now.state == "under_way":
+        run.emit(e.DosingEnded(session.id, j.at, now.given, rule.unit))
+
+
+def _give(
+    j: Judge, kind: SessionKind, session: Session, amount: Decimal, rate: Decimal | None, lot: str
+) -> None:
+    """Write what was given, and what departs from the order, the checks and the caps."""
+    rule, run = kind.dose, j.run
+    assert rule is not None  # something was given
+    first = session.dosed is None
+    total = Decimal(session.given or 0) + amount
+    lot = lot or session.lot or ledger.lot_of(run, rule, session)
+    run.emit(
+        e.DoseGiven(
+            session.id,
+            j.occurred,
+            str(amount),
+            rule.unit,
+            str(total),
+            str(rate) if rate is not None else "",
+            first,
+            lot,
+        )
+    )
+    if first:
+        crossing.dosed(run, kind, session, j.occurred)
+        _departures(j, rule, session)
+    ledger.given(j, rule, session, amount, lot)
+    _dose_limits(j, rule, session, total, amount)
+    if _rate_outside(rule, rate):
+        run.deviation("rate-outside", f"the rate of {rule.drug} was outside the program's limits")
+
+
+def _departures(j: Judge, rule: DoseRule, session: Session) -> None:
+    """What should have come before the first drug given."""
+    run = j.run
+    if rule.order and not session.order:
+        run.deviation("no-order", f"{rule.drug} was given without an order in force")
+    if rule.checked_by and session.checked in ("", j.actor.person):
+        run.deviation("unchecked", f"{rule.drug} was given and no second person had checked it")
+
+
+def _dose_limits(
+    j: Judge, rule: DoseRule, session: Session, total: Decimal, amount: Decimal
+) -> None:
+    """Deviations where more was given than the order, the session or a cap allows."""
+    run = j.run
+    if session.ordered and total > Decimal(session.ordered):
+        run.deviation(
+            "over-order", f"more than the {session.ordered} {rule.unit} ordered was given"
+        )
+    most = rule.amount if rule.most is None else rule.most
+    if most is not None and total > most:
+        run.deviation("over-cap", f"more than {plain(most)} {rule.unit} was given in a session")
+    drug = drug_of(rule.drug, rule.unit)
+    _over_caps(
+        j, drug, exposure.exceeded(run, drug, rule.caps, amount, at=j.occurred, reserves=False)
+    )
+
+
+def _over_caps(j: Judge, drug: Drug, broken: Iterable[Broken]) -> None:
+    for each in broken:
+        says = (
+            f"more than {plain(each.cap.most)} {drug.unit} of {drug.name} {each.over()} was given"
+        )
+        j.run.deviation("over-cap", says)
+
+
+def _rate_outside(rule: DoseRule, rate: Decimal | None) -> bool:
+    return rate is not None and (
+        (rule.rate_from is not None and rate < rule.rate_from)
+        or (rule.rate_to is not None and rate > rule.rate_to)
+    )
+
+
+def pause(j: Judge, act: c.Pause) -> None:
+    """See `commands.Pause`."""
+    kind, session = j.session(act.session, "pause")
+    j.actor_in(kind.by, f"pausing {kind.name}")
+    if session.dosing != "running":
+        j.against("not-running", "nothing is being given", "dosing must be running")
+    j.end()
+    j.run.emit(e.DosingPaused(session.id, j.at, act.reason or "a person's decision"))
+
+
+def resume(j: Judge, act: c.Resume) -> None:
+    """See `commands.Resume`."""
+    j.not_held()
+    kind, session = j.session(act.session, "resume")
+    j.actor_in(kind.by, f"resuming {kind.name}")
+    if session.dosing != "paused":
+        j.against("not-paused", "nothing is paused", "the dose goes on, or has not begun")
+    rate, rule = None, kind.dose
+    if rule is not None and act.rate:
+        rate = quantity(j, act.rate, rule.rate_unit, "rate")
+        if _rate_outside(rule, rate):
+            limits = f"{rule.rate_from} to {rule.rate_to} {rule.rate_unit}"
+            j.against("rate-outside", f"the rate is outside {limits}", f"resume at {limits}")
+    for each in (*kind.stop_when, *kind.pause_when):
+        if each.when.truth(j.run):
+            j.reasons.append(
+                Reason(
+                    "pause-rule",
+                    f"it still holds that: {each.says}",
+                    each.name,
+                    each.when.explain(j.run),
+                    ("record a new reading",),
+                )
+            )
+    j.end()
+    j.run.emit(e.DosingResumed(session.id, j.at, str(rate) if rate is not None else ""))
+
+
+def end_dosing(j: Judge, act: c.EndDosing) -> None:
+    """See `commands.EndDosing`."""
+    kind, session = j.session(act.session, "end_dosing")
+    rule = kind.dose
+    if rule is None:
+        raise j.stop("no-dose", f"nothing is given in {kind.name}", f"release {kind.name}")
+    j.actor_in(kind.by, f"ending the dose of {kind.name}")
+    total, before = quantity(j, act.amount, rule.unit, "amount"), Decimal(session.given or 0)
+    if total is not None and total < before:
+        j.against("bad-value", "the total is less than was given already", "leave it out")
+    if session.dosed is None and not total:
+        j.against("session-state", f"nothing was given in {session.id}", f"cancel {session.id}")
+    j.end()
+    if total is not None and (total > before or session.dosed is None):
+        _give(j, kind, session, total - before, None, "")
+    total = before if total is None else total
+    j.run.emit(e.DosingEnded(session.id, j.at, str(total), rule.unit))
+
+
+# Medicines as needed
+
+
+def give(j: Judge, act: c.Give) -> None:
+    """See `commands.Give`."""
+    program, run = j.program, j.run
+    full = program.find("medicines", act.medicine)
+    if full is None:
+        known = ", ".join(program.medicines) or "none"
+        says = f'there is no medicine "{act.medicine}"'
+        raise j.stop("unknown-medicine", says, f"medicines: {known}")
+    medicine = program.medicines[full]
+    rule = program.orders[medicine.order]
+    j.actor_in(medicine.by, f"giving {rule.drug}")
+    amount = quantity(j, act.amount, rule.unit, "amount")
+    if not amount:
+        j.against("bad-value", "the amount is missing", f"write it as: 1 {rule.unit}")
+    j.end()
+    assert amount is not None  # it would have been refused
+    drug, order = drug_of(rule.drug, rule.unit), run.s.orders.get(rule.name)
+    stands = order is not None and order.stands(run.now)
+    last = _last_given(run, drug, j.occurred)
+    broken = exposure.exceeded(run, drug, medicine.caps, amount, at=j.occurred, reserves=False)
+    run.emit(
+        e.MedicineGiven(
+            medicine.name,
+            rule.drug,
+            str(amount),
+            rule.unit,
+            j.occurred,
+            j.at,
+            j.actor.person,
+            run.role,
+            f"{rule.name}.{order.number}" if order is not None and stands else "",
+            act.lot,
+            act.reason,
+        )
+    )
+    if order is None or not stands:
+        run.deviation("no-order", f"{rule.drug} was given without an order in force")
+    elif amount > Decimal(order.total):
+        run.deviation("over-order", f"more than the {order.total} {rule.unit} ordered was given")
+    apart = medicine.apart
+    if apart is not None and last is not None and j.occurred < plus(last, apart, run.site):
+        run.deviation("too-soon", f"two of {medicine.name} are at least {apart} apart")
+    _over_caps(j, drug, broken)
+    if act.lot:
+        ledger.used(j, drug.name, act.lot, amount, rule.unit, medicine.name)
+
+
+def _last_given(run: Run, drug: Drug, at: datetime) -> datetime | None:
+    """When the patient last got a drug by then, in whichever program."""
+    recent = exposure.exposure_of(run, drug).recent
+    return max((each.at for each in recent if each.at <= at), default=None)

@@ -1,0 +1,259 @@
+"""The controlled-drug ledger at the bedside: drawn = given + wasted + returned, with a witness.
+
+What happened is kept with whatever it breaks (an expired lot, one that nobody knows). A release is
+a request: it is refused while something drawn is unaccounted for. A session that ends in another
+way leaves its imbalance flagged, and open in the site's cupboard, where it can still be settled.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.cupboard import Out
+from kat_workflow.enrollment.quantities import in_unit, plain, quantity
+from kat_workflow.program.clock import local_date
+
+if TYPE_CHECKING:
+    from kat_workflow.enrollment import commands as c
+    from kat_workflow.enrollment.cupboard import Cupboard
+    from kat_workflow.enrollment.judge import Judge
+    from kat_workflow.enrollment.run import Run
+    from kat_workflow.enrollment.state import Session
+    from kat_workflow.program.model import DoseRule, SessionKind
+
+Moved = Literal["drawn", "given", "wasted", "returned", "witnessed", "used"]
+
+
+def draw(j: Judge, act: c.Draw) -> None:
+    """See `commands.Draw`."""
+    kind, rule = _controlled(j, act.session)
+    session = j.run.session_of(kind.name)
+    item = j.session_item(kind) if session is None else None
+    j.actor_in(kind.by, f"drawing {rule.drug}")
+    amount = _amount(j, act.amount, rule.unit)
+    if not act.lot:
+        j.against("missing-value", "the lot is not named", "say which lot it was drawn from")
+    j.end()
+    if session is None and item is not None:
+        session = j.open_session(kind, item)
+    assert session is not None
+    _handle(j, rule, session.id, "drawn", amount, act.lot)
+
+
+def waste(j: Judge, act: c.Waste) -> None:
+    """See `commands.Waste`."""
+    _put_away(j, act, "wasted")
+
+
+def give_back(j: Judge, act: c.Return) -> None:
+    """See `commands.Return`."""
+    _put_away(j, act, "returned")
+
+
+def _put_away(j: Judge, act: c.Waste | c.Return, what: Literal["wasted", "returned"]) -> None:
+    kind, rule = _controlled(j, act.session)
+    id_ = _session_id(j, kind, act.session)
+    out = _out(j.run, id_)
+    j.actor_in(kind.by, f"accounting for {rule.drug}")
+    amount, left = _amount(j, act.amount, rule.unit), Decimal(0) if out is None else out.left
+    if amount > left:
+        says = f"only {plain(max(left, Decimal(0)))} {rule.unit} of {rule.drug} can be {what}"
+        j.against("implausible", f"{says}: {out or 'nothing is out'}", "record the draw first")
+    j.end()
+    lot = act.lot or (out.lots[0] if out is not None and len(out.lots) == 1 else "")
+    _handle(j, rule, id_, what, amount, lot)
+
+
+def witness(j: Judge, act: c.WitnessWaste) -> None:
+    """See `commands.WitnessWaste`: always another person than whoever wasted it."""
+    kind, rule = _controlled(j, act.session)
+    id_ = _session_id(j, kind, act.session)
+    out = _out(j.run, id_)
+    j.actor_in(j.program.ledgers[rule.ledger].witnessed_by, f"witnessing waste of {rule.drug}")
+    if out is None or not out.unwitnessed:
+        raise j.stop("nothing-to-sign", f"no waste of {id_} waits for a witness", f"waste {id_}")
+    if j.actor.person in out.unwitnessed:
+        j.against("same-person", "whoever wasted it does not witness it", "ask another person")
+    j.end()
+    _handle(j, rule, id_, "witnessed", Decimal(0), "")
+
+
+def _controlled(j: Judge, name: str) -> tuple[SessionKind, DoseRule]:
+    """The kind of session of a name (also of one that is over), whose dose is in a ledger."""
+    plain_name = name.rpartition(".")[0] if name.rpartition(".")[2].isdecimal() else name
+    kind = j.kind_of(plain_name)
+    if kind.dose is None or not kind.dose.ledger:
+        says = f"what is given in {kind.name} is in no ledger"
+        raise j.stop("no-ledger", says, f"dose {kind.name}")
+    return kind, kind.dose
+
+
+def _session_id(j: Judge, kind: SessionKind, name: str) -> str:
+    """The session that is meant: the open one, or one that is over and named by its number."""
+    session = j.run.session_of(kind.name)
+    number = name.rpartition(".")[2]
+    if number.isdecimal() and 0 < int(number) <= j.run.tally(kind.name + ":booked"):
+        return f"{kind.name}.{int(number)}"
+    if session is None:
+        says = f"no session {kind.name} is open"
+        raise j.stop("no-session", says, f"name one that is over: {kind.name}.1")
+    return session.id
+
+
+def _amount(j: Judge, text: str, unit: str) -> Decimal:
+    amount = quantity(j, text, unit, "amount")
+    if (amount is None and not text) or amount == 0:
+        j.against("bad-value", "the amount is missing", f"write it as: 50 {unit}")
+    return amount or Decimal(0)
+
+
+def _handle(
+    j: Judge,
+    rule: DoseRule,
+    session: str,
+    what: Literal["drawn", "wasted", "returned", "witnessed"],
+    amount: Decimal,
+    lot: str,
+) -> None:
+    run = j.run
+    text, unit = (plain(amount), rule.unit) if what != "witnessed" else ("", "")
+    run.emit(e.DrugHandled(session, what, j.at, j.actor.person, run.role, text, unit, lot))
+    stock = ""
+    if what == "drawn":
+        stock = _lot_deviations(j, rule.drug, lot, -amount, rule.unit, known=True)
+    elif what == "returned" and lot:
+        stock = _in_lot(run.stream("cupboard").state, rule.drug, lot, amount, rule.unit)
+    witnesses = what == "wasted" and bool(j.program.ledgers[rule.ledger].witnessed_by)
+    _tell(j, what, rule.drug, lot, amount, rule.unit, session, stock, witness=witnesses)
+
+
+# Of doses
+
+
+def lot_of(run: Run, rule: DoseRule, session: Session) -> str:
+    """The lot that a dose comes from, if all that is out for the session is of one."""
+    out = _out(run, session.id) if rule.ledger else None
+    return out.lots[0] if out is not None and len(out.lots) == 1 else ""
+
+
+def given(j: Judge, rule: DoseRule, session: Session, amount: Decimal, lot: str) -> None:
+    """A dose in the book: out of what was drawn, or straight from a lot."""
+    if rule.ledger:
+        if amount:
+            _tell(j, "given", rule.drug, lot, amount, rule.unit, session.id)
+    elif lot:
+        used(j, rule.drug, lot, amount, rule.unit, session.id)
+
+
+def used(j: Judge, drug: str, lot: str, amount: Decimal, unit: str, about: str) -> None:
+    """Some of a lot was used for a patient without having been drawn before."""
+    stock = _lot_deviations(j, drug, lot, -amount, unit, known=False)
+    _tell(j, "used", drug, lot, amount, unit, about, stock)
+
+
+def must_balance(j: Judge, kind: SessionKind, session: Session) -> None:
+    """A release waits until the ledger balances."""
+    rule = kind.dose
+    if rule is None or not rule.ledger:
+        return
+    out = _out(j.run, session.id)
+    if out is None:
+        return
+    ways = []
+    if out.left > 0:
+        ways = [f"waste {session.id} or return {session.id}: {plain(out.left)} {out.unit}"]
+    elif out.left < 0:
+        ways = [f"draw {session.id}: {plain(-out.left)} {out.unit} were given undrawn"]
+    if out.unwitnessed:
+        roles = j.program.ledgers[rule.ledger].witnessed_by
+        titles = ", ".join(j.program.roles.get(role, role) for role in roles)
+        ways.append(f"witness waste {session.id} (another person: {titles})")
+    j.against("ledger-open", f"the ledger of {rule.drug} does not balance: {out}", *ways)
+
+
+def leave_open(run: Run, session: Session) -> None:
+    """A session is over: whether its ledger balances is looked at when the run settles."""
+    dose = run.program.sessions[session.kind].dose
+    if dose is not None and dose.ledger:
+        run.unbalanced.append(session.id)
+
+
+def flag_imbalance(run: Run) -> bool:
+    """Note a session that ended with an open ledger; whether there was one to look at."""
+    if not run.unbalanced:
+        return False
+    id_ = run.unbalanced.pop(0)
+    out = _out(run, id_)
+    if out is not None:
+        says = f"{id_} ended and its ledger does not balance: {out}"
+        run.emit(e.DeviationNoted("ledger-imbalance", says, run.now, id_))
+        if run.s.end_kind not in ("died", "entered_in_error"):  # these close at once
+            run.review("ledger-imbalance")
+    return True
+
+
+# Of the cupboard
+
+
+def _out(run: Run, session: str) -> Out | None:
+    cupboard: Cupboard = run.stream("cupboard").state
+    return cupboard.out.get(f"{run.s.id}/{session}")
+
+
+def _lot_deviations(
+    j: Judge, drug: str, lot: str, change: Decimal, unit: str, *, known: bool
+) -> str:
+    """Note what is wrong with a lot that is used; how its count changes, in its own unit. Only
+    what is drawn must be of a lot that the cupboard keeps (`known`)."""
+    run = j.run
+    cupboard: Cupboard = run.stream("cupboard").state
+    kept = cupboard.lot(drug, lot)
+    stock = _in_lot(cupboard, drug, lot, change, unit)
+    if kept is None or not stock:
+        if known:
+            run.deviation("lot-unknown", f"the cupboard keeps no lot {lot} of {drug} in {unit}")
+        return ""
+    if kept.expires is not None and local_date(j.occurred, run.site) > kept.expires:
+        run.deviation("lot-expired", f"lot {lot} of {drug} expired on {kept.expires}")
+    if Decimal(kept.on_hand) + Decimal(stock) < 0:
+        says = f"only {kept.on_hand} {kept.unit} of lot {lot} should have been there"
+        run.deviation("stock-short", says)
+    return stock
+
+
+def _in_lot(cupboard: Cupboard, drug: str, lot: str, change: Decimal, unit: str) -> str:
+    """A change of a lot's count in its own unit, "" where the cupboard does not keep it so."""
+    kept = cupboard.lot(drug, lot)
+    return "" if kept is None else in_unit(plain(change), unit, kept.unit) or ""
+
+
+def _tell(
+    j: Judge,
+    what: Moved,
+    drug: str,
+    lot: str,
+    amount: Decimal,
+    unit: str,
+    about: str,
+    stock: str = "",
+    *,
+    witness: bool = False,
+) -> None:
+    s = j.s
+    entry = e.LotUsed(
+        what,
+        drug,
+        lot,
+        plain(amount),
+        unit,
+        s.id,
+        s.patient,
+        about,
+        j.occurred,
+        j.actor.person,
+        stock,
+        witness,
+    )
+    j.run.stream("cupboard").emit(entry)

@@ -1,0 +1,401 @@
+"""Drugs through the engine: caps across a patient's programs, and the cupboards of the sites."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from kat_workflow import Actor, Conflict, Engine, Happened, Refused, Site
+from kat_workflow.cli import kat
+from kat_workflow.enrollment import cupboard, patients
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.cupboard import Cupboard
+from kat_workflow.enrollment.patients import PatientRecord
+from kat_workflow.journal import Append, Receipt
+from kat_workflow.journal.memory import MemoryJournal
+from kat_workflow.language import Files
+
+NOON = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)
+ANN = Actor("ann", frozenset({"nurse"}))
+BEN = Actor("ben", frozenset({"nurse"}))
+DOC = Actor("doc", frozenset({"doctor"}))
+
+PROGRAM = """\
+language: 1
+program: {name}
+version: "1.0.0"
+title: Drips
+decided_by: [doctor]
+hold_by: [doctor]
+roles: {{nurse: Nurse, doctor: Doctor}}
+sources:
+  practice: {{title: Practice, trust: C}}
+forms:
+  vitals:
+    title: Vitals
+    any_time: true
+    fields:
+      systolic: {{type: integer, unit: mmHg, from: 50, to: 300}}
+orders:
+  {name}_order:
+    drug: {drug}
+    route: intravenous
+    by: [doctor]
+    amount: {{from: {low}, to: {high}}}
+    lasts: 30 d
+    source: practice
+ledgers:
+  {name}_book: {{drug: ketamine, witnessed_by: [nurse, doctor]}}
+start: stay
+phases:
+  stay:
+    admits: true
+    steps:
+      drips: {{by: [nurse], session: drip}}
+    next: [{{to: well, when: always}}]
+sessions:
+  drip:
+    by: [nurse]
+    source: practice
+    dose:
+      drug: {drug}
+      route: intravenous
+      order: {name}_order
+      ledger: {name}_book
+      cap: [{{most: {cap}, per: course}}]
+    watch: {{by: [nurse], record: vitals, at: [0 min], then_every: 30 min}}
+    release: {{earliest: 0 min, signed_by: [nurse]}}
+ends:
+  well: {{kind: completed}}
+leaving: {{by: [nurse]}}
+"""
+LIBRARY = {
+    "one/one.yaml": PROGRAM.format(
+        name="one", drug="ketamine", low="10 mg", high="80 mg", cap="100 mg"
+    ),
+    "two/two.yaml": PROGRAM.format(
+        name="two", drug="Ketamine", low="0.01 g", high="0.08 g", cap="0.1 g"
+    ),
+}
+
+
+class Clock:
+    """A clock that only a test moves."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def opened(where: Path | None, clock: Clock) -> Engine:
+    engine = Engine.open(where, clock=clock, sites=[Site("main", "America/Los_Angeles"), Site("b")])
+    engine._library = Files(LIBRARY)
+    return engine
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
+    return None if request.param == "memory" else tmp_path / "clinic.db"
+
+
+@pytest.fixture
+def engine(where: Path | None) -> Iterator[Engine]:
+    with opened(where, Clock()) as engine:
+        yield engine
+
+
+def ordered(
+    engine: Engine, name: str, amount: str, patient: str = "P-1", site: str = "main"
+) -> str:
+    id_ = engine.enroll(name, patient=patient, by=ANN, site=site)
+    engine.do(id_, f"order {name}_order", by=DOC, given={"amount": amount})
+    return id_
+
+
+def reason(refused: pytest.ExceptionInfo[Refused]) -> tuple[str, str]:
+    found = refused.value.refusal.reasons[0]
+    return found.code, found.says
+
+
+# Caps across programs
+
+
+def test_two_programs_of_one_patient_share_a_cap_in_their_own_units(engine: Engine) -> None:
+    first = ordered(engine, "one", "60 mg")
+
+    with pytest.raises(Refused) as refused:
+        ordered(engine, "two", "0.05 g")
+
+    assert reason(refused) == (
+        "dose-cap",
+        "at most 0.1 g of Ketamine per course: 0 g given, 0.06 g reserved, 0.05 g more wanted",
+    )
+    other = ordered(engine, "two", "0.05 g", patient="P-2")
+    assert engine.status(other).orders["two_order"].total == "0.05"
+    assert engine.status(first).orders["one_order"].total == "60"
+
+
+def test_what_one_program_gave_counts_in_the_other_also_after_its_end(engine: Engine) -> None:
+    first = ordered(engine, "one", "60 mg")
+    engine.do(first, "start drip", by=ANN)
+    engine.do(first, "dose drip", by=ANN, given={"amount": "45 mg"})
+    engine.do(first, "leave against_advice", by=ANN)
+
+    with pytest.raises(Refused) as refused:
+        ordered(engine, "two", "60 mg")
+
+    assert "0.045 g given, 0 g reserved" in reason(refused)[1]
+    ordered(engine, "two", "55 mg", patient="P-1")
+
+
+def test_of_two_programs_that_order_at_the_same_time_only_one_gets_the_rest(
+    tmp_path: Path,
+) -> None:
+    """What another process has just reserved is read anew before anything is written."""
+    clock, file = Clock(), tmp_path / "clinic.db"
+    with opened(file, clock) as here, opened(file, clock) as there:
+        first = here.enroll("one", patient="P-1", by=ANN)
+        second = there.enroll("two", patient="P-1", by=ANN)
+        race = _Race(
+            here, lambda: there.do(second, "order two_order", by=DOC, given={"amount": "60 mg"})
+        )
+
+        with pytest.raises(Refused) as refused:
+            race.do(first, "order one_order", by=DOC, given={"amount": "60 mg"})
+
+        assert reason(refused)[0] == "dose-cap"
+        assert race.conflicts == 1
+
+
+class _Race:
+    """An engine beside which somebody else is faster, once, after it has read and decided."""
+
+    def __init__(self, engine: Engine, other: Any) -> None:
+        self.engine, self.other, self.conflicts = engine, other, 0
+        self.append = engine.journal.append
+        engine.journal.append = self._late  # type: ignore[method-assign]
+
+    def _late(self, *args: Any, **how: Any) -> Receipt:
+        other, self.other = self.other, None
+        if other is not None:
+            other()
+        try:
+            return self.append(*args, **how)
+        except Conflict:
+            self.conflicts += 1
+            raise
+
+    def do(self, *args: Any, **how: Any) -> object:
+        return self.engine.do(*args, **how)
+
+
+def test_the_streams_around_are_what_their_entries_say(engine: Engine) -> None:
+    engine.receive("ketamine", "K1", "500 mg", by=BEN)
+    id_ = ordered(engine, "one", "60 mg")
+    engine.do(id_, "draw drip", by=ANN, given={"amount": "60 mg", "lot": "K1"})
+    engine.do(id_, "start drip", by=ANN)
+    engine.do(id_, "dose drip", by=ANN, given={"amount": "45 mg"})
+    engine.do(id_, "waste drip", by=ANN, given={"amount": "5 mg"})
+
+    shelf, record = Cupboard(), PatientRecord()
+    for entry in engine.journal.read("cupboard:main"):
+        shelf = cupboard.evolve(shelf, e.decode(entry.body))
+    for entry in engine.journal.read("patient:P-1"):
+        record = patients.evolve(record, e.decode(entry.body))
+
+    assert shelf == engine.cupboard()
+    assert record == engine._beside("patient", "P-1")
+    assert (shelf.version, len(shelf.out)) == (4, 1)
+
+
+def test_a_release_waits_for_the_ledger(engine: Engine) -> None:
+    engine.receive("ketamine", "K1", "500 mg", by=BEN)
+    id_ = ordered(engine, "one", "60 mg")
+    engine.do(id_, "start drip", by=ANN)
+    engine.do(id_, "draw drip", by=ANN, given={"amount": "60 mg", "lot": "K1"})
+    engine.do(id_, "dose drip", by=ANN, given={"amount": "45 mg"})
+    refusal = engine.why(id_, "release drip", by=ANN)
+    assert refusal is not None
+    assert [each.code for each in refusal.reasons] == ["ledger-open"]
+    engine.do(id_, "waste drip", by=ANN, given={"amount": "15 mg"})
+    engine.do(id_, "witness waste drip", by=BEN)
+    engine.do(id_, "release drip", by=ANN)
+    assert engine.cupboard().out == {}
+    assert engine.cupboard("b").lots == {}
+
+
+# The cupboards of the sites
+
+
+def test_a_recall_finds_who_got_what_of_a_lot_at_any_site(engine: Engine) -> None:
+    for site, patient in (("main", "P-1"), ("b", "P-2")):
+        engine.receive("ketamine", "K1", "500 mg", by=BEN, site=site, supplier="W")
+        engine.receive("ketamine", "K2", "500 mg", by=BEN, site=site)
+        id_ = ordered(engine, "one", "60 mg", patient, site)
+        engine.do(id_, "start drip", by=ANN)
+        engine.do(id_, "draw drip", by=ANN, given={"amount": "45 mg", "lot": "K1"})
+        engine.do(id_, "dose drip", by=ANN, given={"amount": "45 mg"})
+    engine.receive("midazolam", "K1", "50 mg", by=BEN)
+
+    found = engine.lots("K1", "Ketamine")
+
+    got = [
+        (x.event.patient, x.event.amount, x.stream)
+        for x in found
+        if isinstance(x.event, e.LotUsed) and x.event.what == "given"
+    ]
+    assert got == [("P-1", "45", "cupboard:main"), ("P-2", "45", "cupboard:b")]
+    assert [x.position for x in found] == sorted(x.position for x in found)
+    assert len(engine.lots("K1")) == len(found) + 1
+    assert engine.lots("K9") == ()
+
+
+def test_what_came_in_twice_under_one_command_came_in_once(engine: Engine) -> None:
+    told: list[Happened] = []
+    engine.listen(told.append)
+    first = engine.receive("ketamine", "K1", "500 mg", by=BEN, command_id="r1")
+    again = engine.receive("ketamine", "K1", "500 mg", by=BEN, command_id="r1")
+    assert first == again
+    assert len(told) == 1
+    kept = engine.cupboard().lot("ketamine", "K1")
+    assert kept is not None
+    assert kept.on_hand == "500"
+    with pytest.raises(Refused) as refused:
+        engine.receive("ketamine", "K1", "600 mg", by=BEN, command_id="r1")
+    assert reason(refused)[0] == "id-reused"
+
+
+def test_a_lot_is_counted_and_a_wrong_count_refused(engine: Engine) -> None:
+    engine.receive("ketamine", "K1", "500 mg", by=BEN, expires=date(2027, 1, 1))
+    with pytest.raises(Refused) as refused:
+        engine.count("ketamine", "K1", "450 mg", by=BEN)
+    assert reason(refused)[0] == "reason-missing"
+    (counted,) = engine.count("ketamine", "K1", "450 mg", by=BEN, reason="broken vial")
+    assert isinstance(counted, e.StockCounted)
+    assert (counted.found, counted.expected) == ("450", "500")
+
+
+@pytest.mark.parametrize("words", [("keta\ud800mine", "K1"), ("ketamine", 7)])
+def test_what_cannot_be_written_and_read_again_is_refused(
+    engine: Engine, words: tuple[Any, Any]
+) -> None:
+    with pytest.raises(Refused):
+        engine.receive(*words, "500 mg", by=BEN)
+    with pytest.raises(Refused) as refused:
+        engine.receive("ketamine", "K1", "500 mg", by=BEN, site="moon")
+    assert reason(refused)[0] == "unknown-site"
+
+
+class _Busy(MemoryJournal):
+    """A journal in which somebody else is always faster, or sends the same at the same time."""
+
+    twice = False
+
+    def append(self, appends: Any, **how: Any) -> Receipt:
+        if self.twice and appends[0].stream.startswith("cupboard:"):
+            self.twice = False
+            super().append(appends, **how)
+            return super().append(appends, **how)
+        if any(isinstance(a, Append) and a.stream.startswith("cupboard:") for a in appends):
+            raise Conflict("somebody was faster")
+        return super().append(appends, **how)
+
+
+def test_a_cupboard_that_others_write_to_all_the_time_says_so() -> None:
+    with Engine(_Busy(), Files(LIBRARY), Clock()) as engine:
+        with pytest.raises(Conflict, match="cupboard main"):
+            engine.receive("ketamine", "K1", "500 mg", by=BEN)
+        engine.journal.twice = True  # type: ignore[attr-defined]
+        (received,) = engine.receive("ketamine", "K1", "500 mg", by=BEN)
+        assert isinstance(received, e.StockReceived)
+
+
+# On the command line
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+    for name in ("KAT_DB", "KAT_BY", "KAT_SITES", "KAT_PROGRAMS"):
+        monkeypatch.delenv(name, raising=False)
+    clock = Clock()
+    with opened(tmp_path / "clinic.db", clock) as engine:
+        engine.receive("ketamine", "K1", "500 mg", by=BEN, supplier="W", expires=date(2027, 1, 31))
+        id_ = ordered(engine, "one", "60 mg")
+        engine.do(id_, "start drip", by=ANN)
+        engine.do(id_, "draw drip", by=ANN, given={"amount": "60 mg", "lot": "K1"})
+        engine.do(id_, "dose drip", by=ANN, given={"amount": "45 mg"})
+        engine.do(id_, "waste drip", by=ANN, given={"amount": "5 mg"})
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(kat, list(words))
+
+    return run
+
+
+def test_the_stock_shows_lots_and_what_is_out(shelf: Any) -> None:
+    shown = shelf("stock").output
+    assert "K1" in shown
+    assert "440 mg" in shown
+    assert "60 mg drawn, 45 mg given, 5 mg wasted, 0 mg returned; no witness yet for ann" in shown
+    data = json.loads(shelf("stock", "--json").output)
+    assert data["lots"][0]["on_hand"] == "440"
+    assert next(iter(data["out"].values()))["drawn"] == "60"
+
+
+def test_lots_come_in_and_are_counted(shelf: Any) -> None:
+    by = ["--by", "bo:nurse"]
+    came = shelf("receive", "ketamine", "K7", "250 mg", "--expires", "2027-06-30", *by)
+    assert came.output == "lot K7 of ketamine: 250 mg received\n"
+    counted = shelf("count", "ketamine", "K7", "200 mg", "--reason", "broken", *by, "--json")
+    assert json.loads(counted.output)["events"][0]["expected"] == "250"
+    assert isinstance(shelf("count", "ketamine", "K7", "1 mg", *by).exception, Refused)
+    plain = shelf("receive", "NAD+", "N1", "5 g", *by)
+    assert plain.exit_code == 0
+
+
+def test_a_lot_tells_which_patient_got_it(shelf: Any) -> None:
+    told = shelf("lots", "K1").output
+    assert "500 mg received" in told
+    assert "45 mg given, patient P-1" in told
+    entries = json.loads(shelf("lots", "K1", "--json").output)["entries"]
+    assert len(entries) == 4
+    Path("sites.yaml").write_text("other: {zone: UTC}\n")
+    assert "500 mg received" in shelf("lots", "K1").output
+
+
+def test_a_status_shows_the_order_in_force(tmp_path: Path, shelf: Any) -> None:
+    with opened(tmp_path / "clinic.db", Clock()) as engine:
+        id_ = next(iter(engine.census())).enrollment
+        engine._clock = lambda: NOON + timedelta(hours=1)
+    shown = shelf("status", id_, "--now", "2026-03-02T21:00").output
+    assert "Order one_order.1: 60 mg, until" in shown
+
+
+# Duplicates
+
+
+def test_two_ids_of_one_patient_have_one_cumulative_dose_until_they_are_taken_apart(
+    engine: Engine,
+) -> None:
+    first = ordered(engine, "one", "60 mg", patient="P-1")
+    engine.do(first, "start drip", by=ANN)
+    engine.do(first, "dose drip", by=ANN, given={"amount": "45 mg"})
+    second = ordered(engine, "two", "50 mg", patient="P-2")
+    engine.merge("P-1", "P-2", by=DOC, reason="one passport")
+
+    with pytest.raises(Refused) as refused:
+        engine.do(second, "order two_order", by=DOC, given={"amount": "60 mg"})
+
+    assert reason(refused)[0] == "dose-cap"
+    assert "0.045 g given" in reason(refused)[1]
+    engine.unmerge("P-1", "P-2", by=DOC, reason="twins")
+    engine.do(second, "order two_order", by=DOC, given={"amount": "60 mg"})
