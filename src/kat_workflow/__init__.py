@@ -10,6 +10,7 @@ from kat_workflow.engine import (
     Course,
     Engine,
     Happened,
+    MemberOutcome,
     OpenItem,
     Outcome,
     Page,
@@ -22,6 +23,7 @@ from kat_workflow.engine import (
 from kat_workflow.enrollment.around import Around
 from kat_workflow.enrollment.commands import Actor, Command
 from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide
+from kat_workflow.enrollment.groups import Group
 from kat_workflow.enrollment.state import Enrollment, evolve, replay
 from kat_workflow.errors import (
     Clause,
@@ -54,9 +56,11 @@ __all__ = [
     "Engine",
     "Enrollment",
     "Finding",
+    "Group",
     "Happened",
     "JournalError",
     "KatError",
+    "MemberOutcome",
     "OpenItem",
     "Outcome",
     "Page",

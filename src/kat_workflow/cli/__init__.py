@@ -72,6 +72,10 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "merge": Verb("patients", "Say that two ids are one patient."),
         "unmerge": Verb("patients", "Say that they are two patients after all."),
     },
+    "Groups": {
+        "group": Verb("groups", "Plan a group, seat its members, start it, act for all of them."),
+        "groups": Verb("groups", "List the groups that are planned or have started."),
+    },
     "Shell": {
         "completion": Verb("shell", "Print the completion script for a shell."),
     },
@@ -97,6 +101,10 @@ def _commands(module: str) -> Mapping[str, click.Command]:
         from kat_workflow.cli import governing
 
         return governing.COMMANDS
+    if module == "groups":
+        from kat_workflow.cli import groups
+
+        return groups.COMMANDS
     from kat_workflow.cli import shell
 
     return shell.COMMANDS

@@ -18,6 +18,7 @@ from msgspec import Struct
 from kat_workflow.enrollment import (
     carrying,
     crossing,
+    joining,
     people,
     recording,
     sessions,
@@ -126,6 +127,7 @@ _REQUESTS = (
     c.Lift,
     c.Transfer,
     c.Offer,
+    c.Join,
 )
 _LOOPS = Reason(
     "program-loops",
@@ -178,5 +180,7 @@ _ACTS: dict[type, Callable[[Judge, Any], None]] = {
     c.Adopt: carrying.adopt,
     c.Offer: carrying.offer,
     c.Heed: crossing.heed,
+    c.Join: joining.join,
+    c.Drop: joining.drop,
     c.Elapsed: steering.elapsed,
 }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec.structs import replace
 
-from kat_workflow.enrollment import alerts, crossing, moving, opening
+from kat_workflow.enrollment import alerts, crossing, groups, moving, opening
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition, Beside, Unread
 from kat_workflow.enrollment.signing import asks_for_signatures, content_of
@@ -108,17 +108,19 @@ class Run:
         self.s.version += 1
         FOLDS[type(event)](self.s, event)
 
-    def stream(self, what: Beside) -> Addition:
+    def stream(self, what: Beside, key: str = "") -> Addition:
         """A stream around the enrollment, to be read or written to in the same commit.
 
-        Raises Unread where the shell has not read it.
+        `key` says which, where the enrollment alone does not. Raises Unread where the shell has
+        not read it.
         """
-        found = self.beside.get(what)
+        name = f"{what}:{key}" if key else what
+        found = self.beside.get(name)
         if found is None:
-            state = getattr(self.around, what)
+            state = self.around.known(what, key)
             if state is None:
-                raise Unread(what)
-            found = self.beside[what] = Addition(what, state.version, state)
+                raise Unread(what, key)
+            found = self.beside[name] = Addition(what, state.version, state, key=key)
         return found
 
     def history(self) -> tuple[Past, ...]:
@@ -318,11 +320,15 @@ class Run:
                 item.assigned if another else "",
             )
         )
+        if self.s.groups:
+            groups.over(self, item.id, outcome == "done")
 
     def cancel_session(self, session: Session, reason: str) -> None:
         """A session in which nothing was given does not take place."""
         self.emit(e.SessionCancelled(session.id, self.now, reason))
         crossing.over(self, session)
+        if self.s.groups:
+            groups.over(self, session.id, held=False)
         self.settle_session_items(session, reason)
 
     def settle_session_items(self, session: Session, reason: str) -> None:
@@ -378,6 +384,8 @@ class Run:
         released = e.SessionReleased(session.id, self.now, final, counted, reason, evidence, judged)
         self.emit(released)
         crossing.over(self, session)
+        if self.s.groups:
+            groups.over(self, session.id, held=True)
         self.settle_session_items(session, reason or "released")
         item = self.s.items.get(session.item)
         if item is not None and counted:

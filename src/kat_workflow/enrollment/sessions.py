@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 from kat_workflow.enrollment import commands as c
-from kat_workflow.enrollment import crossing, signing
+from kat_workflow.enrollment import crossing, groups, signing
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.run import EVERY_GATE
 from kat_workflow.errors import Reason
@@ -23,21 +23,42 @@ if TYPE_CHECKING:
 def book(j: Judge, act: c.Book) -> None:
     """See `commands.Book`."""
     j.treated()
-    j.not_held()
+    if not j.s.groups:
+        j.not_held()
     kind = j.kind_of(act.session)
-    j.actor_in(kind.by, f"booking {kind.name}")
+    leaders = j.program.groups[kind.group].by if kind.group else ()
+    j.actor_in((*kind.by, *leaders), f"booking {kind.name}")
     open_ = j.run.session_of(kind.name)
     if open_ is not None and open_.state != "booked":
         j.not_now(open_, "session-open")
     when = j.instant(act.booked_for, "it is booked for")
-    if when is not None and when < j.at:
-        j.against("past", "the booked time is in the past", "choose a later time")
+    if kind.group:  # a booking follows its group under a hold, too, or it would lapse
+        when = _as_the_group(j, kind, open_, when)
+    else:
+        if j.s.groups:
+            j.not_held()
+        if when is not None and when < j.at:
+            j.against("past", "the booked time is in the past", "choose a later time")
     item = j.session_item(kind)
     j.end()
     if open_ is None:
-        _open_session(j, kind, item, when)
+        open_session(j, kind, item, when)
     elif when is not None:
-        j.run.emit(e.SessionMoved(open_.id, when, j.at, _lapses(j, kind, when)))
+        rebook(j, kind, open_, when)
+
+
+def _as_the_group(
+    j: Judge, kind: SessionKind, session: Session | None, when: datetime | None
+) -> datetime | None:
+    """What is held in a group is booked by joining one, and for no other time than its own."""
+    for id_, place in j.s.groups.items():
+        if session is not None and place.about == session.id:
+            at: datetime | None = j.run.stream("group", id_).state.at
+            if when not in (None, at):
+                j.against("held-in-group", f"{session.id} is held with {id_}", f"move {id_}")
+            return at if at is not None and at > j.at else None
+    j.against("held-in-group", f"{kind.name} is held in a group", f"join a group {kind.group}")
+    return None
 
 
 def _lapses(j: Judge, kind: SessionKind, booked_for: datetime | None) -> datetime | None:
@@ -47,9 +68,15 @@ def _lapses(j: Judge, kind: SessionKind, booked_for: datetime | None) -> datetim
     return plus(booked_for, kind.no_show_after, j.run.site)
 
 
-def _open_session(
+def rebook(j: Judge, kind: SessionKind, session: Session, booked_for: datetime) -> None:
+    """Give a booked session another time."""
+    j.run.emit(e.SessionMoved(session.id, booked_for, j.at, _lapses(j, kind, booked_for)))
+
+
+def open_session(
     j: Judge, kind: SessionKind, item: Item, booked_for: datetime | None = None
 ) -> Session:
+    """A new session of a kind, booked; it answers the item of a step."""
     number = j.run.tally(kind.name + ":booked") + 1
     id_ = f"{kind.name}.{number}"
     j.run.emit(
@@ -88,7 +115,7 @@ def arrive(j: Judge, act: c.Arrive) -> None:
     item = j.session_item(kind)
     j.end()
     if session is None:
-        session = _open_session(j, kind, item)
+        session = open_session(j, kind, item)
     j.run.emit(e.SessionArrived(session.id, j.at))
 
 
@@ -109,6 +136,8 @@ def start(j: Judge, act: c.Start) -> None:
     if session is not None and SESSION.next(session.state, "start") is None:
         j.not_now(session)
     j.none_under_way("release", session)
+    if kind.group:
+        groups.judge_start(j, kind, session)
     _before_steps(j, kind, session)
     _spacing(j, kind)
     crossing.judge_start(j, kind)
@@ -123,7 +152,7 @@ def start(j: Judge, act: c.Start) -> None:
     judged = j.s.version
     run.use_overrides(kind.ready)
     if session is None:
-        session = _open_session(j, kind, item)
+        session = open_session(j, kind, item)
     evidence = run.evidence(kind.ready)
     run.emit(e.SessionStarted(session.id, j.at, run.today(), act.present, evidence, judged))
     crossing.started(run, kind, session)
@@ -182,7 +211,7 @@ def dose(j: Judge, act: c.Dose) -> None:
     j.end()
     run = j.run
     if session is None and item is not None:
-        session = _open_session(j, kind, item)
+        session = open_session(j, kind, item)
     assert session is not None
     if not session.under_way:
         run.emit(e.SessionStarted(session.id, j.at, run.today()))

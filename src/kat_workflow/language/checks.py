@@ -482,7 +482,7 @@ def check_unused(layout: Layout, program: model.Program) -> None:
     """Warnings for what is declared and never used; most often it is a forgotten rule."""
     names, main = layout.names, layout.units[0]
     used = {step.form for step in program.steps.values()}
-    for table in ("roles", "sources", "consents", "limits", "gates", "sessions", "ends"):
+    for table in ("roles", "sources", "consents", "limits", "gates", "sessions", "groups", "ends"):
         for full, entry in names.unused(table):
             if entry.document is not main.document:
                 continue  # a contained program stands by itself, too

@@ -34,6 +34,7 @@ KINDS: Mapping[str, str] = {
     "phases": "phase",
     "steps": "step",
     "sessions": "session",
+    "groups": "group",
     "ends": "end",
 }
 """The tables of names, and what one of their names is called."""

@@ -186,6 +186,7 @@ class Step:
     keeps: tuple[str, ...] = ()
     kept_in: str = ""
     place: Place | None = None
+    group: str = ""
 
 
 @frozen(eq=False)
@@ -340,6 +341,37 @@ class SessionKind:
     about: str = ""
     place: Place | None = None
     sedating: bool = False
+    group: str = ""
+
+
+@frozen(eq=False)
+class StaffRatio:
+    """At least one person of a role for every `one_per` members."""
+
+    role: str
+    one_per: int
+
+
+@frozen(eq=False)
+class GroupKind:
+    """A kind of group: what is held with several patients in one room.
+
+    `lasts` is how long the room is taken as planned; no `rooms` means any. `override_by` may
+    start it below its minimum or short of staff.
+    """
+
+    name: str
+    title: str
+    capacity: int
+    minimum: int
+    lasts: Duration
+    by: tuple[str, ...]
+    rooms: tuple[str, ...] = ()
+    staff: tuple[StaffRatio, ...] = ()
+    override_by: tuple[str, ...] = ()
+    source: str = ""
+    about: str = ""
+    place: Place | None = None
 
 
 EndKind = Literal[
@@ -442,6 +474,7 @@ class Program:
     retention: Mapping[str, Retention] = field(factory=dict)
     based_on: str = ""
     differences: tuple[Difference, ...] = ()
+    groups: Mapping[str, GroupKind] = field(factory=dict)
 
     @property
     def staff(self) -> tuple[str, ...]:
