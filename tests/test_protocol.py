@@ -119,6 +119,36 @@ def test_that_a_session_sedates_is_said_before_anybody_signs() -> None:
     assert said not in chapter("Sessions")
 
 
+def circle() -> Program:
+    """The circle of the tests."""
+    return load(Path(__file__).parent / "programs" / "ketamine-circle" / "ketamine-circle.yaml")
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "3 seats; it starts with 2 members or more.",
+        "Therapist plans and leads it; it lasts 4 h.",
+        "At the start: one Nurse for every 3 members and Therapist for every 2 members.",
+        "Mats or garden.",
+        "Prescriber may start it smaller or short of staff, with a reason.",
+        "Source: Group practices as published: 4 to 6, or 4 to 8, in a room of 6 mats (B).",
+    ],
+)
+def test_a_group_is_told_with_its_seats_its_people_and_its_rooms(sentence: str) -> None:
+    assert sentence in chapter("Groups", circle())
+
+
+def test_what_is_held_in_a_group_says_so() -> None:
+    told = written(circle())
+
+    assert "It is held in a group “Ketamine circle”: each patient has a session" in told
+    assert "done in a group “Shared meal”, and recorded for each patient alone." in told
+    assert "Groups" not in [part.title for part in protocol(DETOX).parts]
+    nurse = [part.title for part in protocol(circle(), "nurse").parts]
+    assert "Groups" in nurse
+
+
 def test_a_condition_is_told_in_words_with_its_figures_and_who_may_override_it() -> None:
     told = chapter("Conditions")
 

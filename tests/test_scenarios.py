@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kat_workflow.language import Files, shipped
+from kat_workflow.language import Files, Folder, shipped
 from kat_workflow.program.clock import Site
 from kat_workflow.scenarios import BadScenario, Result, load_scenario, run
 
@@ -290,3 +290,70 @@ def test_pytest_collects_scenarios_and_reports_their_differences(
 
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*expected standing closed; found applied*"])
+
+
+# Several patients, and groups
+
+CIRCLE = """\
+scenario: Two in a circle
+program: ketamine-circle
+starts: 2026-03-02 09:00
+people: {ann: [nurse], tom: [therapist]}
+steps:
+  - {enroll: P-1, as: anna, by: ann}
+  - {do: done agreement, by: ann}
+  - {enroll: P-2, as: ben, by: ann}
+  - {do: done agreement, by: ann}
+  - {group: {plan: circle, room: mats, as: monday}, by: tom}
+  - {group: {plan: circle, when: day 2 09:00, room: mats, as: tuesday}, by: tom}
+  - {group: {in: monday, join: anna}, by: ann}
+  - {group: {join: ben}, by: ann}
+"""
+
+
+def in_a_circle(step: str) -> list[str]:
+    folder = Folder(Path(__file__).parent / "programs", shipped())
+    result = run(load_scenario(Path("x.yaml"), f"{CIRCLE}  - {step}\n"), folder)
+    return [f"{each.line}: {each.expected} | {each.found}" for each in result.mismatches]
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "{for: ben, expect: {sessions: {ketamine_session: {booked: 1}}}}",
+        "{expect: {group: {state: planned, room: mats, members: 2, waiting: 0, offered: 0}}}",
+        "{group: {in: tuesday, call_off: ill}, by: tom, expect: {group: {state: called off}}}",
+        "{group: {drop: ben, reason: a cold}, by: ann, expect: {group: {members: 1}}}",
+        "{group: {do: start ketamine_session}, by: ann, refused: group-not-started}",
+        "{group: {do: arrive ketamine_session}, by: ann}",
+    ],
+)
+def test_what_is_so_of_a_group_passes(right: str) -> None:
+    assert in_a_circle(right) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told_"),
+    [
+        ("{for: zoe, expect: {day: 1}}", 'nobody was enrolled as "zoe"; known: anna, ben'),
+        ("{group: {join: zoe}, by: ann}", 'nobody was enrolled as "zoe"'),
+        ("{expect: {group: {members: 3}}}", "group members 3 | 2"),
+        ("{expect: {group: {colour: red}}}", "group colour red | no colour"),
+        ("{group: {do: start ketamine_session}, by: ann}", "[group-not-started]"),
+        (
+            "{group: {do: arrive ketamine_session}, by: ann, refused: wrong-role}",
+            "a refusal (wrong-role) | it was carried out",
+        ),
+        ("{group: {start: []}, by: tom, refused: room-taken}", "[staff-short]"),
+    ],
+)
+def test_what_is_not_so_of_a_group_is_told(wrong: str, told_: str) -> None:
+    (difference,) = in_a_circle(wrong)
+
+    assert difference.startswith("14: ")
+    assert told_ in difference
+
+
+def test_a_group_is_told_in_known_words() -> None:
+    with pytest.raises(BadScenario, match='group has no "jion"'):
+        load_scenario(Path("x.yaml"), f"{CIRCLE}  - {{group: {{jion: anna}}, by: ann}}\n")

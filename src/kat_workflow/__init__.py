@@ -10,6 +10,7 @@ from kat_workflow.engine import (
     Course,
     Engine,
     Happened,
+    MemberOutcome,
     OpenItem,
     Outbox,
     Outcome,
@@ -25,6 +26,7 @@ from kat_workflow.enrollment.booking import Slot
 from kat_workflow.enrollment.commands import Actor, Command
 from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide
 from kat_workflow.enrollment.escalating import Notification
+from kat_workflow.enrollment.groups import Group
 from kat_workflow.enrollment.state import Enrollment, evolve, replay
 from kat_workflow.errors import (
     Clause,
@@ -57,9 +59,11 @@ __all__ = [
     "Engine",
     "Enrollment",
     "Finding",
+    "Group",
     "Happened",
     "JournalError",
     "KatError",
+    "MemberOutcome",
     "Notification",
     "OpenItem",
     "Outbox",

@@ -25,6 +25,7 @@ from kat_workflow.enrollment import carrying, patients
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import cupboard as stock
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment import groups as g
 from kat_workflow.enrollment.around import (
     EMPTY,
     FOLDS,
@@ -94,6 +95,7 @@ __all__ = [
     "Course",
     "Engine",
     "Happened",
+    "MemberOutcome",
     "OpenItem",
     "Outbox",
     "Outcome",
@@ -142,6 +144,15 @@ class Outcome(Struct, frozen=True):
     enrollment: str
     events: tuple[e.Event, ...]
     again: bool = False
+
+
+class MemberOutcome(Struct, frozen=True):
+    """What a group command did for one member: an outcome, or why it was refused."""
+
+    enrollment: str
+    seat: int
+    outcome: Outcome | None = None
+    refusal: Refusal | None = None
 
 
 class OpenItem(Struct, frozen=True):
@@ -600,6 +611,239 @@ class Engine:
                 self._commit_timer(program, state, *done[0])
                 ran += 1
 
+    # ---- groups -----------------------------------------------------------------------------
+
+    def plan_group(
+        self,
+        program: str,
+        kind: str,
+        when: datetime,
+        *,
+        by: Actor,
+        room: str = "",
+        site: str = "main",
+        command_id: str | None = None,
+    ) -> str:
+        """Plan a group of a kind that a program names; returns the group's id.
+
+        The id derives from the command's id, so that a retry finds the same group. Raises
+        Refused, and ProgramError where the program's files are at fault.
+        """
+        id_ = command_id or _new_id()
+        group = "g-" + _hash(id_.encode(errors="backslashreplace"))[:20]
+        definition = self.program(program)
+        full = definition.find("groups", kind)
+        if full is None:
+            ways = f"kinds: {', '.join(definition.groups) or 'none'}"
+            says = f'{definition.id} has no kind of group "{kind}"'
+            raise _refused(f"plan {kind}", "unknown-group", says, ways)
+        self._site(site, f"plan {kind}")
+        its = definition.groups[full]
+        act = g.Plan(group, its, definition.id, site, when, room)
+
+        def judge(own: Addition, rooms: Addition, at: datetime) -> Refusal | str:
+            return g.plan(act, self._held_now(by, at, site), own, rooms, at)
+
+        said = ("plan", definition.id, full, when, room, site)
+        self._add_to_group(group, site, judge, by, id_, said)
+        return group
+
+    def join_group(
+        self,
+        group: str,
+        enrollment: str,
+        *,
+        by: Actor,
+        item: str = "",
+        command_id: str | None = None,
+    ) -> Outcome:
+        """Give a patient a seat in a group, or a place on its waitlist: the events tell which."""
+        return self.handle(enrollment, c.Join(group, item), by=by, command_id=command_id)
+
+    def drop_out(
+        self, group: str, enrollment: str, reason: str, *, by: Actor, command_id: str | None = None
+    ) -> Outcome:
+        """A patient will not take part, also on the day: their session in it is cancelled, and
+        the seat is offered to whoever waits longest."""
+        return self.handle(enrollment, c.Drop(group, reason), by=by, command_id=command_id)
+
+    def move_group(
+        self,
+        group: str,
+        *,
+        by: Actor,
+        when: datetime | None = None,
+        room: str | None = None,
+        command_id: str | None = None,
+    ) -> tuple[MemberOutcome, ...]:
+        """Give a planned group another time or room, and each member's session with it.
+
+        What stopped halfway goes on when it is sent again with the same id.
+        """
+        id_, site = command_id or _new_id(), self.group(group).site
+
+        def judge(own: Addition, rooms: Addition, at: datetime) -> Refusal | str:
+            return g.move(when, room, self._held_now(by, at, site), own, rooms, at)
+
+        self._add_to_group(group, site, judge, by, id_, ("move", when, room))
+        return self._fan_out(group, self._rebooking(group), by, id_, ("in",))
+
+    def call_off(
+        self, group: str, reason: str, *, by: Actor, command_id: str | None = None
+    ) -> tuple[MemberOutcome, ...]:
+        """A planned group will not take place: every member drops out of it, each in a record of
+        their own, which does not quote the reason. What stopped halfway goes on when sent again.
+        """
+        id_, site = command_id or _new_id(), self.group(group).site
+
+        def judge(own: Addition, rooms: Addition, at: datetime) -> Refusal | str:
+            return g.call_off(reason, self._held_now(by, at, site), own, rooms, at)
+
+        self._add_to_group(group, site, judge, by, id_, ("call off", reason))
+        act = c.Drop(group, "group called off")
+        return self._fan_out(group, lambda _: act, by, id_, ("in", "offered", "waiting"))
+
+    def start_group(
+        self,
+        group: str,
+        *,
+        by: Actor,
+        present: Iterable[Actor] = (),
+        regardless: str = "",
+        command_id: str | None = None,
+    ) -> None:
+        """Start a group: from now on each member's own session may start.
+
+        `present` are the persons who are there besides the actor. `regardless` is the reason for
+        starting below the minimum or short of staff, where the program lets somebody. Whoever
+        still waits for a seat waits no longer. Raises Refused with all reasons.
+        """
+        there, site = tuple(present), self.group(group).site
+
+        def judge(own: Addition, rooms: Addition, at: datetime) -> Refusal | str:
+            who, *others = (self._held_now(each, at, site) for each in (by, *there))
+            return g.start(others, regardless, who, own, rooms, at)
+
+        id_ = command_id or _new_id()
+        said = ("start", [(each.person, sorted(each.roles)) for each in there], regardless)
+        self._add_to_group(group, site, judge, by, id_, said)
+        act = c.Drop(group, "no seat became free")
+        self._fan_out(group, lambda _: act, by, id_, ("offered", "waiting"))
+
+    def group_do(
+        self,
+        group: str,
+        phrase: str,
+        *,
+        by: Actor,
+        given: Mapping[str, Any] | None = None,
+        signed: bool = False,
+        occurred: datetime | None = None,
+        role: str = "",
+        command_id: str | None = None,
+    ) -> tuple[MemberOutcome, ...]:
+        """Carry out a phrase for each member by seat, as a command of their own.
+
+        Each is judged by that member's own record, and one refusal never stops the others. The
+        members' command ids derive from this one's: what stopped halfway goes on when it is sent
+        again with the same id.
+        """
+        act = self._parse(phrase, given, signed)
+        id_ = command_id or _new_id()
+        return self._fan_out(group, lambda _: act, by, id_, ("in",), occurred, role)
+
+    def group(self, group: str) -> g.Group:
+        """A group as it stands. Raises Refused where there is none of that id."""
+        found: g.Group = self._beside("group", group)
+        if not found.state:
+            raise _refused("read", "unknown-group", f'no group "{group}"', "check the id")
+        return found
+
+    def groups(self, site: str = "main") -> tuple[g.Group, ...]:
+        """The groups at a site that are planned or have started, by when they meet."""
+        rooms: g.Rooms = self._beside("rooms", self._site(site, "groups").name)
+        by_time = sorted(rooms.groups.items(), key=lambda each: (each[1].at, each[0]))
+        return tuple(self.group(id_) for id_, _ in by_time)
+
+    def _held_now(self, actor: Actor, at: datetime, site: str) -> Actor:
+        """The actor with the roles that they hold at a site now, in cover or themselves."""
+        covers = self._beside("roster", site).covers.values()
+        covered = {
+            each.role
+            for each in covers
+            if each.person == actor.person and each.since <= at < each.until
+        }
+        return Actor(actor.person, roles_held(actor, at, site, "") | covered)
+
+    def _add_to_group(
+        self,
+        group: str,
+        site: str,
+        judge: Callable[[Addition, Addition, datetime], Refusal | str],
+        by: Actor,
+        command_id: str | None,
+        said: object,
+    ) -> None:
+        """Write to a group and to the rooms of its site; the judge answers the role acted in."""
+
+        def both(added: tuple[Addition, ...], at: datetime) -> Refusal | str:
+            own, rooms = added
+            return judge(own, rooms, at)
+
+        self._add_all((("group", group), ("rooms", site)), both, by, command_id, said)
+
+    def _rebooking(self, group: str) -> Callable[[str], Act | None]:
+        """What gives a member's session the time of its group; nothing for a mere step."""
+
+        def act(enrollment: str) -> Act | None:
+            _, state = self._read(enrollment)
+            place = state.groups.get(group)
+            session = None if place is None else state.sessions.get(place.about)
+            return None if session is None else c.Book(session.kind)
+
+        return act
+
+    def _fan_out(
+        self,
+        group: str,
+        act_of: Callable[[str], Act | None],
+        by: Actor,
+        command_id: str,
+        whom: tuple[g.MemberState, ...],
+        occurred: datetime | None = None,
+        role: str = "",
+    ) -> tuple[MemberOutcome, ...]:
+        """One command for each member, with an id of its own that derives from the group's.
+
+        What the store could not write for one is raised only after all others had their turn.
+        """
+        found, failed = [], None
+        state = self.group(group)
+        for enrollment, member in sorted(state.members.items(), key=lambda each: each[1].seat):
+            own = f"{command_id}/{enrollment}"
+            try:
+                act = act_of(enrollment)
+                if act is None:
+                    continue
+                if member.state in whom:
+                    outcome = self.handle(
+                        enrollment, act, by=by, occurred=occurred, role=role, command_id=own
+                    )
+                else:  # through with it: by this very command, sent before, or without it
+                    _, digest = _received(enrollment, act, by, own, occurred, role, "")
+                    receipt = self.journal.receipt(own, digest)
+                    if receipt is None:
+                        continue
+                    outcome = self._again(enrollment, receipt)
+                found.append(MemberOutcome(enrollment, member.seat, outcome))
+            except Refused as refused:
+                found.append(MemberOutcome(enrollment, member.seat, None, refused.refusal))
+            except (Conflict, JournalError) as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+        return tuple(found)
+
     # ---- questions --------------------------------------------------------------------------
 
     def status(
@@ -1050,29 +1294,50 @@ class Engine:
         Judged again where somebody else was faster. A retry with the same command id and the
         same `said` writes nothing, and returns what the first one wrote. Raises Refused.
         """
+
+        def alone(added: tuple[Addition, ...], at: datetime) -> Refusal | str:
+            return judge(added[0], at) or role
+
+        (added,) = self._add_all(((what, key),), alone, by, command_id, said) or ((),)
+        return added
+
+    def _add_all(
+        self,
+        streams: tuple[tuple[Beside, str], ...],
+        judge: Callable[[tuple[Addition, ...], datetime], Refusal | str],
+        by: Actor,
+        command_id: str | None,
+        said: object,
+    ) -> tuple[tuple[e.Event, ...], ...]:
+        """As `_add`, in one commit to several streams; the judge answers the role acted in.
+
+        Returns the events by stream, nothing for a retry.
+        """
         id_ = command_id or _new_id()
         try:
-            digest = _hash(_canonical.encode((what, key, by.person, said)))
-        except ValueError:
-            says, way = "it is no plain text", "give text where text is meant"
-            raise _refused(what, "bad-phrase", says, way) from None
+            digest = _hash(_canonical.encode((streams, by.person, id_, said)))
+        except (TypeError, ValueError):
+            way = "give text where text is meant"
+            raise _refused(streams[0][0], "bad-phrase", "it is no plain text", way) from None
         for _ in range(_ATTEMPTS):
             before = None if command_id is None else self.journal.receipt(id_, digest)
             if before is not None:
                 entries = self.journal.follow(before.first - 1, before.last - before.first + 1)
-                return tuple(e.decode(entry.body) for entry in entries)
-            state, at = self._beside(what, key), self._instant()
-            addition = Addition(what, state.version, state)
-            refusal = judge(addition, at)
-            if refusal is not None:
-                raise Refused(refusal)
-            bodies = tuple(e.encode(event) for event in addition.events)
-            append = Append(
-                f"{what}:{key}", addition.expected, bodies, _rows.encode(addition.state)
+                return tuple(
+                    tuple(e.decode(x.body) for x in entries if x.stream == f"{what}:{key}")
+                    for what, key in streams
+                )
+            states, at = [self._beside(what, key) for what, key in streams], self._instant()
+            added = tuple(
+                Addition(what, state.version, state, key=key)
+                for (what, key), state in zip(streams, states, strict=True)
             )
+            role = judge(added, at)
+            if isinstance(role, Refusal):
+                raise Refused(role)
             with suppress(Conflict):
                 receipt = self.journal.append(
-                    (append,),
+                    [_append_of(each, f"{each.what}:{each.key}") for each in added],
                     command=id_,
                     digest=digest,
                     recorded=at,
@@ -1081,7 +1346,8 @@ class Engine:
                 )
                 if self._listeners and not receipt.again and not self.journal.joined:
                     self._tell(receipt)
-                return tuple(addition.events)
+                return tuple(tuple(each.events) for each in added)
+        what, key = streams[0]
         raise Conflict(f"{what} {key} is being written to by others; try again")
 
     def _carry_out(
@@ -1201,9 +1467,7 @@ class Engine:
         for addition in decision.beside:
             # A site's stream was read of where the patient was before a transfer.
             name = _beside_stream(addition, before if before.version else after)
-            bodies = tuple(e.encode(event) for event in addition.events)
-            row = _rows.encode(addition.state) if bodies else None
-            appends.append(Append(name, addition.expected, bodies, row))
+            appends.append(_append_of(addition, name))
         receipt = self.journal.append(
             appends, command=command, digest=digest, recorded=at, person=person, role=role
         )
@@ -1298,8 +1562,10 @@ class Engine:
                     continue
                 # Nobody is at a site before the first event; that of the calendar is the one.
                 on_site = missing.what == "roster"
-                key = around.site.name if on_site else _beside_key(missing.what, state)
-                around = around.read(missing.what, self._beside(missing.what, key))
+                own = around.site.name if on_site else _beside_key(missing.what, state)
+                key = missing.key or own
+                beside = self._beside(missing.what, key)
+                around = around.read(missing.what, beside, missing.key)
 
     def _history(self, enrollment: str) -> tuple[Past, ...]:
         """All entries of an enrollment, each with the instant at which it was recorded."""
@@ -1605,7 +1871,13 @@ def _beside_stream(addition: Addition, state: Enrollment) -> str:
     """The stream that was read, under the id it has: a patient's may be another than was said."""
     if addition.what == "patient":
         return f"patient:{addition.state.patient}"
-    return f"{addition.what}:{_beside_key(addition.what, state)}"
+    return f"{addition.what}:{addition.key or _beside_key(addition.what, state)}"
+
+
+def _append_of(addition: Addition, stream: str) -> Append:
+    bodies = tuple(e.encode(event) for event in addition.events)
+    row = _rows.encode(addition.state) if bodies else None
+    return Append(stream, addition.expected, bodies, row)
 
 
 def _zoned(at: datetime) -> datetime:

@@ -194,6 +194,9 @@ _VERB: Mapping[str, str] = {
     "`source:` where it stands; it is told with `occurred:`.",
     "adopt": "report | What another program handed over answers a step.",
     "offer": "request | Evaluations are handed over to a program: `offer residential-30-day`.",
+    "join": "request | The patient gets a seat in a [group](#groups), or waits for one. "
+    "`item:` names the step, where there are several.",
+    "drop": "report | The patient will not take part in a group.",
     "cosign": "report | A second person signs.",
     "witness": "report | A second person has watched, and signs that.",
     "order": "request | A prescriber orders a drug: `amount:` in all, `bolus:` the part that goes "
@@ -269,7 +272,26 @@ _STEP: Mapping[str, str] = {
     "emergency": "A reason to break the glass: it is acted first and documented after.",
     "occurred": "When it really happened, if it is written down later.",
     "expect": "What must be so afterwards. See below.",
+    "as": "What the patient is called in this story; without it the number under `enroll`.",
+    "for": "Which patient it is about from here on. Without it: the one before.",
+    "group": "What is done with a group. See below.",
     "refused": "That it is refused, and why: a code, or `{code: …, gate: …, says: …}`.",
+}
+_GROUP: Mapping[str, str] = {
+    "plan": "Plans a group of this kind: `{plan: circle, when: day 2 10:00, room: mats}`.",
+    "as": "What the group is called in this story; without it the kind.",
+    "when": "When it meets. Without it: now.",
+    "room": "Where it meets.",
+    "in": "Which group it is about from here on. Without it: the one before.",
+    "join": "This patient joins.",
+    "step": "The step that is joined for, where there are several.",
+    "drop": "This patient drops out, for a `reason`.",
+    "reason": "Why.",
+    "move": "The group meets at another time (and in another `room`).",
+    "start": "The group starts, with these persons present beside the one who does it.",
+    "regardless": "Why it starts although it is too small or short of staff.",
+    "do": "A phrase that is carried out for each member: `{do: arrive ketamine}`.",
+    "call_off": "The group does not take place, for this reason.",
 }
 _EXPECT: Mapping[str, str] = {
     "phase": "The patient is in this phase, or in all of these: `stay`, `[stay, day]`.",
@@ -289,6 +311,7 @@ _EXPECT: Mapping[str, str] = {
     "day": "The program day.",
     "standing": "`applied`, `active`, `discharged` or `closed`.",
     "end": "The end that was reached. Empty: none.",
+    "group": "How the group stands: `{state: started, members: 3, waiting: 1, offered: 0}`.",
     "facts": "The last recorded values, as corrected: `{vitals.systolic: 132}`.",
 }
 
@@ -322,6 +345,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "verbs": _verbs,
     "scenario": lambda: _same(_TOP, scenarios._TOP),
     "scenario-step": lambda: _same(_STEP, scenarios._STEP),
+    "scenario-group": lambda: _same(_GROUP, scenarios._GROUP),
     "scenario-expect": lambda: _same(_EXPECT, scenarios._EXPECT),
     "findings": lambda: _rows("code | meaning", _titles()),
     "refusals": lambda: _explained(REFUSALS),

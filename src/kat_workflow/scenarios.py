@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from attrs import define, field, frozen
 
-from kat_workflow.engine import Engine, Happened, Status
+from kat_workflow.engine import Engine, Happened, MemberOutcome, Status
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.commands import Actor
 from kat_workflow.enrollment.state import Tally
@@ -46,6 +46,25 @@ _STEP = {
     "occurred",
     "expect",
     "refused",
+    "as",
+    "for",
+    "group",
+}
+_GROUP = {
+    "plan",
+    "join",
+    "drop",
+    "move",
+    "start",
+    "do",
+    "call_off",
+    "in",
+    "as",
+    "when",
+    "room",
+    "reason",
+    "regardless",
+    "step",
 }
 _RECEIVED = {"drug", "lot", "amount", "supplier", "expires"}
 _EXPECT = {
@@ -66,6 +85,7 @@ _EXPECT = {
     "questioned",
     "escalated",
     "facts",
+    "group",
 }
 
 
@@ -217,6 +237,7 @@ def load_scenario(path: Path, text: str | None = None) -> Scenario:
         _known(step, _STEP, path, line, "step")
         _known(step.get("expect") or {}, _EXPECT, path, line, "expect")
         _known(step.get("receive") or {}, _RECEIVED, path, line, "receive")
+        _known(step.get("group") or {}, _GROUP, path, line, "group")
     starts = _local(str(data["starts"]), site, path)
     program = data.get("program") or path.resolve().parent.parent.name
     return Scenario(
@@ -306,10 +327,13 @@ class _Runner:
         self.now = scenario.starts
         self.engine = Engine(journal, library, lambda: self.now, (scenario.site,))
         self.enrollment = ""
+        self.enrollments: dict[str, str] = {}
+        self.groups: dict[str, str] = {}
+        self.group = ""
         self.mismatches: list[Mismatch] = []
         self.coverage = Coverage()
         self.line = 1
-        self.seen = 0
+        self.seen: dict[str, int] = {}
 
     def run(self) -> Result:
         for step, line in zip(self.scenario.steps, self.scenario.lines, strict=True):
@@ -319,10 +343,13 @@ class _Runner:
             except KatError as error:
                 text = error.explanation if isinstance(error, Refused) else str(error)
                 self._differ("no refusal", text)
-        happened = self.engine.history(self.enrollment) if self.enrollment else ()
-        self.coverage.add(happened)
-        self._always_after(happened)
-        return Result(self.scenario, tuple(self.mismatches), happened, self.coverage)
+        told: list[Happened] = []
+        for enrollment in self.enrollments.values():
+            happened = self.engine.history(enrollment)
+            self.coverage.add(happened)
+            self._always_after(happened)
+            told += happened
+        return Result(self.scenario, tuple(self.mismatches), tuple(told), self.coverage)
 
     def _differ(self, expected: object, found: object) -> None:
         self.mismatches.append(Mismatch(self.scenario.file, self.line, str(expected), str(found)))
@@ -332,15 +359,13 @@ class _Runner:
         if self.enrollment:
             self.engine.run_due()
         refused: Refusal | None = None
+        if "for" in step:
+            self.enrollment = self._patient(step["for"])
         try:
             if "enroll" in step:
-                self.enrollment = self.engine.enroll(
-                    self.scenario.program,
-                    patient=str(step["enroll"]),
-                    by=self._actor(step),
-                    site=self.scenario.site.name,
-                    command_id=f"scenario:{self.scenario.name}",
-                )
+                self._enroll(step)
+            elif "group" in step:
+                refused = self._group(step)
             elif "do" in step:
                 self.engine.do(
                     self.enrollment,
@@ -378,6 +403,77 @@ class _Runner:
             expires=None if expires is None else date.fromisoformat(expires),
         )
 
+    def _enroll(self, step: Mapping[str, Any]) -> None:
+        """One more patient; the others are `for:` from now on."""
+        name = str(step.get("as", step["enroll"]))
+        once = f"scenario:{self.scenario.name}"
+        self.enrollment = self.engine.enroll(
+            self.scenario.program,
+            patient=str(step["enroll"]),
+            by=self._actor(step),
+            site=self.scenario.site.name,
+            command_id=f"{once}:{name}" if self.enrollments else once,
+        )
+        self.enrollments[name] = self.enrollment
+
+    def _patient(self, name: object) -> str:
+        if str(name) not in self.enrollments:
+            known = ", ".join(self.enrollments)
+            where = f"{self.scenario.file}:{self.line}"
+            raise BadScenario(f'{where}: nobody was enrolled as "{name}"; known: {known}')
+        return self.enrollments[str(name)]
+
+    def _group(self, step: Mapping[str, Any]) -> Refusal | None:
+        """What is done with a group; the refusal of a member of it, if any was refused."""
+        act, by = step["group"], self._actor(step)
+        if "in" in act:
+            self.group = self.groups.get(str(act["in"]), str(act["in"]))
+        room = None if "room" not in act else str(act["room"])
+        reason = str(act.get("reason", ""))
+        answers: tuple[MemberOutcome, ...] = ()
+        if "plan" in act:
+            self.group = self.engine.plan_group(
+                self.scenario.program,
+                str(act["plan"]),
+                self._instant(str(act.get("when", ""))) if "when" in act else self.now,
+                by=by,
+                room=room or "",
+                site=self.scenario.site.name,
+                command_id=f"scenario:{self.scenario.name}:{self.line}",
+            )
+            self.groups[str(act.get("as", act["plan"]))] = self.group
+        elif "join" in act:
+            item = str(act.get("step", ""))
+            self.engine.join_group(self.group, self._patient(act["join"]), by=by, item=item)
+        elif "drop" in act:
+            self.engine.drop_out(self.group, self._patient(act["drop"]), reason, by=by)
+        elif "move" in act:
+            when = self._instant(str(act["move"]))
+            answers = self.engine.move_group(self.group, by=by, when=when, room=room)
+        elif "start" in act:
+            self.engine.start_group(
+                self.group,
+                by=by,
+                present=[self._person(str(name)) for name in act["start"] or ()],
+                regardless=str(act.get("regardless", "")),
+            )
+        elif "call_off" in act:
+            answers = self.engine.call_off(self.group, str(act["call_off"]), by=by)
+        else:
+            answers = self.engine.group_do(
+                self.group,
+                str(act.get("do", "")),
+                by=by,
+                given=self._given(step),
+                signed=bool(step.get("signed", False)),
+                occurred=self._occurred(step),
+                role=str(step.get("role", "")),
+            )
+        refusals = [each.refusal for each in answers if each.refusal is not None]
+        if refusals and "refused" not in step:
+            raise Refused(refusals[0])
+        return refusals[0] if refusals else None
+
     def _move_clock(self, step: Mapping[str, Any]) -> None:
         to = self.now
         if "at" in step:
@@ -408,7 +504,9 @@ class _Runner:
         return self._instant(str(step["occurred"])) if "occurred" in step else None
 
     def _actor(self, step: Mapping[str, Any]) -> Actor:
-        name = str(step.get("by", ""))
+        return self._person(str(step.get("by", "")))
+
+    def _person(self, name: str) -> Actor:
         return self.scenario.people.get(name) or Actor(name, frozenset({name}))
 
     def _given(self, step: Mapping[str, Any]) -> dict[str, Any]:
@@ -452,11 +550,12 @@ class _Runner:
 
     def _expect(self, expect: Mapping[str, Any]) -> None:
         status = self.engine.status(self.enrollment)
-        happened = self.engine.history(self.enrollment, self.seen)
+        happened = self.engine.history(self.enrollment, self.seen.get(self.enrollment, 0))
         for key, wanted in expect.items():
             check = getattr(self, f"_expect_{key}")
             check(wanted, status, happened)
-        self.seen = happened[-1].version if happened else self.seen
+        if happened:
+            self.seen[self.enrollment] = happened[-1].version
 
     def _expect_phase(self, wanted: object, status: Status, _: object) -> None:
         names = [wanted] if isinstance(wanted, str) else list(wanted or ())  # type: ignore[call-overload]
@@ -586,6 +685,20 @@ class _Runner:
                 found = getattr(tallies.get(full, Tally()), what)
                 if found != number:
                     self._differ(f"{number} sessions {name} {what}", found)
+
+    def _expect_group(self, wanted: Mapping[str, Any], _: Status, __: object) -> None:
+        """The group as it stands: its state, how many have a seat, wait or were offered one."""
+        group = self.engine.group(self.group)
+        found = {
+            "state": group.state,
+            "room": group.room,
+            "members": len(group.among("in")),
+            "waiting": len(group.among("waiting")),
+            "offered": len(group.among("offered")),
+        }
+        for what, value in wanted.items():
+            if found.get(what) != value:
+                self._differ(f"group {what} {value}", found.get(what, f"no {what}"))
 
     def _expect_facts(self, wanted: Mapping[str, Any], _: Status, __: object) -> None:
         """What was last recorded, as it was corrected: `form.field` or `step.field`."""

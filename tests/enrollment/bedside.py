@@ -137,6 +137,7 @@ class Patient:
         closed: Sequence[date] = (),
         by: str | Actor = "nurse",
         beside: Patient | None = None,
+        enroll: c.Enroll | None = None,
     ) -> None:
         """`beside` is the same patient in another program that was begun before."""
         self.program = program
@@ -153,7 +154,7 @@ class Patient:
         self.past: list[Past] = []
         self.asked_for_history = 0
         self.commands = 0
-        self.act(c.Enroll(f"e-{len(self.beside)}", "P-1", "main"), by=by)
+        self.act(enroll or c.Enroll(f"e-{len(self.beside)}", "P-1", "main"), by=by)
 
     # time
 

@@ -15,6 +15,7 @@ from drugs import ordered, weighed
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from roomful import CLINIC, House, Resident
 from test_holds import held, stay
 from test_items import phase
 from test_rules import _GATED, _LOOP, circle
@@ -74,6 +75,8 @@ _PHRASES = {
     "offer x": c.Offer("x"),
     "lift hold.2": c.Lift("hold.2"),
     "leave died": c.Leave("died"),
+    "join g-1": c.Join("g-1"),
+    "drop g-1": c.Drop("g-1"),
     "enroll e-1": c.Enroll("e-1", "P"),
     "order ketamine": c.Order("ketamine"),
     "stop order ketamine": c.StopOrder("ketamine"),
@@ -373,6 +376,32 @@ start: stay""",
     1,
 )
 
+
+def _seated(joined: int = 1, site: str = "main") -> Resident:
+    """A resident of a house in which a circle is planned and others have joined it."""
+    house = House(program(CLINIC))
+    house.plan()
+    for _ in range(joined):
+        house.resident(site).do("join g-1")
+    return house.residents[-1] if joined else house.resident(site)
+
+
+def _of_another_program() -> Patient:
+    p = _seated(0)
+    p.s.program = "y"
+    return p
+
+
+def _group_act(act: Callable[[House], object]) -> Callable[[], Refusal]:
+    def ask() -> Refusal:
+        house = _seated().house
+        act(house)
+        assert house.refusal is not None
+        return house.refusal
+
+    return ask
+
+
 WAYS: dict[str, Callable[[], Refusal]] = {
     "already-merged": _merged("C", "B"),
     "at-that-site": _on(_house(), "transfer main", by="doctor"),
@@ -497,6 +526,18 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "unknown-medicine": _drug(weighed, "give moonshine", amount="1 mg"),
     "unknown-order": _drug(weighed, "order moonshine", by="doctor", amount="1 mg"),
     "weight-missing": _drug(Patient, "order ketamine_order", by="doctor", amount="0.5 mg/kg"),
+    "below-minimum": _group_act(lambda house: house.start()),
+    "group-not-started": _on(_seated, "start drip"),
+    "group-state": _group_act(lambda house: (house.call_off(), house.call_off())),
+    "held-in-group": _on(lambda: _seated(0), "book drip"),
+    "in-group": _on(_seated, "join g-1"),
+    "not-in-group": _on(_seated, "drop g-2", reason="x"),
+    "other-program": _on(_of_another_program, "join g-1"),
+    "other-site": _on(lambda: _seated(0, "annex"), "join g-1"),
+    "room-taken": _group_act(lambda house: house.plan(id_="g-2")),
+    "staff-short": _group_act(lambda house: house.start()),
+    "unknown-group": _on(_seated, "join g-2"),
+    "unknown-room": _group_act(lambda house: house.move(room="cellar")),
     "session-open": _on(under_way, "book drip"),
     "session-state": _on(under_way, "arrive drip"),
     "session-under-way": _on(under_way, "decline drips", reason="x"),

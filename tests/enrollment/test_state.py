@@ -14,7 +14,7 @@ from test_items import phase
 from test_sessions import _RULES, clinic, under_way
 
 from kat_workflow import JournalError
-from kat_workflow.enrollment import cupboard, patients, register, roster
+from kat_workflow.enrollment import cupboard, groups, patients, register, roster
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.state import (
     FOLDS,
@@ -101,6 +101,7 @@ def test_every_event_is_folded() -> None:
     tags = {msgspec.inspect.type_info(cls).tag for cls in FOLDS}  # type: ignore[attr-defined]
     assert len(tags) == len(FOLDS)
     beside = set(patients.FOLDS) | set(register.FOLDS) | set(roster.FOLDS) | set(cupboard.FOLDS)
+    beside |= set(groups.FOLDS) | set(groups.ROOM_FOLDS)
     assert not beside & set(FOLDS), "an event belongs to one stream"
     assert beside | set(FOLDS) == set(get_args(e.Event))
 

@@ -23,7 +23,7 @@ from short_detox import TEXT
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment.around import Around, Past, Unread
+from kat_workflow.enrollment.around import EMPTY, Around, Past, Unread
 from kat_workflow.enrollment.carrying import evaluations
 from kat_workflow.enrollment.commands import Act, Actor, BadPhrase, Command, parse
 from kat_workflow.enrollment.decide import Behind, Decision, decide, elapse
@@ -200,15 +200,21 @@ def _decide(
     so_far: Sequence[Step],
     ran: Sequence[tuple[Timer, Decision]],
 ) -> tuple[Around, Decision | Refusal | Behind]:
-    """What is decided, and by what: the history is read only where it is asked for."""
-    try:
-        return around, decide(program, state, around, command)
-    except Unread:
-        done = [done for step in so_far for _, done, _ in step.decisions]
-        done += [each for _, each in ran]
-        past = tuple(Past(x.enrollment.last or BEGINS, event) for x in done for event in x.events)
-        around = around.read("history", past)
-        return around, decide(program, state, around, command)
+    """What is decided, and by what: the history and what groups there are is read only where it is
+    asked for; nobody has written to any other stream."""
+    while True:
+        try:
+            return around, decide(program, state, around, command)
+        except Unread as missing:
+            if missing.what != "history":
+                around = around.read(missing.what, EMPTY[missing.what], missing.key)
+                continue
+            done = [done for step in so_far for _, done, _ in step.decisions]
+            done += [each for _, each in ran]
+            past = tuple(
+                Past(x.enrollment.last or BEGINS, event) for x in done for event in x.events
+            )
+            around = around.read("history", past)
 
 
 @lru_cache(maxsize=128)

@@ -57,6 +57,10 @@ forms:
         type: choice
         options: {light: Light, heavy: Heavy}
         asked_if: {field: accepted, is: [yes]}
+groups:
+  circle:
+    {capacity: 6, minimum: 3, lasts: 2 h, rooms: [hall], staff: [{role: nurse, one_per: 3}],
+     by: [nurse], override: {by: [doctor]}, source: book}
 phases:
   screening:
     steps:
@@ -102,7 +106,8 @@ phases:
                   talking: {by: [doctor], counted_from: intake.last_use, due: 10 d, source: book}
                 next: [{to: last_talk, when: always}]
               last_talk:
-                steps: {closing: {by: [doctor], on_day: 2, at: "10:00", source: book}}
+                steps:
+                  closing: {by: [doctor], group: circle, on_day: 2, at: "10:00", source: book}
     next:
       - {to: sleeping, when: always}
   sleeping:

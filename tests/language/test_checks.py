@@ -316,6 +316,29 @@ ENDS = [
     Case("by-nobody", "leaving: {by: [nurse, doctor]", "leaving: {«by»: []", "at least"),
 ]
 
+GROUPS = [
+    Case("unknown-group", "group: circle", "group: «circel»", 'did you mean "circle"?'),
+    Case(
+        "unknown-group",
+        "    source: book\n    ready",
+        "    source: book\n    group: «infusion»\n    ready",
+        "is a session",
+    ),
+    Case("group-elsewhere", "{fasting: {", "{fasting: {group: «circle», ", "on a step of a phase"),
+    Case(
+        "group-elsewhere", "session: infusion,", "session: infusion, group: «circle»,", "own kind"
+    ),
+    Case("impossible-range", "capacity: 6", "capacity: «0»", "write 1 or more"),
+    Case("impossible-range", "minimum: 3", "minimum: «0»", "write 1 or more"),
+    Case("impossible-range", "minimum: 3", "minimum: «7»", "lower it"),
+    Case("impossible-range", "one_per: 3", "one_per: «0»", "write 1 or more"),
+    Case("unknown-role", "{role: nurse, one", "{role: «nurze», one", 'did you mean "nurse"?'),
+    Case("by-nobody", "override: {by: [doctor]}, s", "override: {«by»: []}, s", "at least"),
+    Case("no-source", "{by: [doctor]}, source: book}", "{by: [doctor]}}", mark="{capacity: «6»"),
+    Case("name-taken", "  circle:\n", "  «stay»:\n", "is used once"),
+    Case("unused", "group: circle, ", "", "take it out", mark="  «circle»:\n"),
+]
+
 UNUSED = [
     Case("unused", "  doctor: Doctor\n", "  doctor: Doctor\n  «cook»: Cook\n", "take it out"),
     Case("unused", "high\n    over", "160 mmHg\n    over", "take it out", mark="  «high»: {is"),
@@ -346,7 +369,7 @@ UNUSED = [
 
 @pytest.mark.parametrize(
     "case",
-    [*NAMES, *FILES, *STEPS, *PHASES, *SESSIONS, *CALLS, *FORMS, *ENDS, *UNUSED],
+    [*NAMES, *FILES, *STEPS, *PHASES, *SESSIONS, *CALLS, *FORMS, *ENDS, *GROUPS, *UNUSED],
     ids=lambda case: f"{case.code}-{case.new or case.old}".replace("\n", " ")[:60],
 )
 def test_what_is_wrong_is_told_at_its_place_with_a_way_out(case: Case) -> None:

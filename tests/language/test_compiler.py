@@ -197,6 +197,18 @@ def test_rows_are_kept_in_order_and_those_asked_all_the_time_are_marked() -> Non
     assert screening.next[2].when is None
 
 
+def test_a_kind_of_group_says_how_many_where_and_who() -> None:
+    circle = CLINIC_PROGRAM.groups["circle"]
+
+    assert (circle.title, circle.capacity, circle.minimum) == ("Circle", 6, 3)
+    assert (circle.lasts, circle.rooms, circle.by) == (Duration(2, "h"), ("hall",), ("nurse",))
+    assert [(each.role, each.one_per) for each in circle.staff] == [("nurse", 3)]
+    assert (circle.override_by, circle.source) == (("doctor",), "book")
+    assert CLINIC_PROGRAM.steps["closing"].group == "circle"
+    alone = changed(", override: {by: [doctor]}, source: book}", ", source: book}")
+    assert alone.groups["circle"].override_by == ()
+
+
 def test_steps_that_recur_or_are_optional_hold_no_phase_open() -> None:
     stay = changed("nap: {by: [nurse]}", "nap: {by: [nurse], optional: true}").phases
 

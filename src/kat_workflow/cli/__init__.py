@@ -79,6 +79,10 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "stock": Verb("cupboard", "Say what is in the cupboard, and what is out."),
         "lots": Verb("cupboard", "Tell everything that happened to a lot."),
     },
+    "Groups": {
+        "group": Verb("groups", "Plan a group, seat its members, start it, act for all of them."),
+        "groups": Verb("groups", "List the groups that are planned or have started."),
+    },
     "Shell": {
         "completion": Verb("shell", "Print the completion script for a shell."),
     },
@@ -108,6 +112,10 @@ def _commands(module: str) -> Mapping[str, click.Command]:
         from kat_workflow.cli import cupboard
 
         return cupboard.COMMANDS
+    if module == "groups":
+        from kat_workflow.cli import groups
+
+        return groups.COMMANDS
     from kat_workflow.cli import shell
 
     return shell.COMMANDS

@@ -172,6 +172,39 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return f"reserved no more {event.drug} for {event.enrollment}/{event.about}"
         case e.DrugGiven():
             return f"counted {event.drug} of {event.enrollment}/{event.about}"
+        case e.GroupJoined():
+            return f"seat {event.seat} in group {event.group}"
+        case e.GroupWaitlisted():
+            return f"on the waitlist of group {event.group}"
+        case e.GroupLeft():
+            return f"group {event.group}: {'held' if event.held else 'dropped out'}"
+        case e.GroupPlanned():
+            return f"group {event.group} planned"
+        case e.GroupMoved():
+            return "group moved"
+        case e.MemberJoined():
+            return f"seat {event.seat}: {event.enrollment}"
+        case e.MemberWaitlisted():
+            return f"waits for a seat: {event.enrollment}"
+        case e.SeatOffered():
+            return f"seat {event.seat} offered to {event.enrollment}"
+        case e.MemberDropped():
+            return f"dropped out: {event.enrollment}"
+        case e.MemberDone():
+            return f"through with it: {event.enrollment}"
+        case e.GroupStarted():
+            why = f", although {event.regardless}" if event.regardless else ""
+            return f"group started with {event.members} members{why}"
+        case e.GroupCalledOff():
+            return f"group called off ({event.reason})"
+        case e.GroupClosed():
+            return "group closed"
+        case e.RoomReserved():
+            return f"{event.room or 'no room'} reserved for group {event.group}"
+        case e.RoomTaken():
+            return f"group {event.group} is in its room"
+        case e.RoomFreed():
+            return f"the room of group {event.group} is free"
 
 
 def _stock(event: e.StockReceived | e.StockCounted | e.LotUsed) -> str:

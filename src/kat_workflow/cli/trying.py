@@ -178,7 +178,7 @@ class _Narrator:
     def __init__(self, scenario: Scenario, brief: bool) -> None:
         self.scenario = scenario
         self.brief = brief
-        self.seen = 0
+        self.seen: dict[str, int] = {}
 
     def __call__(
         self,
@@ -188,9 +188,9 @@ class _Narrator:
         enrollment: str,
         refused: Refusal | None,
     ) -> None:
-        happened = engine.history(enrollment, self.seen)
+        happened = engine.history(enrollment, self.seen.get(enrollment, 0))
         if happened:
-            self.seen = happened[-1].version
+            self.seen[enrollment] = happened[-1].version
         zone = ZoneInfo(self.scenario.site.zone)
         first = self.scenario.starts.astimezone(zone).date()
         day = (now.astimezone(zone).date() - first).days + 1
@@ -201,6 +201,9 @@ class _Narrator:
             return
         who = step.get("by", "")
         what = step.get("do") or ("enroll" if "enroll" in step else "time passes")
+        if "group" in step:
+            act = next((name for name in step["group"] if name not in ("in", "as")), "do")
+            what = f"group: {act.replace('_', ' ')} {step['group'].get(act, '')}"
         missed = sum(1 for w in words if w.endswith("missed (next opened)"))
         tail = [
             *moves,

@@ -15,15 +15,16 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kat_workflow.enrollment import cupboard, patients, register, roster
+from kat_workflow.enrollment import cupboard, groups, patients, register, roster
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.cupboard import Cupboard
+from kat_workflow.enrollment.groups import Group, Rooms
 from kat_workflow.enrollment.patients import PatientRecord
 from kat_workflow.enrollment.register import Register
 from kat_workflow.enrollment.roster import Roster
 from kat_workflow.program.clock import Site
 
-Beside = Literal["patient", "program", "roster", "cupboard"]
+Beside = Literal["patient", "program", "roster", "cupboard", "group", "rooms"]
 """The streams around an enrollment, by what they are about."""
 
 
@@ -38,7 +39,8 @@ class Around(Struct, frozen=True):
     """A read-only view of the streams around an enrollment.
 
     `history` are the entries of the enrollment itself, all of them in order; only corrections,
-    retractions and late entries ask for it. `to` is the site that a transfer leads to.
+    retractions and late entries ask for it. `to` is the site that a transfer leads to. Of some
+    streams there are several (the groups a patient is in): those hold what was read by key.
     """
 
     site: Site = Site()
@@ -49,38 +51,52 @@ class Around(Struct, frozen=True):
     history: tuple[Past, ...] | None = None
     to: Site | None = None
     cupboard: Cupboard | None = Cupboard()
+    group: Mapping[str, Group] = {}
+    rooms: Mapping[str, Rooms] = {}
 
-    def read(self, what: Beside | Literal["history"], state: Any) -> Around:
+    def known(self, what: Beside, key: str = "") -> Any:
+        """A stream as it was read; None where it was not."""
+        found = getattr(self, what)
+        return found.get(key) if key else found
+
+    def read(self, what: Beside | Literal["history"], state: Any, key: str = "") -> Around:
         """The same view with one more stream that was read."""
-        return replace(self, **{what: state})
+        return replace(self, **{what: {**getattr(self, what), key: state} if key else state})
 
     def after(self, additions: Iterable[Addition]) -> Around:
         """The view after what a decision has added to it."""
-        changed: dict[str, Any] = {each.what: each.state for each in additions if each.events}
-        if self.history is not None:
-            changed["history"] = None  # it has grown
-        return replace(self, **changed) if changed else self
+        around = self if self.history is None else replace(self, history=None)  # it has grown
+        for each in additions:
+            if each.events:
+                around = around.read(each.what, each.state, each.key)
+        return around
 
 
 class Unread(Exception):
-    """A decision needs a stream that was not read: read it and decide again."""
+    """A decision needs a stream that was not read: read it and decide again.
 
-    def __init__(self, what: Beside | Literal["history"]) -> None:
+    `key` says which, where the enrollment alone does not.
+    """
+
+    def __init__(self, what: Beside | Literal["history"], key: str = "") -> None:
         super().__init__(f"the {what} stream was not read")
         self.what = what
+        self.key = key
 
 
 class Addition(Struct):
     """What a run adds to a stream beside the enrollment: `events`, and the state after them.
 
     `expected` is the version that was read. Without events it only holds that version to be
-    still true when the decision is committed.
+    still true when the decision is committed. `key` says which stream it is, where the enrollment
+    alone does not.
     """
 
     what: Beside
     expected: int
     state: Any
     events: list[e.Event] = []
+    key: str = ""
 
     def emit(self, event: e.Event) -> None:
         """Write an event to the stream and fold it at once."""
@@ -93,6 +109,8 @@ FOLDS: Mapping[Beside, Callable[[Any, e.Event], Any]] = {
     "program": register.evolve,
     "roster": roster.evolve,
     "cupboard": cupboard.evolve,
+    "group": groups.evolve,
+    "rooms": groups.evolve_rooms,
 }
 """How each of the streams is folded: a new state, the old one is left as it was."""
 EMPTY: Mapping[Beside, Any] = {
@@ -100,5 +118,7 @@ EMPTY: Mapping[Beside, Any] = {
     "program": Register(),
     "roster": Roster(),
     "cupboard": Cupboard(),
+    "group": Group(),
+    "rooms": Rooms(),
 }
 """Each of them before its first event; also the type that its state row holds."""

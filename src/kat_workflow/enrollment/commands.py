@@ -377,6 +377,21 @@ class Heed(_Act, frozen=True, tag="heed"):
     ids: Literal["", "merged", "parted"] = ""
 
 
+class Join(_Act, frozen=True, tag="join"):
+    """The patient gets a seat in a group, or a place on its waitlist (request). `item` names the
+    step or item, where several are done in such a group."""
+
+    group: str
+    item: str = ""
+
+
+class Drop(_Act, frozen=True, tag="drop"):
+    """The patient will not take part in a group (report); a session in it is cancelled."""
+
+    group: str
+    reason: str = ""
+
+
 class Elapsed(_Act, frozen=True, tag="elapsed"):
     """A timer's instant has come; only the shell says so. `about` waits for it, `what` is it."""
 
@@ -419,6 +434,8 @@ Act = (
     | Adopt
     | Offer
     | Heed
+    | Join
+    | Drop
     | Elapsed
     | Order
     | StopOrder
@@ -456,7 +473,7 @@ class Command:
 
 _NAMED = (
     "step", "session", "consent", "gate", "end", "to", "hold", "enrollment", "timer", "record",
-    "site", "order", "medicine",
+    "site", "order", "medicine", "group",
 )  # fmt: skip
 
 
@@ -517,6 +534,8 @@ _VERB_OF_ACT: dict[type, str] = {
     Adopt: "adopt",
     Offer: "offer",
     Heed: "heed",
+    Join: "join",
+    Drop: "drop",
     Elapsed: "elapsed",
     Order: "order",
     StopOrder: "stop order",

@@ -20,6 +20,7 @@ from kat_workflow.enrollment import (
     crossing,
     dosing,
     exposure,
+    joining,
     ledger,
     people,
     recording,
@@ -131,6 +132,7 @@ _REQUESTS = (
     c.Lift,
     c.Transfer,
     c.Offer,
+    c.Join,
 )
 _LOOPS = Reason(
     "program-loops",
@@ -198,6 +200,8 @@ _ACTS: dict[type, Callable[[Judge, Any], None]] = {
     c.Adopt: carrying.adopt,
     c.Offer: carrying.offer,
     c.Heed: crossing.heed,
+    c.Join: joining.join,
+    c.Drop: joining.drop,
     c.Elapsed: steering.elapsed,
     c.Order: _order,
     c.StopOrder: _stop_order,

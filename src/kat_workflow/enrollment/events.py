@@ -999,6 +999,159 @@ class LotUsed(_Event, frozen=True, tag="lot-used"):
     witness: bool = False
 
 
+# Of groups. What an enrollment knows of its own place in one:
+
+
+class GroupJoined(_Event, frozen=True, tag="group-joined"):
+    """The patient has a seat in a group for a session, or for the item of a step (`about`)."""
+
+    group: str
+    kind: str
+    about: str
+    seat: int
+    at: datetime
+
+
+class GroupWaitlisted(_Event, frozen=True, tag="group-waitlisted"):
+    """The patient waits for a seat in a group."""
+
+    group: str
+    kind: str
+    item: str
+    at: datetime
+
+
+class GroupLeft(_Event, frozen=True, tag="group-left"):
+    """The patient is through with a group: it was `held`, or they dropped out of it."""
+
+    group: str
+    at: datetime
+    held: bool = False
+
+
+# Of a group's own stream. Members are enrollments and seats, and nothing is said of them.
+
+
+class GroupPlanned(_Event, frozen=True, tag="group-planned"):
+    """A group will meet: all that its program says of it, resolved. `lasts` is in seconds; `staff`
+    are (role, members that one person may look after)."""
+
+    group: str
+    kind: str
+    title: str
+    program: str
+    site: str
+    room: str
+    when: datetime
+    lasts: int
+    capacity: int
+    minimum: int
+    staff: tuple[tuple[str, int], ...]
+    by: tuple[str, ...]
+    override_by: tuple[str, ...]
+    rooms: tuple[str, ...]
+    person: str
+    at: datetime
+
+
+class GroupMoved(_Event, frozen=True, tag="group-moved"):
+    """A group has another time or room."""
+
+    when: datetime
+    room: str
+    person: str
+    at: datetime
+
+
+class MemberJoined(_Event, frozen=True, tag="member-joined"):
+    """A seat is taken."""
+
+    enrollment: str
+    seat: int
+    at: datetime
+
+
+class MemberWaitlisted(_Event, frozen=True, tag="member-waitlisted"):
+    """All seats are taken; somebody waits for one."""
+
+    enrollment: str
+    at: datetime
+
+
+class SeatOffered(_Event, frozen=True, tag="seat-offered"):
+    """A seat that became free is kept for whoever waits longest."""
+
+    enrollment: str
+    seat: int
+    at: datetime
+
+
+class MemberDropped(_Event, frozen=True, tag="member-dropped"):
+    """Somebody does not take part; why stands in their own record."""
+
+    enrollment: str
+    at: datetime
+
+
+class MemberDone(_Event, frozen=True, tag="member-done"):
+    """A member's own part is over."""
+
+    enrollment: str
+    at: datetime
+
+
+class GroupStarted(_Event, frozen=True, tag="group-started"):
+    """The group has started with so many members; `staff` are the persons who count, and as what.
+    `regardless` is the reason for starting below what the program asks for."""
+
+    staff: tuple[tuple[str, str], ...]
+    members: int
+    person: str
+    at: datetime
+    regardless: str = ""
+
+
+class GroupCalledOff(_Event, frozen=True, tag="group-called-off"):
+    """A group does not take place."""
+
+    reason: str
+    person: str
+    at: datetime
+
+
+class GroupClosed(_Event, frozen=True, tag="group-closed"):
+    """The last member's part is over."""
+
+    at: datetime
+
+
+# Of the rooms of a site.
+
+
+class RoomReserved(_Event, frozen=True, tag="room-reserved"):
+    """A group is planned at a site, in a room ("": in none) for a time."""
+
+    group: str
+    room: str
+    when: datetime
+    until: datetime
+    at: datetime
+
+
+class RoomTaken(_Event, frozen=True, tag="room-taken"):
+    """A group is in its room."""
+
+    group: str
+    at: datetime
+
+
+class RoomFreed(_Event, frozen=True, tag="room-freed"):
+    """A group is over, or was called off."""
+
+    group: str
+    at: datetime
+
+
 Event = (
     Enrolled
     | Admitted
@@ -1069,6 +1222,22 @@ Event = (
     | StockReceived
     | StockCounted
     | LotUsed
+    | GroupJoined
+    | GroupWaitlisted
+    | GroupLeft
+    | GroupPlanned
+    | GroupMoved
+    | MemberJoined
+    | MemberWaitlisted
+    | SeatOffered
+    | MemberDropped
+    | MemberDone
+    | GroupStarted
+    | GroupCalledOff
+    | GroupClosed
+    | RoomReserved
+    | RoomTaken
+    | RoomFreed
 )
 
 _encoder = msgspec.json.Encoder()

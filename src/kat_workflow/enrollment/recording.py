@@ -53,6 +53,8 @@ def record(j: Judge, act: c.Record) -> None:
         return None
     if early:
         run.deviation("early", f"{step.name} was recorded before it opened", new.observation)
+    if step.group:
+        _in_group(j, step, item)
     if not needs:
         run.settle_item(item, "done", j.occurred)
     for other in also:
@@ -95,6 +97,12 @@ def retract(j: Judge, act: c.Retract) -> None:
     from kat_workflow.enrollment import correcting  # noqa: PLC0415  # seldom needed
 
     correcting.retract(j, act)
+
+
+def _in_group(j: Judge, step: Step, item: Item) -> None:
+    """What is done in a group was done alone: it is kept all the same."""
+    if not any(place.seat and place.about == item.id for place in j.s.groups.values()):
+        j.run.deviation("without-group", f"{step.name} was done without a seat in a group")
 
 
 def _also(j: Judge, form: Form, name: str) -> Item:
@@ -215,6 +223,8 @@ def settle(j: Judge, act: c.Settle) -> None:
         j.against("session-under-way", f"{under_way.id} is under way", "release or abort it first")
     j.end()
     if act.outcome == "done":
+        if step.group:
+            _in_group(j, step, item)
         return _answer_step(j, act, step, item)
     if step.consent:
         _consent(j, step, act.outcome, j.occurred, j.actor.person)

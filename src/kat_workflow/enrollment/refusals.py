@@ -38,6 +38,24 @@ REFUSALS: dict[str, str] = {
     "day-would-fall": "The program day never falls: the patient was admitted earlier than that.",
     "dose-cap": "More of the drug would be given than the program allows over that time. What was "
     "given in any program counts, and what orders in force and sessions under way may still give.",
+    "below-minimum": "Fewer members have a seat than the program asks for. Whom it names under "
+    "`override:` may start the group regardless, with a reason; else call it off.",
+    "group-not-started": "The session is held in a group. The patient joins one, and the group is "
+    "started, before the member's own session can start.",
+    "group-state": "The group is not in a state in which this can happen: it is joined, moved, "
+    "called off and started while it is planned.",
+    "held-in-group": "What is held in a group is booked by joining one, and for its time; moving "
+    "it moves the group.",
+    "in-group": "The patient has a seat in a group for this, or waits for one.",
+    "not-in-group": "The patient is in no such group.",
+    "other-program": "A group takes patients of the program it was planned for.",
+    "other-site": "A group takes patients of the site at which it is held.",
+    "room-taken": "Another group is in the room, or is planned there at the same time.",
+    "staff-short": "Too few persons of a role are present for the members who have a seat. A "
+    "person counts once, in one role.",
+    "unknown-group": "The journal has no group with that id, or the program no kind of group of "
+    "that name.",
+    "unknown-room": "The program names the rooms in which such a group is held.",
     "future": "It is said to have happened later than now. Two minutes are allowed for clocks that "
     "differ.",
     "gate-closed": "A gate of the session does not hold, or is unknown: what has not been "
@@ -184,6 +202,7 @@ DEVIATIONS: dict[str, str] = {
     "patient-parted": "Two ids that had been merged are two patients after all. Look at what was "
     "done, or taken over from the other, while they were one.",
     "program-loops": "The program's gates would have gone in a circle; the move was not made.",
+    "without-group": "A step that is done in a group was done without a seat in one.",
     "rate-outside": "The rate was outside the program's limits.",
     "second-session": "Something was given in a session while another one was under way. Both are "
     "watched and released.",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec.structs import replace
 
-from kat_workflow.enrollment import alerts, crossing, ledger, moving, opening
+from kat_workflow.enrollment import alerts, crossing, groups, ledger, moving, opening
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition, Beside, Unread
 from kat_workflow.enrollment.signing import asks_for_signatures, content_of
@@ -110,17 +110,19 @@ class Run:
         self.s.version += 1
         FOLDS[type(event)](self.s, event)
 
-    def stream(self, what: Beside) -> Addition:
+    def stream(self, what: Beside, key: str = "") -> Addition:
         """A stream around the enrollment, to be read or written to in the same commit.
 
-        Raises Unread where the shell has not read it.
+        `key` says which, where the enrollment alone does not. Raises Unread where the shell has
+        not read it.
         """
-        found = self.beside.get(what)
+        name = f"{what}:{key}" if key else what
+        found = self.beside.get(name)
         if found is None:
-            state = getattr(self.around, what)
+            state = self.around.known(what, key)
             if state is None:
-                raise Unread(what)
-            found = self.beside[what] = Addition(what, state.version, state)
+                raise Unread(what, key)
+            found = self.beside[name] = Addition(what, state.version, state, key=key)
         return found
 
     def history(self) -> tuple[Past, ...]:
@@ -327,6 +329,8 @@ class Run:
                 item.assigned if another else "",
             )
         )
+        if self.s.groups:
+            groups.over(self, item.id, outcome == "done")
 
     def cancel_session(
         self, session: Session, reason: str, cause: Cause = "", short: bool = False
@@ -335,6 +339,8 @@ class Run:
         self.emit(e.SessionCancelled(session.id, self.now, reason, cause, short, session.order))
         crossing.over(self, session)
         ledger.leave_open(self, session)
+        if self.s.groups:
+            groups.over(self, session.id, held=False)
         self.settle_session_items(session, reason)
 
     def settle_session_items(self, session: Session, reason: str) -> None:
@@ -391,6 +397,8 @@ class Run:
         self.emit(released)
         crossing.over(self, session)
         ledger.leave_open(self, session)
+        if self.s.groups:
+            groups.over(self, session.id, held=True)
         self.settle_session_items(session, reason or "released")
         item = self.s.items.get(session.item)
         if item is not None and counted:

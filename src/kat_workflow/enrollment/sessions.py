@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from kat_workflow.enrollment import booking, crossing, dosing, ledger, signing
+from kat_workflow.enrollment import booking, crossing, dosing, groups, ledger, signing
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.run import EVERY_GATE
@@ -20,21 +21,42 @@ if TYPE_CHECKING:
 def book(j: Judge, act: c.Book) -> None:
     """See `commands.Book`."""
     j.treated()
-    j.not_held()
+    if not j.s.groups:
+        j.not_held()
     kind = j.kind_of(act.session)
-    j.actor_in(kind.by, f"booking {kind.name}")
+    leaders = j.program.groups[kind.group].by if kind.group else ()
+    j.actor_in((*kind.by, *leaders), f"booking {kind.name}")
     open_ = j.run.session_of(kind.name)
     if open_ is not None and open_.state != "booked":
         j.not_now(open_, "session-open")
     when = j.instant(act.booked_for, "it is booked for")
-    if when is not None and when < j.at:
-        j.against("past", "the booked time is in the past", "choose a later time")
+    if kind.group:  # a booking follows its group under a hold, too, or it would lapse
+        when = _as_the_group(j, kind, open_, when)
+    else:
+        if j.s.groups:
+            j.not_held()
+        if when is not None and when < j.at:
+            j.against("past", "the booked time is in the past", "choose a later time")
     item = j.session_item(kind)
     j.end()
     if open_ is None:
         j.open_session(kind, item, when)
     elif when is not None:
         j.run.emit(e.SessionMoved(open_.id, when, j.at, j.lapses(kind, when)))
+
+
+def _as_the_group(
+    j: Judge, kind: SessionKind, session: Session | None, when: datetime | None
+) -> datetime | None:
+    """What is held in a group is booked by joining one, and for no other time than its own."""
+    for id_, place in j.s.groups.items():
+        if session is not None and place.about == session.id:
+            at: datetime | None = j.run.stream("group", id_).state.at
+            if when not in (None, at):
+                j.against("held-in-group", f"{session.id} is held with {id_}", f"move {id_}")
+            return at if at is not None and at > j.at else None
+    j.against("held-in-group", f"{kind.name} is held in a group", f"join a group {kind.group}")
+    return None
 
 
 def cancel(j: Judge, act: c.Cancel) -> None:
@@ -79,6 +101,8 @@ def start(j: Judge, act: c.Start) -> None:
     if session is not None and SESSION.next(session.state, "start") is None:
         j.not_now(session)
     j.none_under_way("release", session)
+    if kind.group:
+        groups.judge_start(j, kind, session)
     _before_steps(j, kind, session)
     _spacing(j, kind)
     crossing.judge_start(j, kind)

@@ -7,7 +7,7 @@ in one private builder. An Enrollment is never changed once it is handed out. `e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from functools import lru_cache
 from sys import intern
@@ -200,6 +200,14 @@ class HoldState(Struct, frozen=True, array_like=True, gc=False):
     masks: datetime
 
 
+class InGroup(Struct, frozen=True, array_like=True, gc=False):
+    """The patient's own place in a group: for a session or an item (`about`); seat 0 waits."""
+
+    kind: str
+    about: str
+    seat: int
+
+
 class Enrollment(Struct, array_like=True, gc=False):
     """One patient in one program, as of `version` events.
 
@@ -208,7 +216,8 @@ class Enrollment(Struct, array_like=True, gc=False):
     `sessions` those that are not over, and `tallies` the numbers of each kind; `counts` are
     the entries of outermost phases (with `#`: of further rounds) and what gates count; `wake` is
     when the first timer is due; `decided` when gates last decided something: what happened before
-    it and is told now is a late entry; `orders` the last order of each name.
+    it and is told now is a late entry; `orders` the last order of each name; `groups` are those
+    that go on, by id.
     """
 
     id: str = ""
@@ -238,6 +247,7 @@ class Enrollment(Struct, array_like=True, gc=False):
     wake: datetime | None = None
     decided: datetime | None = None
     orders: dict[str, OrderState] = {}
+    groups: Mapping[str, InGroup] = {}
 
 
 _NONE_YET = Tally()
@@ -275,6 +285,7 @@ def copy_of(s: Enrollment) -> Enrollment:
         None,
         s.decided,
         s.orders.copy(),
+        s.groups,  # a fold puts another mapping in its place
     )
 
 
@@ -319,6 +330,7 @@ class _Row(Struct, frozen=True, array_like=True, gc=False):
     tallies: dict[str, Tally]
     decided: datetime | None = None
     orders: dict[str, OrderState] = {}
+    groups: dict[str, InGroup] = {}
 
 
 _row_encoder = msgspec.msgpack.Encoder()
@@ -358,6 +370,7 @@ def encode_row(s: Enrollment) -> bytes:
             s.tallies,
             s.decided,
             s.orders,
+            s.groups,
         )
     )
 
@@ -403,6 +416,7 @@ def decode_row(row: bytes) -> Enrollment:
         wakes,
         r.decided,
         r.orders or _EMPTY,
+        r.groups or _EMPTY,
     )
 
 
@@ -878,6 +892,21 @@ def _site_changed(s: Enrollment, x: e.SiteChanged) -> None:
     _at(s, x.at)
 
 
+def _group_joined(s: Enrollment, x: e.GroupJoined) -> None:
+    s.groups = {**s.groups, x.group: InGroup(x.kind, x.about, x.seat)}
+    _at(s, x.at)
+
+
+def _group_waitlisted(s: Enrollment, x: e.GroupWaitlisted) -> None:
+    s.groups = {**s.groups, x.group: InGroup(x.kind, x.item, 0)}
+    _at(s, x.at)
+
+
+def _group_left(s: Enrollment, x: e.GroupLeft) -> None:
+    s.groups = {id_: place for id_, place in s.groups.items() if id_ != x.group}
+    _at(s, x.at)
+
+
 FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.Enrolled: _enrolled,
     e.Admitted: _admitted,
@@ -927,4 +956,7 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.Closed: _closed,
     e.SiteChanged: _site_changed,
     e.OfferMade: _moment,
+    e.GroupJoined: _group_joined,
+    e.GroupWaitlisted: _group_waitlisted,
+    e.GroupLeft: _group_left,
 }

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment import opening
+from kat_workflow.enrollment import groups, opening
 from kat_workflow.program.clock import local_date, program_day
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def transfer(j: Judge, act: c.Transfer) -> None:
     j.end()
     for session in list(j.s.sessions.values()):
         run.cancel_session(session, "transferred")
+    for group in j.s.groups:  # those that are done without a session, and waitlists
+        groups.leave(run, group, held=False)
     admitted = j.s.admitted
     if admitted is not None:
         day = program_day(admitted, run.now, run.site)

@@ -482,7 +482,7 @@ def check_unused(layout: Layout, program: model.Program) -> None:
     """Warnings for what is declared and never used; most often it is a forgotten rule."""
     names, main = layout.names, layout.units[0]
     used = {step.form for step in program.steps.values()}
-    tables = ("roles", "sources", "consents", "limits", "gates", "sessions", "ends")
+    tables = ("roles", "sources", "consents", "limits", "gates", "sessions", "groups", "ends")
     for table in (*tables, "escalations", "orders", "ledgers"):
         for full, entry in names.unused(table):
             if entry.document is not main.document:

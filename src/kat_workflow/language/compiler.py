@@ -223,6 +223,7 @@ class _Builder(Parts):
         for name, job in layout.jobs.items():
             self.steps[name] = self.step(name, job)
         sessions = {name: self.session(name) for name in layout.kinds}
+        groups = {name: self.group(name) for name in layout.groups}
         phases = {name: self._phase(spot) for name, spot in layout.spots.items()}
         start = self._start(self.unit, written.start, ("start",), written.phases)
         never, after, possible = self._rules()
@@ -259,6 +260,7 @@ class _Builder(Parts):
             orders=self.orders,
             medicines=self.medicines,
             ledgers=self.ledgers,
+            groups=groups,
         )
         check_orders(layout, program)
         check_rows(layout, program)

@@ -309,6 +309,18 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "Kinds of session are listed under `sessions:`.",
     ),
     (
+        "unknown-group",
+        "No kind of group has this name.",
+        "Kinds of group are listed under `groups:`.",
+    ),
+    (
+        "group-elsewhere",
+        "Something is to be done in a group in a place that cannot be.",
+        "A group is joined by what a phase asks for: a step of the phase itself says `group:`, or "
+        "the kind of session that the step holds does. Steps inside a session, and work after "
+        "leaving, are each patient's own.",
+    ),
+    (
         "unknown-gate",
         "No gate has this name.",
         "Gates are listed under `gates:` with their sentence and condition.",

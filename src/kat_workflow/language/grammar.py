@@ -204,7 +204,7 @@ class Step:
     obtain: str = key("The consent that is asked for.", "consent", "")
     session: str = key("The kind of session that is held.", "session", "")
     order: str = key("The order that is placed.", "order", "")
-    group: str = key("The group session it is done in.", default="", later=True)
+    group: str = key("The kind of group it is done in, side by side.", "group", "")
     signed: bool = key("Whether it is done only once it is signed.", default=False)
     cosigned_by: list[str] = key("Roles of a second person who signs as well.", "role", [])
     witnessed_by: list[str] = key("Roles of a second person who watches.", "role", [])
@@ -443,9 +443,34 @@ class Session:
     after: dict[str, Step] = key("Steps between the end of the dose and release.", default={})
     release: Release = key("When the patient may go.")
     counts_when: str = key("When a session counts, also an aborted one.", "gate", "always")
-    group: dict[str, str] = key(
-        "Capacity, minimum, room, staff of a group.", default={}, later=True
+    group: str = key("The kind of group it is held in; whoever books it joins one.", "group", "")
+
+
+@frozen(eq=False, kw_only=True)
+class Staff:
+    role: str = key("The role that is counted.", "role")
+    one_per: int = key("Members that one person of the role may look after.")
+
+
+@frozen(eq=False, kw_only=True)
+class Regardless:
+    by: list[str] = key("Roles that may start it below its minimum or short of staff.", "role")
+
+
+@frozen(eq=False, kw_only=True)
+class Group:
+    title: str = key("The group's name for people.", default="")
+    about: str = key("A remark for the reader.", default="")
+    capacity: int = key("Seats; whoever comes after that waits.")
+    minimum: int = key("Members without which it does not start.", default=1)
+    lasts: str = key("How long the room is taken, as planned.", "duration")
+    rooms: list[str] = key("Rooms it may be held in; [] for any.", default=[])
+    staff: list[Staff] = key("Persons who must be present at the start.", default=[])
+    by: list[str] = key("Roles that plan and lead it.", "role")
+    override: Regardless | None = key(
+        "Who may start it below the minimum or short of staff; without it nobody may.", default=None
     )
+    source: str = key("Where its numbers come from.", "source", "")
 
 
 @frozen(eq=False, kw_only=True)
@@ -602,7 +627,7 @@ class Program:
     phases: dict[str, Phase] = key("Where a patient can be.")
     excursions: dict[str, Excursion] = key("Places with a way back.", default={})
     sessions: dict[str, Session] = key("Kinds of session.", default={})
-    groups: dict[str, dict[str, str]] = key("Group sessions.", default={}, later=True)
+    groups: dict[str, Group] = key("Kinds of group.", default={})
     orders: dict[str, Order] = key("What a prescriber may order.", default={})
     medicines: dict[str, Medicine] = key("Medicines given as needed.", default={})
     ledgers: dict[str, Ledger] = key("Ledgers of controlled drugs.", default={})

@@ -119,6 +119,7 @@ class Layout:
         self.spots: dict[str, Spot] = {}
         self.jobs: dict[str, Job] = {}
         self.kinds: dict[str, Held] = {}
+        self.groups: dict[str, tuple[Unit, grammar.Group]] = {}
         self.written: dict[str, Written] = {}
         self.roles: dict[str, str] = {}
         self.sources: dict[str, model.Source] = {}
@@ -447,6 +448,9 @@ class Layout:
                 self._steps(spot, excursion.steps)
         for name, session in written.sessions.items():
             self._session(unit, name, session, ("sessions", name))
+        for name, group in written.groups.items():
+            if self.names.declare("groups", unit, name, ("groups", name), document):
+                self.groups[unit.prefix + name] = (unit, group)
         for name in written.ends:
             self.names.declare("ends", unit, name, ("ends", name), document)
         if unit.outer is None:

@@ -34,6 +34,7 @@ KINDS: Mapping[str, str] = {
     "phases": "phase",
     "steps": "step",
     "sessions": "session",
+    "groups": "group",
     "ends": "end",
     "escalations": "escalation",
     "orders": "order",

@@ -64,6 +64,11 @@ class Parts(Doses):
             hint = "take patient out of by"
             at: Path = (*path, "by", its.by.index(PATIENT))
             self.report.add(unit.document, "not-for-patients", at, message, hint)
+        group = self._named("groups", unit, its.group, (*path, "group"))
+        if group and (session or job.owner_kind != "phase"):
+            message = "only what a phase asks for is done in a group"
+            hint = "say group: in the session's own kind, or on a step of a phase"
+            self.report.add(unit.document, "group-elsewhere", (*path, "group"), message, hint)
         steps = {
             key: tuple(
                 found
@@ -109,6 +114,7 @@ class Parts(Doses):
             source=source,
             about=its.about,
             place=self.place(unit, path),
+            group=group,
         )
 
     def _inherited(self, job: Job) -> str:
@@ -250,7 +256,51 @@ class Parts(Doses):
             about=its.about,
             place=self.place(unit, path),
             sedating=its.sedating,
+            group=self._named("groups", unit, its.group, (*path, "group")),
         )
+
+    def group(self, name: str) -> model.GroupKind:
+        """A kind of group; its numbers are whole and more than nothing."""
+        unit, its = self.layout.groups[name]
+        path: Path = ("groups", name.removeprefix(unit.prefix))
+        source = self.source(unit, its.source, path, "capacity")
+        self._at_least(unit, (*path, "capacity"), its.capacity, 1)
+        self._at_least(unit, (*path, "minimum"), its.minimum, 1)
+        if its.minimum > its.capacity >= 1:
+            message = f"{its.minimum} members never fit on {its.capacity} seats"
+            self.report.add(
+                unit.document, "impossible-range", (*path, "minimum"), message, "lower it"
+            )
+        staff = []
+        for count, ratio in enumerate(its.staff):
+            at: Path = (*path, "staff", count)
+            self._at_least(unit, (*at, "one_per"), ratio.one_per, 1)
+            role = self.names.find("roles", unit, ratio.role, (*at, "role"))
+            if role is not None:
+                staff.append(model.StaffRatio(role, ratio.one_per))
+        override: tuple[str, ...] = ()
+        if its.override is not None:
+            override = self.needed_roles(unit, its.override.by, (*path, "override", "by"))
+        return model.GroupKind(
+            name=name,
+            title=its.title or in_words(name.rpartition(".")[2]),
+            capacity=its.capacity,
+            minimum=its.minimum,
+            lasts=duration(its.lasts) or Duration(0, "min"),
+            by=self.needed_roles(unit, its.by, (*path, "by")),
+            rooms=tuple(its.rooms),
+            staff=tuple(staff),
+            override_by=override,
+            source=source,
+            about=its.about,
+            place=self.place(unit, path),
+        )
+
+    def _at_least(self, unit: Unit, path: Path, number: int, least: int) -> None:
+        if number < least and self.stands(unit, path) is not None:
+            message = f"{number} is too few"
+            hint = f"write {least} or more"
+            self.report.add(unit.document, "impossible-range", path, message, hint)
 
     def _watch(self, name: str, around: Around, source: str) -> model.Watch | None:
         """The watch of a session, and the step that its readings are."""

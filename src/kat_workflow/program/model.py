@@ -207,6 +207,7 @@ class Step:
     place: Place | None = None
     early_by: Duration | None = None
     quiet: Literal["", "waits"] = ""
+    group: str = ""
 
 
 @frozen(eq=False)
@@ -450,6 +451,37 @@ class SessionKind:
     short_notice: Duration | None = None
     no_shows: int = 0
     plan_within: Duration | None = None
+    group: str = ""
+
+
+@frozen(eq=False)
+class StaffRatio:
+    """At least one person of a role for every `one_per` members."""
+
+    role: str
+    one_per: int
+
+
+@frozen(eq=False)
+class GroupKind:
+    """A kind of group: what is held with several patients in one room.
+
+    `lasts` is how long the room is taken as planned; no `rooms` means any. `override_by` may
+    start it below its minimum or short of staff.
+    """
+
+    name: str
+    title: str
+    capacity: int
+    minimum: int
+    lasts: Duration
+    by: tuple[str, ...]
+    rooms: tuple[str, ...] = ()
+    staff: tuple[StaffRatio, ...] = ()
+    override_by: tuple[str, ...] = ()
+    source: str = ""
+    about: str = ""
+    place: Place | None = None
 
 
 EndKind = Literal[
@@ -555,6 +587,7 @@ class Program:
     orders: Mapping[str, OrderRule] = field(factory=dict)
     medicines: Mapping[str, Medicine] = field(factory=dict)
     ledgers: Mapping[str, Ledger] = field(factory=dict)
+    groups: Mapping[str, GroupKind] = field(factory=dict)
 
     @property
     def staff(self) -> tuple[str, ...]:

@@ -156,6 +156,7 @@ class _Writer:
             self.excursions(),
             self.calls(),
             self.sessions(),
+            self.groups(),
             self.drugs(),
             self.ends(),
             self.rules(),
@@ -358,6 +359,19 @@ class _Writer:
                 blocks.append(sentence(f"Source: {self.words.source(session.source)}"))
             parts.append(Section(self.words.named("sessions", name), tuple(blocks)))
         return Section("Sessions", (), tuple(parts)) if parts else None
+
+    def groups(self) -> Section | None:
+        parts = []
+        for name, kind in self.program.groups.items():
+            staff = [each.role for each in kind.staff]
+            if not self.concerns(kind.by, staff, kind.override_by):
+                continue
+            blocks: list[str | Points | Table] = [clean(kind.about)] if kind.about else []
+            blocks.append(Points(tuple(Point(lead, said) for lead, said in self.words.group(kind))))
+            if kind.source:
+                blocks.append(sentence(f"Source: {self.words.source(kind.source)}"))
+            parts.append(Section(self.words.named("groups", name), tuple(blocks)))
+        return Section("Groups", (), tuple(parts)) if parts else None
 
     def drugs(self) -> Section | None:
         """Orders, medicines given as needed, and the ledgers of controlled drugs."""

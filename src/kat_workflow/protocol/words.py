@@ -21,6 +21,7 @@ from kat_workflow.program.model import (
     CapRule,
     DoseRule,
     End,
+    GroupKind,
     Lateness,
     Ledger,
     Medicine,
@@ -196,6 +197,9 @@ class Words:
     def work(self, step: Step) -> list[str]:
         """What is done, by whom and under which conditions."""
         said = [self._deed(step)]
+        if step.group:
+            group = self.quoted("groups", step.group)
+            said.append(f"It is done in a group {group}, and recorded for each patient alone")
         if step.cosigned_by:
             said.append(f"A second person signs as well: {self.roles(step.cosigned_by)}")
         if step.witnessed_by:
@@ -431,7 +435,37 @@ class Words:
             )
         return said
 
+    def group(self, kind: GroupKind) -> list[tuple[str, str]]:
+        """A kind of group: what each sentence is about, and the sentence."""
+        seats = f"{kind.capacity} seats; it starts with {kind.minimum} members or more"
+        planned = f"{self.roles(kind.by)} plans and leads it; it lasts {kind.lasts}"
+        said = [("Seats", sentence(seats)), ("People", sentence(planned))]
+        if kind.staff:
+            present = listed(
+                f"{self.role(each.role)} for every {each.one_per} members" for each in kind.staff
+            )
+            said.append(("Present", sentence(f"At the start: one {present}")))
+        if kind.rooms:
+            said.append(("Room", sentence(listed((clean(room) for room in kind.rooms), "or"))))
+        if kind.override_by:
+            who = self.roles(kind.override_by)
+            said.append(
+                (
+                    "Override",
+                    sentence(f"{who} may start it smaller or short of staff, with a reason"),
+                )
+            )
+        return said
+
     def _beginning(self, session: SessionKind) -> Iterator[tuple[str, str]]:
+        if session.group:
+            yield (
+                "Group",
+                sentence(
+                    f"It is held in a group {self.quoted('groups', session.group)}: each "
+                    "patient has a session, a dose and a record of their own"
+                ),
+            )
         if session.at_most or session.apart or session.sedating:
             said = []
             if session.at_most:
