@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from kat_workflow.program.model import Alert, Program, SessionRule
 
 
-def act_on_readings(run: Run) -> bool:
-    """Judge the next new reading; whether there was one."""
-    if not run.new:
-        return False
+def act_on_readings(run: Run) -> None:
+    """Judge the next new reading; there is one."""
     form, by_step, record = run.new.pop(0)
-    for session in [x for x in run.s.sessions.values() if x.under_way]:
+    for session in list(run.s.sessions.values()):
+        if not session.under_way:
+            continue
         stops, pauses, alerts = _rules(run.program, session.kind, form)
         for rule in stops:
             if rule.when.truth(run):
@@ -41,7 +41,6 @@ def act_on_readings(run: Run) -> bool:
     step = run.program.steps.get(by_step)
     if step is not None:
         _raise(run, step.alerts, record)
-    return True
 
 
 def _raise(run: Run, alerts: tuple[Alert, ...], record: str) -> None:

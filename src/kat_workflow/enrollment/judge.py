@@ -49,11 +49,19 @@ class Judge:
         self.actor = command.by
         self.at = run.now
         self.reasons: list[Reason] = []
-        occurred = self.instant(command.occurred, "it happened")
-        if occurred is not None and occurred > command.at + TOLERANCE:
+        self.occurred = self.at
+        if command.occurred is not None:
+            self._happened(command.occurred, command.at)
+
+    def _happened(self, at: datetime, now: datetime) -> None:
+        """When it happened, where somebody says so."""
+        occurred = self.instant(at, "it happened")
+        if occurred is None:
+            return
+        if occurred > now + TOLERANCE:
             self.against("future", "it is said to have happened in the future", "correct the time")
         # Nothing has happened after now, whatever another clock shows: time never runs ahead.
-        self.occurred = self.at if occurred is None else min(occurred, self.at)
+        self.occurred = min(occurred, self.at)
 
     def instant(self, given: datetime | None, what: str) -> datetime | None:
         """An instant that a caller gave; one without a zone names no moment."""
@@ -137,7 +145,10 @@ class Judge:
             return item
         full = self.program.find("steps", name)
         if full is not None:
-            open_ = [each for each in self.s.items.values() if each.step == full]
+            open_ = []  # by a loop: it is asked often, and a comprehension costs a closure
+            for each in self.s.items.values():
+                if each.step == full:
+                    open_.append(each)
         else:
             open_ = [each for each in self.s.items.values() if each.about == name]
         if len(open_) > 1:

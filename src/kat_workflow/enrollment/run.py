@@ -13,6 +13,7 @@ from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from kat_workflow.enrollment import alerts, moving, opening
@@ -28,7 +29,7 @@ from kat_workflow.enrollment.state import (
     copy_of,
 )
 from kat_workflow.program import Outcome
-from kat_workflow.program.chart import chart_of
+from kat_workflow.program.chart import Chart, chart_of
 from kat_workflow.program.clock import Site, at_clock, local_date, parse_duration, plus
 
 if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
         Lateness,
         Program,
         Retention,
+        Step,
     )
 
 EVERY_GATE = "*"
@@ -68,7 +70,7 @@ class Run:
         "role",
         "s",
         "site",
-        "steps",
+        "tables",
         "waiting",
     )
 
@@ -76,8 +78,8 @@ class Run:
         self, program: Program, enrollment: Enrollment, around: Around, now: datetime
     ) -> None:
         self.program = program
-        self.chart = chart_of(program)
-        self.steps = opening.steps_of(program)
+        self.tables = tables = _tables(program)
+        self.chart = tables.chart
         self.around = around
         self.beside: dict[str, Addition] = {}
         self.site: Site = around.site
@@ -100,9 +102,10 @@ class Run:
 
     def emit(self, event: e.Event) -> None:
         """Write an event and fold it at once, so that every later gate sees it (R4)."""
+        s = self.s
+        s.version += 1
+        FOLDS[type(event)](s, event)
         self.events.append(event)
-        self.s.version += 1
-        FOLDS[type(event)](self.s, event)
 
     def stream(self, what: Beside) -> Addition:
         """A stream around the enrollment, to be read or written to in the same commit.
@@ -133,6 +136,8 @@ class Run:
         visit = self.s.visits.get(scope)
         if visit is not None:
             return visit.place
+        if not self.s.sessions:
+            return None
         session = self.session_of(scope)
         return None if session is None else session.place
 
@@ -194,9 +199,10 @@ class Run:
         """Repeat, one action at a time, until nothing applies; then set the recheck timer."""
         while True:
             del self.waiting[:]
-            if not (
+            if self.new:
                 alerts.act_on_readings(self)
-                or opening.open_items(self)
+            elif not (
+                opening.open_items(self)
                 or moving.go_at_once(self)
                 or moving.finish_phases(self)
                 or moving.close(self)
@@ -366,9 +372,9 @@ class Run:
             if at is not None and at > self.now and (first is None or at < first):
                 first = at
         if not s.holds:
-            for visit in s.visits.values():
-                repeat = self.program.phases[visit.phase].repeat
-                if repeat is not None and repeat.one_per and visit.round < repeat.at_most:
+            for name, at_most in self.tables.daily:
+                visit = s.visits.get(name)
+                if visit is not None and visit.round < at_most:
                     midnight = _midnight_after(self.today(), self.site)
                     if first is None or midnight < first:
                         first = midnight
@@ -391,12 +397,12 @@ class Run:
         id_ = f"o{self.s.version + 1}"
         valid = self.program.forms[form].valid_for
         until = None
-        if valid and (lasts := parse_duration(valid)) is not None:
+        if valid and (lasts := _lasting(valid)) is not None:
             until = plus(occurred, lasts, self.site)
         retention = self.program.retention.get(form)
         by = self.program.steps.get(step)
         fields = by.keeps if by is not None else retention.fields if retention is not None else ()
-        kept = tuple(name for name in fields if name in values)
+        kept = tuple(filter(values.__contains__, fields))
         kept_in = "" if by is None or not by.kept_in else self.where(by.kept_in) or ""
         drops = self._drops(form, step, occurred, retention)
         recorded = e.ObservationRecorded(
@@ -429,6 +435,11 @@ class Run:
         kept = self.s.readings.get(form)
         if not kept or retention is None or retention.all:
             return ()
+        return self._spare(kept, step, occurred, retention)
+
+    def _spare(
+        self, kept: Sequence[Observation], step: str, occurred: datetime, retention: Retention
+    ) -> tuple[str, ...]:
         own = [o for o in kept if o.step == step]
         spare = own[: max(0, len(own) + 1 - retention.last)]
         if retention.span is not None:
@@ -457,6 +468,35 @@ class Run:
         if self._today is None:
             self._today = local_date(self.now, self.site)
         return self._today
+
+
+_lasting = lru_cache(maxsize=1024)(parse_duration)
+
+
+class _Tables(Struct, frozen=True):
+    """What is read of a program at every command. `daily` are the phases whose rounds begin with
+    a local date, and their most rounds."""
+
+    chart: Chart
+    steps: dict[str, tuple[frozenset[str], tuple[tuple[str, bool, str, Step], ...]]]
+    opens: opening.Opens
+    urgent: frozenset[str]
+    daily: tuple[tuple[str, int], ...]
+
+
+@lru_cache(maxsize=256)
+def _tables(program: Program) -> _Tables:
+    return _Tables(
+        chart_of(program),
+        opening.steps_of(program),
+        opening.opens_of(program),
+        moving.urgent_of(program),
+        tuple(
+            (name, phase.repeat.at_most)
+            for name, phase in program.phases.items()
+            if phase.repeat is not None and phase.repeat.one_per
+        ),
+    )
 
 
 @lru_cache(maxsize=1024)
