@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 _HOUR = timedelta(hours=1)
 
 
-def act_on_readings(run: Run) -> bool:
-    """Judge the next new reading; whether there was one."""
-    if not run.new:
-        return False
+def act_on_readings(run: Run) -> None:
+    """Judge the next new reading; there is one."""
     form, by_step, record = run.new.pop(0)
     then = run.late.get(record, run)
-    for session in [x for x in run.s.sessions.values() if x.under_way]:
+    for session in list(run.s.sessions.values()):
+        if not session.under_way:
+            continue
         stops, pauses, alerts = _rules(run.program, session.kind, form)
         if then is not run and session.started is not None and session.started <= then.now:
             _call_late(run, then, (*stops, *pauses), record)
@@ -50,7 +50,6 @@ def act_on_readings(run: Run) -> bool:
     step = run.program.steps.get(by_step)
     if step is not None:
         _raise(run, then, step.alerts, record)
-    return True
 
 
 def _raise(run: Run, facts: Run, alerts: tuple[Alert, ...], record: str, session: str = "") -> None:

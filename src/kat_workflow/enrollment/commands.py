@@ -448,8 +448,7 @@ Act = (
 )
 
 
-@frozen
-class Command:
+class Command(Struct, frozen=True):
     """One act by one actor. `role` is the role acted in; "" takes the first that serves.
 
     `emergency` is a reason to break the glass: act first, document after. Role, hold and gates

@@ -51,11 +51,19 @@ class Judge:
         self.actor = command.by
         self.at = run.now
         self.reasons: list[Reason] = []
-        occurred = self.instant(command.occurred, "it happened")
-        if occurred is not None and occurred > command.at + TOLERANCE:
+        self.occurred = self.at
+        if command.occurred is not None:
+            self._happened(command.occurred, command.at)
+
+    def _happened(self, at: datetime, now: datetime) -> None:
+        """When it happened, where somebody says so."""
+        occurred = self.instant(at, "it happened")
+        if occurred is None:
+            return
+        if occurred > now + TOLERANCE:
             self.against("future", "it is said to have happened in the future", "correct the time")
         # Nothing has happened after now, whatever another clock shows: time never runs ahead.
-        self.occurred = self.at if occurred is None else min(occurred, self.at)
+        self.occurred = min(occurred, self.at)
 
     def instant(self, given: datetime | None, what: str) -> datetime | None:
         """An instant that a caller gave; one without a zone names no moment."""

@@ -15,12 +15,12 @@ from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment import opening
 from kat_workflow.enrollment.state import is_within
 from kat_workflow.errors import Clause
-from kat_workflow.program.chart import Goes, NextRound, Undecided, Ways
+from kat_workflow.program.chart import Goes, NextRound, Undecided, Ways, chart_of
 from kat_workflow.program.clock import local_date
 
 if TYPE_CHECKING:
     from kat_workflow.enrollment.run import Run
-    from kat_workflow.enrollment.state import Session, Visit
+    from kat_workflow.enrollment.state import Enrollment, Session, Visit
     from kat_workflow.program.model import End, Phase, Program, Row
 
 NEXT_ROUND = "next round"
@@ -31,12 +31,12 @@ EXCURSION = "excursion."
 
 def go_at_once(run: Run) -> bool:
     """Follow the first `at_once` row that holds; whether anything moved."""
-    urgent = _urgent(run.program)
+    urgent = run.tables.urgent
     if urgent.isdisjoint(run.s.visits):
         return False
     for name in run.chart.outermost_first(tuple(run.s.visits)):
-        phase = run.program.phases[name]
         if name in urgent:
+            phase = run.program.phases[name]
             masked = run.masked(phase.excursion)
             ways = run.chart.safety(name) if masked else run.chart.at_once(name)
             outcome = ways.ask(run)
@@ -47,16 +47,21 @@ def go_at_once(run: Run) -> bool:
 
 
 def _wait_for(run: Run, ways: Ways) -> None:
-    run.waiting.extend(r.when for r in ways.rows if r.when is not None and r.when.temporal)
+    for row in ways.rows:
+        if row.when is not None and row.when.temporal:
+            run.waiting.append(row.when)
 
 
 def finish_phases(run: Run) -> bool:
     """Let the innermost finished phase go on; whether anything moved."""
-    phases, visits = run.program.phases, run.s.visits
-    for name in run.chart.innermost_first(tuple(visits)):
-        phase, visit = phases[name], visits[name]
-        if phase.kind == "sequence" and not visit.ended:
+    phases, visits, settled = run.program.phases, run.s.visits, run.s.settled
+    for name, whole, first in _finishing(run.program, tuple(visits)):
+        visit = visits[name]
+        if whole and not visit.ended:
             continue
+        if first and ((last := settled.get(first)) is None or last.place != visit.place):
+            continue
+        phase = phases[name]
         if is_finished(run, phase, visit) and _way_on(run, phase, visit):
             return True
     return False
@@ -82,26 +87,23 @@ def undecided(run: Run) -> Iterable[tuple[str, str, tuple[Clause, ...]]]:
 
 def is_finished(run: Run, phase: Phase, visit: Visit) -> bool:
     """Whether all that a visit waits for is settled, so that its ways are asked."""
-    if phase.kind == "sequence" and not visit.ended:
-        return False
-    settled = run.s.settled
+    s, place, kind = run.s, visit.place, phase.kind
     for name in phase.required_steps:
-        last = settled.get(name)
-        if last is None or last.place != visit.place:
+        last = s.settled.get(name)
+        if last is None or last.place != place:
             return False
-    if phase.kind == "tracks":
+    if kind == "sequence" and not visit.ended:
+        return False
+    if kind == "tracks":
         ended = visit.ended
         for track in phase.children:
             if track not in ended and run.program.phases[track].required:
                 return False
-    return not _unreleased(run, visit.place)
+    return not s.sessions or _nothing_under(s, place)
 
 
-def _unreleased(run: Run, place: str) -> Session | None:
-    for session in run.s.sessions.values():
-        if is_within(session.place, place):
-            return session
-    return None
+def _nothing_under(s: Enrollment, place: str) -> bool:
+    return not any(is_within(session.place, place) for session in s.sessions.values())
 
 
 def _way_on(run: Run, phase: Phase, visit: Visit) -> bool:
@@ -115,12 +117,12 @@ def _way_on(run: Run, phase: Phase, visit: Visit) -> bool:
         if repeat.until is not None and repeat.until.temporal:
             run.waiting.append(repeat.until)
         if repeat.one_per:
-            today = run.today()
-            over = local_date(visit.entered, run.site) < today
+            # A day that is over is not waited for: while `until` is unknown, nobody leaves.
+            waits = isinstance(outcome, Undecided) and outcome.row is None
+            over = (again or waits) and _day_of(visit.entered, run.site) < run.today()
             if again and not over:
                 return False  # the next round begins with the next local date: _set_recheck
-            # A day that is over is not waited for: while `until` is unknown, nobody leaves.
-            again = again or (over and isinstance(outcome, Undecided) and outcome.row is None)
+            again = over
     if again:
         return _next_round(run, phase, visit)
     if isinstance(outcome, Goes):
@@ -284,8 +286,9 @@ def _settle_items_of(run: Run, visit: Visit, reason: str) -> None:
         if session.state in ("booked", "arrived") and is_within(session.place, visit.place):
             run.cancel_session(session, reason)
     inside = visit.place + "/"
-    for item in [item for item in run.s.items.values() if item.id.startswith(inside)]:
-        run.settle_item(item, "left", run.now, reason)
+    for item in list(run.s.items.values()):
+        if item.id.startswith(inside):
+            run.settle_item(item, "left", run.now, reason)
 
 
 def discharge(
@@ -369,7 +372,22 @@ def lift(run: Run, id_: str) -> None:
             run.emit(e.SessionMoved(session.id, session.booked_for, run.now, lapses))
 
 
-@lru_cache(maxsize=256)
-def _urgent(program: Program) -> frozenset[str]:
+_day_of = lru_cache(maxsize=4096)(local_date)  # of a visit, all day long
+
+
+@lru_cache(maxsize=4096)
+def _finishing(program: Program, active: tuple[str, ...]) -> tuple[tuple[str, bool, str], ...]:
+    """The active phases, innermost first, with what mostly tells at once that one is not finished:
+    whether a part of it must have been, and the first of the steps that must be settled."""
+    asked = []
+    for name in chart_of(program).innermost_first(active):
+        phase = program.phases[name]
+        parts = [program.phases[part].required for part in phase.children]
+        whole = phase.kind == "sequence" or (phase.kind == "tracks" and any(parts))
+        asked.append((name, whole, phase.required_steps[0] if phase.required_steps else ""))
+    return tuple(asked)
+
+
+def urgent_of(program: Program) -> frozenset[str]:
     """The phases that have `at_once` rows."""
     return frozenset(name for name, phase in program.phases.items() if phase.at_once)

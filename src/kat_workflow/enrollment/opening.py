@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Set
 from datetime import date, datetime, time, timedelta
-from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kat_workflow.program.clock import Site
     from kat_workflow.program.model import Phase, Program, SessionKind, Step
 
+_step_of = attrgetter("step")
 Times = tuple[datetime, datetime | None, datetime | None, datetime | None]
 """When an item opens, is due, closes, and when its successor opens."""
 Plans = dict[str, Times]
@@ -41,16 +42,16 @@ def open_items(run: Run) -> bool:
     s, wanted = run.s, _wanted(run)
     if s.standing == "discharged" or not wanted:
         return False
-    open_ = {item.step for item in s.items.values()}
+    open_ = set(map(_step_of, s.items.values()))
     settled, everything = s.settled, wanted is _EVERYTHING
     for visit in s.visits.values():
-        names, steps = run.steps[visit.phase]
-        if not everything and wanted.isdisjoint(names):
+        names, steps = run.tables.steps[visit.phase]
+        if not names or (not everything and wanted.isdisjoint(names)):
             continue
         place = visit.place
         away = visit.region == "excursion"
         for name, recurs, first, step in steps:
-            if name in open_:
+            if name in open_ or not (everything or name in wanted):
                 continue
             last = settled.get(name)
             if last is not None and last.place == place:
@@ -65,10 +66,11 @@ def open_items(run: Run) -> bool:
         if session.state in ("arrived", "recovering", "stopping"):
             part = "before" if session.state == "arrived" else "after"
             since = session.ended or run.now
-            for name, _, _, step in run.steps[session.kind][1]:
+            for name, _, _, step in run.tables.steps[session.kind][1]:
                 if (
                     step.part == part
                     and name not in open_
+                    and (everything or name in wanted)
                     and not _is_settled(run, name, session.place)
                     and _open(run, step, session.place, since, runs=session.under_way)
                 ):
@@ -84,18 +86,25 @@ def _wanted(run: Run) -> Set[str]:
 
     Before the command nothing was left to open, so that most recordings need no look at all.
     """
-    opens, seen = _opens(run.program), run.looked
+    opens, seen = run.tables.opens, run.looked
     run.looked = len(run.events)
-    if not opens.timed.isdisjoint(run.s.visits):
-        return _EVERYTHING
     wanted: set[str] = set()
+    recorded: str | None = None
     for event in run.events[seen:]:
-        if isinstance(event, e.ItemSettled):
+        # An event is of one class exactly: `isinstance` would ask each class for its subclasses.
+        if type(event) is e.ItemSettled:
             wanted.update(opens.by_step.get(event.step, ()))
-        elif isinstance(event, e.ObservationRecorded):
+        elif type(event) is e.ObservationRecorded:
             wanted.update(opens.by_form.get(event.form, ()))
+            recorded = event.observation
+        elif type(event) is e.Signed and event.observation == recorded:
+            pass  # signed in the act that recorded it: it never was without that signature
         elif type(event) not in _OPEN_NOTHING:
             return _EVERYTHING
+    visits, sessions = run.s.visits, run.s.sessions
+    for owner, steps in opens.timed.items():
+        if owner in visits or (sessions and run.session_of(owner) is not None):
+            wanted.update(steps)
     return wanted
 
 
@@ -112,20 +121,20 @@ _OPEN_NOTHING = frozenset(
 )
 
 
-class _Opens(Struct, frozen=True):
-    """Which steps of a program could open when a step is settled or a form is recorded; in the
-    phases `timed` also by the mere passing of time."""
+class Opens(Struct, frozen=True):
+    """Which steps of a program could open when a step is settled or a form is recorded; `timed`,
+    by phase or session kind, also by the mere passing of time."""
 
     by_step: dict[str, set[str]]
     by_form: dict[str, set[str]]
-    timed: frozenset[str]
+    timed: dict[str, set[str]]
 
 
-@lru_cache(maxsize=256)
-def _opens(program: Program) -> _Opens:
+def opens_of(program: Program) -> Opens:
+    """What can open when, worked out once per program."""
     by_step: defaultdict[str, set[str]] = defaultdict(set)
     by_form: defaultdict[str, set[str]] = defaultdict(set)
-    timed: set[str] = set()
+    timed: defaultdict[str, set[str]] = defaultdict(set)
     for step in program.steps.values():
         name, test, anchor = step.name, step.only_if, step.counted_from
         steps, forms = set(step.after), set()
@@ -140,12 +149,12 @@ def _opens(program: Program) -> _Opens:
             steps.update(test.steps)
             steps.update(tally.partition(":")[0] for tally in test.tallies)
             if test.temporal:
-                timed.add(step.owner)
+                timed[step.owner].add(name)
         for other in steps:
             by_step[other].add(name)
         for form in forms:
             by_form[form].add(name)
-    return _Opens(dict(by_step), dict(by_form), frozenset(timed))
+    return Opens(dict(by_step), dict(by_form), dict(timed))
 
 
 def _is_settled(run: Run, step: str, place: str) -> bool:
@@ -168,11 +177,12 @@ def _open(
     else:
         last, number = None, 1
     runs = runs or step.on_hold == "runs"
-    if not runs and run.masked(away):
+    if not runs and run.s.holds and run.masked(away):
         return False
     if last is None:
-        if not all(_answered(run, other) for other in step.after):
-            return False
+        for other in step.after:
+            if not _answered(run, other):
+                return False
         if step.only_if is not None:
             verdict = run.truth(step.only_if)
             if verdict is False:
@@ -505,7 +515,6 @@ def by_the_clock(run: Run, item: Item, before: Site) -> None:
         )
 
 
-@lru_cache(maxsize=256)
 def steps_of(
     program: Program,
 ) -> dict[str, tuple[frozenset[str], tuple[tuple[str, bool, str, Step], ...]]]:

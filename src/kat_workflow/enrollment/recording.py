@@ -39,7 +39,7 @@ def record(j: Judge, act: c.Record) -> None:
     j.actor_in(step.by, step.name)
     j.other_person(step)
     values = _values(j, form, act)
-    also = [_also(j, form, name) for name in act.also]
+    also = [_also(j, form, name) for name in act.also] if act.also else []
     needs = signing.needs(step, act.signed)
     j.end()
     early = j.occurred < item.opens and (

@@ -13,6 +13,7 @@ from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from kat_workflow.enrollment import alerts, crossing, groups, ledger, moving, opening
@@ -29,7 +30,7 @@ from kat_workflow.enrollment.state import (
     is_within,
 )
 from kat_workflow.program import Cause, Outcome
-from kat_workflow.program.chart import chart_of
+from kat_workflow.program.chart import Chart, chart_of
 from kat_workflow.program.clock import Site, at_clock, local_date, parse_duration, plus
 
 if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
@@ -71,7 +72,7 @@ class Run:
         "role",
         "s",
         "site",
-        "steps",
+        "tables",
         "unbalanced",
         "waiting",
     )
@@ -80,8 +81,8 @@ class Run:
         self, program: Program, enrollment: Enrollment, around: Around, now: datetime
     ) -> None:
         self.program = program
-        self.chart = chart_of(program)
-        self.steps = opening.steps_of(program)
+        self.tables = tables = _tables(program)
+        self.chart = tables.chart
         self.around = around
         self.beside: dict[str, Addition] = {}
         self.site: Site = around.site
@@ -106,9 +107,10 @@ class Run:
 
     def emit(self, event: e.Event) -> None:
         """Write an event and fold it at once, so that every later gate sees it (R4)."""
+        s = self.s
+        s.version += 1
+        FOLDS[type(event)](s, event)
         self.events.append(event)
-        self.s.version += 1
-        FOLDS[type(event)](self.s, event)
 
     def stream(self, what: Beside, key: str = "") -> Addition:
         """A stream around the enrollment, to be read or written to in the same commit.
@@ -163,6 +165,8 @@ class Run:
         visit = self.s.visits.get(scope)
         if visit is not None:
             return visit.place
+        if not self.s.sessions:
+            return None
         session = self.session_of(scope)
         return None if session is None else session.place
 
@@ -224,9 +228,10 @@ class Run:
         """Repeat, one action at a time, until nothing applies; then set the recheck timer."""
         while True:
             del self.waiting[:]
-            if not (
+            if self.new:
                 alerts.act_on_readings(self)
-                or opening.open_items(self)
+            elif not (
+                opening.open_items(self)
                 or moving.go_at_once(self)
                 or moving.finish_phases(self)
                 or ledger.flag_imbalance(self)
@@ -420,9 +425,9 @@ class Run:
             if at is not None and at > self.now and (first is None or at < first):
                 first = at
         if not s.holds:
-            for visit in s.visits.values():
-                repeat = self.program.phases[visit.phase].repeat
-                if repeat is not None and repeat.one_per and visit.round < repeat.at_most:
+            for name, at_most in self.tables.daily:
+                visit = s.visits.get(name)
+                if visit is not None and visit.round < at_most:
                     midnight = _midnight_after(self.today(), self.site)
                     if first is None or midnight < first:
                         first = midnight
@@ -448,7 +453,7 @@ class Run:
         until = self.valid_until(self.program.forms[form], occurred)
         retention = self.program.retention.get(form)
         by = self.program.steps.get(step)
-        kept = tuple(name for name in _fields(by, retention) if name in values)
+        kept = tuple(filter(values.__contains__, _fields(by, retention)))
         late = self.is_late(occurred)
         kept_in = "" if by is None or not by.kept_in else self.where(by.kept_in) or ""
         if late and kept_in and not is_within(place, kept_in):
@@ -482,7 +487,7 @@ class Run:
 
     def valid_until(self, form: Form, occurred: datetime) -> datetime | None:
         """When a result expires, if ever."""
-        if form.valid_for and (lasts := parse_duration(form.valid_for)) is not None:
+        if form.valid_for and (lasts := _lasting(form.valid_for)) is not None:
             return plus(occurred, lasts, self.site)
         return None
 
@@ -564,6 +569,35 @@ def retained(program: Program, readings: Sequence[Observation]) -> list[Observat
         spare = own[: max(0, len(own) - retention.last)]
         gone.update(each.id for each in _forgettable(spare, own[-1].occurred, retention))
     return [each for each in readings if each.id not in gone]
+
+
+_lasting = lru_cache(maxsize=1024)(parse_duration)
+
+
+class _Tables(Struct, frozen=True):
+    """What is read of a program at every command. `daily` are the phases whose rounds begin with
+    a local date, and their most rounds."""
+
+    chart: Chart
+    steps: dict[str, tuple[frozenset[str], tuple[tuple[str, bool, str, Step], ...]]]
+    opens: opening.Opens
+    urgent: frozenset[str]
+    daily: tuple[tuple[str, int], ...]
+
+
+@lru_cache(maxsize=256)
+def _tables(program: Program) -> _Tables:
+    return _Tables(
+        chart_of(program),
+        opening.steps_of(program),
+        opening.opens_of(program),
+        moving.urgent_of(program),
+        tuple(
+            (name, phase.repeat.at_most)
+            for name, phase in program.phases.items()
+            if phase.repeat is not None and phase.repeat.one_per
+        ),
+    )
 
 
 @lru_cache(maxsize=1024)

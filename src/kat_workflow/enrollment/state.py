@@ -478,11 +478,14 @@ def _phase_left(s: Enrollment, x: e.PhaseLeft) -> None:
     s.visits.pop(x.phase, None)
     if x.finishes and (parent := s.visits.get(x.finishes)) is not None:
         s.visits[x.finishes] = replace(parent, ended=(*parent.ended, x.phase))
-    prefix = x.place + "/"
+    place, prefix = x.place, x.place + "/"
     for step, last in list(s.settled.items()):
-        if not last.keep and (last.place == x.place or last.place.startswith(prefix)):
+        if last.keep:
+            continue
+        where = last.place
+        if where == place or where.startswith(prefix):
             del s.settled[step]
-    _forget(s, x.place)
+    _forget(s, place)
     _decided(s, x.at)
 
 
@@ -490,12 +493,15 @@ def _forget(s: Enrollment, place: str) -> None:
     """A place is over: drop the recordings that can be read only inside it."""
     prefix = place + "/"
     for form, kept in list(s.readings.items()):
-        left = tuple(o for o in kept if o.kept_in != place and not o.kept_in.startswith(prefix))
-        if len(left) < len(kept):
-            if left:
-                s.readings[form] = left
-            else:
-                del s.readings[form]
+        left = kept
+        for each in kept:
+            where = each.kept_in
+            if where and (where == place or where.startswith(prefix)):
+                left = tuple(other for other in left if other is not each)
+        if not left:
+            del s.readings[form]
+        elif left is not kept:
+            s.readings[form] = left
 
 
 def _item_opened(s: Enrollment, x: e.ItemOpened) -> None:

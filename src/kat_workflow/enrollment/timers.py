@@ -6,20 +6,20 @@ due and late need no timer: they are a function of an item's instants and now.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from kat_workflow.enrollment.state import Enrollment
+    from kat_workflow.enrollment.state import Enrollment, Item
 
 What = Literal["late", "closes", "next", "lapses", "recheck"]
 _WATCH, _WINDOW, _SCHEDULE, _RECHECK = range(4)
 
 
-class Timer(Struct, frozen=True, order=True):
+class Timer(Struct, frozen=True, order=True, gc=False):
     """An instant at which something follows.
 
     Timers run by due instant, then watch < window < schedule < recheck, then place, then what
@@ -45,11 +45,14 @@ def timers(s: Enrollment, at: datetime | None = None) -> Iterator[Timer]:
     """
     held = bool(s.holds)
     busy = {x.item for x in s.sessions.values() if x.under_way} if s.sessions else ()
-    for item in s.items.values():
+    items: Iterable[Item] = s.items.values()
+    if at is not None:  # nearly all of them wait for another
+        items = [x for x in items if at in (x.closes, x.next, x.due)]
+    for item in items:
         if held and item.on_hold != "runs":
             continue
-        watch = item.kind == "watch"
         due, closes, following = item.due, item.closes, item.next
+        watch = item.kind == "watch"
         if item.calls and due is not None and (at is None or due == at):
             yield Timer(due, _WATCH if watch else _WINDOW, item.place, item.id, "late")
         if item.id in busy:
@@ -81,15 +84,16 @@ def wake(s: Enrollment) -> datetime | None:
             first = session.lapses
         if session.under_way:
             busy = (*busy, session.item)
-    for item in s.items.values():
-        if held and item.on_hold != "runs":
+    items: Iterable[Item] = s.items.values()
+    if held:
+        items = [item for item in items if item.on_hold == "runs"]
+    for item in items:
+        if item.calls and (due := item.due) is not None and (first is None or due < first):
+            first = due
+        if busy and item.id in busy:
             continue
-        if item.calls and item.due is not None and (first is None or item.due < first):
-            first = item.due
-        if item.id in busy:
-            continue
-        if item.closes is not None and (first is None or item.closes < first):
-            first = item.closes
-        if item.next is not None and (first is None or item.next < first):
-            first = item.next
+        if (closes := item.closes) is not None and (first is None or closes < first):
+            first = closes
+        if (following := item.next) is not None and (first is None or following < first):
+            first = following
     return first

@@ -179,20 +179,17 @@ def accept(form: Form, values: Mapping[str, object]) -> tuple[dict[str, Raw], tu
     kept: dict[str, Raw] = {}
     left_out: set[str] = set()
     slips: list[Slip] = []
-    met = 0
     for name, take, must, excuses, condition in rules.asked:
-        value = values.get(name, _ABSENT)
-        if value is not _ABSENT:
-            met += 1
+        value = values.get(name)
         if condition is not None:
             asked = _is_asked(condition, kept, left_out)
             if asked is False:
                 left_out.add(name)
-                if value not in (_ABSENT, None, "", "not asked", "not_asked"):
+                if value not in (None, "", "not asked", "not_asked"):
                     slips.append(_not_asked(form, name))
                 continue
             must = must and asked is True  # noqa: PLW2901  # unknown whether asked: may be blank
-        if value is _ABSENT or value is None or value == "":
+        if value is None or value == "":
             if must:
                 slips.append(_missing(form.fields[name]))
             continue
@@ -204,7 +201,7 @@ def accept(form: Form, values: Mapping[str, object]) -> tuple[dict[str, Raw], tu
             kept[name] = take(value)
         except _Unfit as unfit:
             slips.append(unfit.slip)
-    if met != len(values):
+    if not values.keys() <= form.fields.keys():
         slips.extend(_unknown(form, name) for name in values if name not in form.fields)
     if slips:
         return kept, tuple(slips)
@@ -313,7 +310,6 @@ class _Unfit(Exception):  # not an error: it carries a slip out of a field's rul
         self.slip = Slip(code, field.name, f'"{field.name}" {says}', unblock)
 
 
-_ABSENT = object()
 _NON_ANSWERS = {
     "not asked": "not_asked",
     "not_asked": "not_asked",
