@@ -21,11 +21,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kat_workflow.enrollment import carrying, patients
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import cupboard as stock
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment import groups as g
+from kat_workflow.enrollment import patients
 from kat_workflow.enrollment.around import (
     EMPTY,
     FOLDS,
@@ -43,7 +43,6 @@ from kat_workflow.enrollment.escalating import TOLD, Notification, notification
 from kat_workflow.enrollment.moving import undecided
 from kat_workflow.enrollment.opening import coming
 from kat_workflow.enrollment.patients import PatientRecord
-from kat_workflow.enrollment.people import ALL, hindrance, roles_held
 from kat_workflow.enrollment.reading import clauses_for_reader, for_reader, refusal_for_reader
 from kat_workflow.enrollment.register import SIGNER, Register, retire, sign_off
 from kat_workflow.enrollment.roster import Roster, grant, revoke
@@ -483,6 +482,8 @@ class Engine:
     ) -> int:
         """Hand everything that the actor has taken on (at a site) to another person; how many
         items. Each enrollment is a command of its own: half done, it is simply said again."""
+        from kat_workflow.enrollment.people import ALL  # noqa: PLC0415  # on first use
+
         id_ = command_id or _new_id()
         rows, after = self.journal.worklist(site=site, assigned=by.person)
         while after is not None:
@@ -767,6 +768,8 @@ class Engine:
 
     def _held_now(self, actor: Actor, at: datetime, site: str) -> Actor:
         """The actor with the roles that they hold at a site now, in cover or themselves."""
+        from kat_workflow.enrollment.people import roles_held  # noqa: PLC0415  # on first use
+
         covers = self._beside("roster", site).covers.values()
         covered = {
             each.role
@@ -1641,6 +1644,8 @@ class Engine:
 
         Nothing of it counts until somebody who may do the step confirms it: `adopt STEP`.
         """
+        from kat_workflow.enrollment import carrying  # noqa: PLC0415  # on first use
+
         program, state = self._read(enrollment)
         now = self._instant()
         around, (_, state) = self._ask(catch_up, program, state, self._around(state), now)
@@ -1823,6 +1828,8 @@ class Engine:
         """The act, with the evaluations that it names."""
         if not isinstance(act, c.Offer):
             return act
+        from kat_workflow.enrollment import carrying  # noqa: PLC0415  # on first use
+
         events = (happened.event for happened in self.history(enrollment))
         found = carrying.evaluations(self.program_of(enrollment), events, act.steps)
         return replace(act, evaluations=found)
@@ -1996,17 +2003,24 @@ def _happened(entry: Entry) -> Happened:
 
 def _holds(by: Actor, at: datetime, site: str) -> frozenset[str]:
     """The roles of the staff that somebody holds at a site, other than in cover."""
+    from kat_workflow.enrollment.people import hindrance  # noqa: PLC0415  # on first use
+
     own = [role for role in by.roles if role not in by.covers and role != PATIENT]
     return frozenset(role for role in own if hindrance(by, role, at, site, "") is None)
 
 
+_SIGNING = (c.Sign, c.Release, c.Override, c.Order, c.Check, c.WitnessWaste)
+
+
 def _signs(act: Act) -> bool:
     """Whether an act puts a person's signature under something."""
-    return isinstance(act, c.Sign | c.Release | c.Override) or getattr(act, "signed", False)
+    return isinstance(act, _SIGNING) or getattr(act, "signed", False)
 
 
 def _reader(by: Actor, state: Enrollment, site: Site, now: datetime) -> Actor:
     """The reader in the roles that they hold now; a patient reads their own enrollment alone."""
+    from kat_workflow.enrollment.people import hindrance, roles_held  # noqa: PLC0415
+
     held = roles_held(by, now, site.name, state.patient)
     if by.roles and not held:
         # Every role that they have says the same of its own.

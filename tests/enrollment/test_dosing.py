@@ -15,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment import exposure
+from kat_workflow.enrollment.decide import ABOUT_DRUGS
 from kat_workflow.enrollment.exposure import REMEMBERED
 from kat_workflow.enrollment.patients import PatientRecord, evolve
 
@@ -601,3 +603,7 @@ def _asked(p: Patient, what: str, number: int) -> Iterator[tuple[str, dict[str, 
             yield "dose drip", {"amount": f"{session.ordered} mg"}
         yield "end dosing drip", {}
         yield "release drip", {}
+
+
+def test_every_event_about_drugs_is_told_to_the_patient() -> None:
+    assert set(exposure.TELLERS) == ABOUT_DRUGS

@@ -15,20 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from kat_workflow.enrollment import (
-    carrying,
-    crossing,
-    dosing,
-    exposure,
-    joining,
-    ledger,
-    people,
-    recording,
-    sessions,
-    steering,
-    transferring,
-)
 from kat_workflow.enrollment import commands as c
+from kat_workflow.enrollment import crossing, recording, sessions, steering
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition, Around
 from kat_workflow.enrollment.judge import Judge, Refused
@@ -78,11 +66,16 @@ def decide(
     run.emergency = bool(command.emergency)
     try:
         judge = Judge(run, command)
-        _ACTS[type(act)](judge, act)
+        _chapter(act)(judge, act)
         if run.acting_for or run.emergency:
+            from kat_workflow.enrollment import people  # noqa: PLC0415  # seldom needed
+
             people.write_down(judge)
         run.settle()
-        exposure.tell(run)
+        if not ABOUT_DRUGS.isdisjoint(map(type, run.events)):
+            from kat_workflow.enrollment import exposure  # noqa: PLC0415  # on first use
+
+            exposure.tell(run)
         if run.looped and _asks_leave(act):
             raise Refused((_LOOPS,))
         run.s.wake = wake(run.s)
@@ -151,21 +144,6 @@ def _asks_leave(act: c.Act) -> bool:
     return isinstance(act, _REQUESTS)
 
 
-# Orders reckon in fractions: whoever places none does not load what that needs.
-
-
-def _order(j: Judge, act: c.Order) -> None:
-    from kat_workflow.enrollment import ordering  # noqa: PLC0415
-
-    ordering.order(j, act)
-
-
-def _stop_order(j: Judge, act: c.StopOrder) -> None:
-    from kat_workflow.enrollment import ordering  # noqa: PLC0415
-
-    ordering.stop_order(j, act)
-
-
 _ACTS: dict[type, Callable[[Judge, Any], None]] = {
     c.Enroll: steering.enroll,
     c.Record: recording.record,
@@ -173,19 +151,11 @@ _ACTS: dict[type, Callable[[Judge, Any], None]] = {
     c.Retract: recording.retract,
     c.Sign: recording.sign,
     c.Settle: recording.settle,
-    c.Claim: people.claim,
-    c.Unclaim: people.unclaim,
-    c.Assign: people.assign,
-    c.HandOver: people.hand_over,
     c.Revoke: recording.revoke,
     c.Book: sessions.book,
     c.Cancel: sessions.cancel,
     c.Arrive: sessions.arrive,
     c.Start: sessions.start,
-    c.Dose: dosing.dose,
-    c.Pause: dosing.pause,
-    c.Resume: dosing.resume,
-    c.EndDosing: dosing.end_dosing,
     c.Abort: sessions.abort,
     c.Release: sessions.release,
     c.Go: steering.go,
@@ -194,21 +164,32 @@ _ACTS: dict[type, Callable[[Judge, Any], None]] = {
     c.Hold: steering.hold,
     c.Lift: steering.lift,
     c.Leave: steering.leave,
-    c.Transfer: transferring.transfer,
-    c.Admit: carrying.admit,
-    c.Attest: carrying.attest,
-    c.Adopt: carrying.adopt,
-    c.Offer: carrying.offer,
     c.Heed: crossing.heed,
-    c.Join: joining.join,
-    c.Drop: joining.drop,
     c.Elapsed: steering.elapsed,
-    c.Order: _order,
-    c.StopOrder: _stop_order,
-    c.Check: dosing.check,
-    c.Draw: ledger.draw,
-    c.Waste: ledger.waste,
-    c.Return: ledger.give_back,
-    c.WitnessWaste: ledger.witness,
-    c.Give: dosing.give,
 }
+"""What a clinic does all day; the acts of other chapters are in `seldom`."""
+
+
+def _chapter(act: c.Act) -> Callable[[Judge, Any], None]:
+    found = _ACTS.get(type(act))
+    if found is None:
+        from kat_workflow.enrollment import seldom  # noqa: PLC0415  # whoever needs none loads none
+
+        found = seldom.ACTS[type(act)]
+    return found
+
+
+ABOUT_DRUGS = frozenset(
+    [
+        e.SessionStarted,
+        e.DoseGiven,
+        e.DosingEnded,
+        e.SessionAborted,
+        e.SessionCancelled,
+        e.SessionReleased,
+        e.Ordered,
+        e.OrderStopped,
+        e.MedicineGiven,
+    ]
+)
+"""Events that the patient's own stream must hear of (`exposure`)."""

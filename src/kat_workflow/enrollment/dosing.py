@@ -31,12 +31,9 @@ if TYPE_CHECKING:
 # Before: what may be given
 
 
-def may_be_given(j: Judge, kind: SessionKind) -> tuple[str, str]:
+def may_be_given(j: Judge, rule: DoseRule) -> tuple[str, str]:
     """Whether a session may start, as far as order and caps go; the order and its amount, in the
     dose's unit, that the session is held on ("" for none)."""
-    rule = kind.dose
-    if rule is None:
-        return "", ""
     id_, ordered = order_of(j.run, rule)
     if rule.order and not id_:
         _no_order(j, rule.order)

@@ -158,7 +158,7 @@ def _opens(cap: CapRule, amounts: list[tuple[datetime, Decimal]], over: Decimal)
 def tell(run: Run) -> None:
     """Write what the run's events say about drugs to the patient's stream."""
     for event in run.events:
-        teller = _TELLERS.get(type(event))
+        teller = TELLERS.get(type(event))
         if teller is not None:
             teller(run, event)
 
@@ -244,7 +244,7 @@ def _medicine(run: Run, x: e.MedicineGiven) -> None:
     _give(run, drug, x.medicine, x.amount, x.at)
 
 
-_TELLERS: dict[type, Callable[[Run, Any], None]] = {
+TELLERS: dict[type, Callable[[Run, Any], None]] = {
     e.SessionStarted: _started,
     e.DoseGiven: _dose,
     e.DosingEnded: _over,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.moving import EXCURSION
-from kat_workflow.enrollment.people import find_role
 from kat_workflow.enrollment.run import names
 from kat_workflow.enrollment.state import is_within
 from kat_workflow.errors import Reason
@@ -124,6 +123,8 @@ class Judge:
                 if role in held and role != PATIENT and (not asked or role == asked):
                     self.run.role = role
                     return
+        from kat_workflow.enrollment.people import find_role  # noqa: PLC0415  # seldom needed
+
         find_role(self, allowed, what)
 
     def other_person(self, step: Step) -> None:

@@ -153,11 +153,8 @@ def used(j: Judge, drug: str, lot: str, amount: Decimal, unit: str, about: str) 
     _tell(j, "used", drug, lot, amount, unit, about, stock)
 
 
-def must_balance(j: Judge, kind: SessionKind, session: Session) -> None:
+def must_balance(j: Judge, rule: DoseRule, session: Session) -> None:
     """A release waits until the ledger balances."""
-    rule = kind.dose
-    if rule is None or not rule.ledger:
-        return
     out = _out(j.run, session.id)
     if out is None:
         return
@@ -173,25 +170,14 @@ def must_balance(j: Judge, kind: SessionKind, session: Session) -> None:
     j.against("ledger-open", f"the ledger of {rule.drug} does not balance: {out}", *ways)
 
 
-def leave_open(run: Run, session: Session) -> None:
-    """A session is over: whether its ledger balances is looked at when the run settles."""
-    dose = run.program.sessions[session.kind].dose
-    if dose is not None and dose.ledger:
-        run.unbalanced.append(session.id)
-
-
-def flag_imbalance(run: Run) -> bool:
-    """Note a session that ended with an open ledger; whether there was one to look at."""
-    if not run.unbalanced:
-        return False
-    id_ = run.unbalanced.pop(0)
+def flag_imbalance(run: Run, id_: str) -> None:
+    """Note a session that ended with an open ledger."""
     out = _out(run, id_)
     if out is not None:
         says = f"{id_} ended and its ledger does not balance: {out}"
         run.emit(e.DeviationNoted("ledger-imbalance", says, run.now, id_))
         if run.s.end_kind not in ("died", "entered_in_error"):  # these close at once
             run.review("ledger-imbalance")
-    return True
 
 
 # Of the cupboard

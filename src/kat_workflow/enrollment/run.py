@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kat_workflow.enrollment import alerts, crossing, groups, ledger, moving, opening
+from kat_workflow.enrollment import alerts, crossing, groups, moving, opening
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition, Beside, Unread
 from kat_workflow.enrollment.signing import asks_for_signatures, content_of
@@ -234,7 +234,7 @@ class Run:
                 opening.open_items(self)
                 or moving.go_at_once(self)
                 or moving.finish_phases(self)
-                or ledger.flag_imbalance(self)
+                or (self.unbalanced and self._flag_imbalance())
                 or moving.close(self)
             ):
                 break
@@ -343,10 +343,22 @@ class Run:
         """A session in which nothing was given does not take place."""
         self.emit(e.SessionCancelled(session.id, self.now, reason, cause, short, session.order))
         crossing.over(self, session)
-        ledger.leave_open(self, session)
+        self._leave_open(session)
         if self.s.groups:
             groups.over(self, session.id, held=False)
         self.settle_session_items(session, reason)
+
+    def _leave_open(self, session: Session) -> None:
+        """A session is over: whether its ledger balances is looked at when the run settles."""
+        dose = self.program.sessions[session.kind].dose
+        if dose is not None and dose.ledger:
+            self.unbalanced.append(session.id)
+
+    def _flag_imbalance(self) -> bool:
+        from kat_workflow.enrollment import ledger  # noqa: PLC0415  # seldom needed
+
+        ledger.flag_imbalance(self, self.unbalanced.pop(0))
+        return True
 
     def settle_session_items(self, session: Session, reason: str) -> None:
         """Whatever is still open in a session that is over is left."""
@@ -401,7 +413,7 @@ class Run:
         released = e.SessionReleased(session.id, self.now, final, counted, reason, evidence, judged)
         self.emit(released)
         crossing.over(self, session)
-        ledger.leave_open(self, session)
+        self._leave_open(session)
         if self.s.groups:
             groups.over(self, session.id, held=True)
         self.settle_session_items(session, reason or "released")

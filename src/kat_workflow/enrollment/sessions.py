@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from kat_workflow.enrollment import booking, crossing, dosing, groups, ledger, signing
+from kat_workflow.enrollment import booking, crossing, groups, signing
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.run import EVERY_GATE
@@ -106,7 +106,11 @@ def start(j: Judge, act: c.Start) -> None:
     _before_steps(j, kind, session)
     _spacing(j, kind)
     crossing.judge_start(j, kind)
-    order = dosing.may_be_given(j, kind)
+    order = ("", "")
+    if kind.dose is not None:
+        from kat_workflow.enrollment import dosing  # noqa: PLC0415  # on first use
+
+        order = dosing.may_be_given(j, kind.dose)
     for test in kind.ready:
         j.gate(test, "gate-closed", f"{kind.name} is ready")
     for rule in j.program.never:
@@ -192,7 +196,10 @@ def release(j: Judge, act: c.Release) -> None:
         settled = last is not None and last.place == session.place
         if j.program.steps[name].required and not settled:
             j.against("steps-open", f"{name} comes before the release", f"settle {name}")
-    ledger.must_balance(j, kind, session)
+    if kind.dose is not None and kind.dose.ledger:
+        from kat_workflow.enrollment import ledger  # noqa: PLC0415  # on first use
+
+        ledger.must_balance(j, kind.dose, session)
     if rule.when is not None:
         j.gate(rule.when, "not-ready-to-leave", f"the criteria of {kind.name} for leaving are met")
     j.end()

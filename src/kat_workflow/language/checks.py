@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Literal
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from kat_workflow.language import grammar
 from kat_workflow.language.findings import closest
@@ -37,15 +37,15 @@ def _with_sources(form: Form, own: Mapping[str, str]) -> Form:
     """The form with its sources as the whole program calls them."""
     if not own:
         return form
-    return evolve(
+    return replace(
         form,
         source=own.get(form.source, form.source),
         fields={
-            name: evolve(field, source=own[field.source]) if field.source in own else field
+            name: replace(field, source=own[field.source]) if field.source in own else field
             for name, field in form.fields.items()
         },
         computed=tuple(
-            evolve(score, source=own[score.source]) if score.source in own else score
+            replace(score, source=own[score.source]) if score.source in own else score
             for score in form.computed
         ),
     )

@@ -26,7 +26,7 @@ from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, cast
 
-from attrs import frozen
+from msgspec import Struct
 from transitions import Event, EventData, Machine, MachineError, State, Transition
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ By = Literal["table", "machine", "stock"]
 # What an event leads to.
 
 
-@frozen(eq=False)
-class Goes:
+class Goes(Struct, frozen=True, eq=False):
     """A row of `phase` holds. `to` is the leaf the region arrives in.
 
     `to` is `OUTSIDE` for an end or `back`, and "" for `finish`, where the region stays and the
@@ -56,8 +55,7 @@ class Goes:
     enter: tuple[str, ...]
 
 
-@frozen(eq=False)
-class NextRound:
+class NextRound(Struct, frozen=True, eq=False):
     """`phase` begins again in `to`; `enter` are the phases inside it to enter anew."""
 
     phase: str
@@ -65,8 +63,7 @@ class NextRound:
     enter: tuple[str, ...]
 
 
-@frozen(eq=False)
-class Undecided:
+class Undecided(Struct, frozen=True, eq=False):
     """`test` is unknown, and nothing below it may be asked; `row` is None for `until`."""
 
     phase: str
@@ -74,18 +71,15 @@ class Undecided:
     test: Test
 
 
-@frozen(eq=False)
-class AllFalse:
+class AllFalse(Struct, frozen=True, eq=False):
     """No row holds: somebody decides the way on (or, for `at_once`, nothing happens)."""
 
 
-@frozen(eq=False)
-class NoRows:
+class NoRows(Struct, frozen=True, eq=False):
     """There is no row to ask: a finished phase may finish its parent."""
 
 
-@frozen(eq=False)
-class Moves:
+class Moves(Struct, frozen=True, eq=False):
     """A region is entered or left as a whole; it arrives in `to`."""
 
     to: str
@@ -312,8 +306,7 @@ class Lifecycle:
 # How a machine says the rules: conditions and notes are plain objects that can be read again.
 
 
-@frozen(eq=False)
-class _Asks:
+class _Asks(Struct, frozen=True, eq=False):
     """The condition of one transition: below this round (None: in any), this is the truth."""
 
     test: Test | None = None
@@ -327,8 +320,7 @@ class _Asks:
         return self.test is None or self.test.truth(cursor.facts) is self.wants
 
 
-@frozen(eq=False)
-class _Notes:
+class _Notes(Struct, frozen=True, eq=False):
     """What a transition does when it is gone: it tells its outcome."""
 
     outcome: Outcome

@@ -15,12 +15,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from difflib import get_close_matches
 from functools import lru_cache
 from math import ceil, floor
 from typing import Literal, NamedTuple
 
-from attrs import field, frozen
 from msgspec import Struct
 
 from kat_workflow.program.clock import Duration, parse_duration
@@ -89,8 +87,7 @@ class Slip(Struct, frozen=True):
     unblock: str = ""
 
 
-@frozen(eq=False)
-class Field:
+class Field(Struct, frozen=True, eq=False):
     """One thing that is asked.
 
     `low` and `high` are the limits of the plausible, not of the normal: a value outside them is
@@ -108,15 +105,14 @@ class Field:
     low: Decimal | None = None
     high: Decimal | None = None
     allowed: tuple[int, ...] = ()
-    options: Mapping[str, str] = field(factory=dict)
+    options: Mapping[str, str] = {}
     required: bool = True
     may_be: frozenset[str] = frozenset()
     asked_if: tuple[str, tuple[Raw, ...]] | None = None
     source: str = ""
 
 
-@frozen(eq=False)
-class Band:
+class Band(Struct, frozen=True, eq=False):
     """A named range of a score, from `low` up to the next band."""
 
     low: Decimal
@@ -124,8 +120,7 @@ class Band:
     label: str
 
 
-@frozen(eq=False)
-class Score:
+class Score(Struct, frozen=True, eq=False):
     """A computed field over integer and yes-no items (yes counts 1), each times its weight.
 
     `sum` adds them (those in `reversed` as highest possible - value), `count_at_least` counts
@@ -143,12 +138,11 @@ class Score:
     bands: tuple[Band, ...] = ()
     method: Literal["sum", "count_at_least", "highest"] = "sum"
     threshold: int = 0
-    weights: Mapping[str, int] = field(factory=dict)
+    weights: Mapping[str, int] = {}
     source: str = ""
 
 
-@frozen(eq=False)
-class Form:
+class Form(Struct, frozen=True, eq=False):
     """A form or instrument. `computed` are its scores; `version` names the edition of an
     instrument; `any_time` allows a recording without an open item."""
 
@@ -595,6 +589,8 @@ def _unknown(form: Form, name: object) -> Slip:
     says = f'"{form.name}" has no field "{name}"'
     if name in readable(form):
         return Slip("unknown-field", name, f'"{name}" is computed', "leave it out")
+    from difflib import get_close_matches  # noqa: PLC0415  # only a slip needs it
+
     close = get_close_matches(name, form.fields, 1)
     way = f'did you mean "{close[0]}"?' if close else f"fields: {', '.join(form.fields)}"
     return Slip("unknown-field", name, says, way)

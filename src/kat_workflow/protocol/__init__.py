@@ -720,8 +720,9 @@ def _plain(value: Any) -> Any:
     text = getattr(value, "text", None)
     if isinstance(text, str) and not isinstance(value, Gate):
         return text  # a compiled gate: what it says is its text
-    return {
-        each.name: _plain(getattr(value, each.name))
-        for each in attrs.fields(type(value))
-        if each.name not in _INTERNAL
-    }
+    kind = type(value)
+    if attrs.has(kind):
+        names = tuple(each.name for each in attrs.fields(kind))
+    else:
+        names = kind.__struct_fields__
+    return {name: _plain(getattr(value, name)) for name in names if name not in _INTERNAL}
