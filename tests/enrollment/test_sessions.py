@@ -896,3 +896,23 @@ def test_a_person_whose_role_is_asked_for_acts_in_it() -> None:
 def test_times_are_those_of_the_first_dose() -> None:
     p = under_way()
     assert p.session("drip.1").dosed == MONDAY
+
+
+def test_a_session_s_own_steps_count_from_its_own_dose() -> None:
+    step = "{by: [nurse], record: note, counted_from: drip dosed, opens: 2 h, due: 3 h}"
+    p = under_way(clinic(session=f"after: {{assess: {step}}}"))
+    dosed = p.now
+    p.wait("40 min")
+    p.do("end dosing drip", amount="100 mg")
+    assert p.item("assess").opens == dosed + 2 * HOUR
+    assert p.item("assess").due == dosed + 3 * HOUR
+
+
+def test_steps_before_a_session_do_not_count_from_the_dose_of_an_earlier_one() -> None:
+    step = "{by: [nurse], record: note, optional: true, counted_from: drip dosed, due: 1 h}"
+    p = under_way(clinic(session=f"before: {{again: {step}}}\ncounts_when: given >= 500 mg"))
+    p.do("end dosing drip", amount="100 mg")
+    p.wait("1 h")
+    p.do("release drip")
+    p.do("arrive drip")
+    assert not p.is_open("again")

@@ -96,6 +96,7 @@ def test_the_instruments_of_addiction_care_ship() -> None:
         "cssrs",
         "dast10",
         "gad7",
+        "madrs",
         "pcl5",
         "phq9",
     }
@@ -136,6 +137,7 @@ RANGES = {
     ("cssrs", "risk"): (0, 3),
     ("dast10", "total"): (0, 10),
     ("gad7", "total"): (0, 21),
+    ("madrs", "total"): (0, 60),
     ("pcl5", "total"): (0, 80),
     ("pcl5", "intrusion"): (0, 20),
     ("pcl5", "avoidance"): (0, 8),
@@ -208,6 +210,16 @@ BOUNDARIES = {
         14: "moderate",
         15: "severe",
         21: "severe",
+    },
+    "madrs": {
+        0: "none",
+        6: "none",
+        7: "mild",
+        19: "mild",
+        20: "moderate",
+        34: "moderate",
+        35: "severe",
+        60: "severe",
     },
     "pcl5": {
         0: "below",

@@ -300,7 +300,11 @@ def _anchor(run: Run, step: Step, entered: datetime) -> datetime | None:
         return None if last is None or not _answered(run, anchor.name) else last.at
     if anchor.kind == "session":
         at = run.session_instant(anchor.name, anchor.event)
-        return None if at is None or at < entered else at
+        # A session's own steps after the dose open when it has ended: they count from the dose of
+        # this very session, which lies before that.
+        own = run.session_of(anchor.name) if step.owner == anchor.name else None
+        since = entered if own is None else own.started
+        return None if at is None or since is None or at < since else at
     return _instant_of(run, anchor.name)
 
 
