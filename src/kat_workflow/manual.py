@@ -65,17 +65,6 @@ def _key_table(name: str) -> Callable[[], str]:
     return lambda: _keys()[name]
 
 
-def _later() -> str:
-    """The keys that are read and explained, and not carried out."""
-    rows = []
-    for name, text in _keys().items():
-        for line in text.splitlines():
-            if "*Not carried out yet.*" in line:
-                key, *_, meaning = (cell.strip() for cell in line.strip("| ").split(" | "))
-                rows.append((f"`{name}`", key, meaning.replace(" *Not carried out yet.*", "")))
-    return _rows("in | key | what it will say", rows)
-
-
 def _kinds() -> str:
     said = {
         "duration": ("`15 min`, `24 h`, `3 d`", "A length of time: whole number, space, unit."),
@@ -350,7 +339,6 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "findings": lambda: _rows("code | meaning", _titles()),
     "refusals": lambda: _explained(REFUSALS),
     "deviations": lambda: _explained(DEVIATIONS),
-    "later": _later,
 }
 """Every table by its name in the manual."""
 

@@ -157,13 +157,6 @@ def test_every_key_has_its_words_for_the_editor() -> None:
             assert value["description"], f"{name}.{key}"
 
 
-def test_a_key_that_is_not_carried_out_yet_is_said_and_refused() -> None:
-    group = SCHEMA["$defs"]["Step"]["properties"]["group"]
-
-    said = "The group session it is done in. (Not carried out yet.)"
-    assert group == {"description": said, "not": {}}
-
-
 def test_defaults_are_shown() -> None:
     step = SCHEMA["$defs"]["Step"]["properties"]
 
@@ -206,7 +199,6 @@ def test_a_table_says_type_default_and_meaning() -> None:
         "| `signed` | `true` or `false` | `false` | Whether it is done only once it is signed. |"
         in rows
     )
-    assert any("*Not carried out yet.*" in row for row in rows)
     assert any("[at most](#at-most)" in row for row in rows)
 
 

@@ -227,11 +227,6 @@ def test_each_file_begins_a_list_of_its_own() -> None:
             "a name is small letters, digits and `_`, and begins with a letter",
         ),
         (
-            "by: [a]\ngroup: x",
-            grammar.Step,
-            "2:1 not-executed-yet: `group` is not carried out yet by this version; leave it out",
-        ),
-        (
             "title: x\ntrust: '" + "y" * 50 + "'",
             grammar.Source,
             "2:8 not-one-of: `trust` is A, B or C, not `" + "y" * 39 + "…`; write A, B or C",
@@ -394,11 +389,6 @@ def test_every_key_says_what_it_means() -> None:
     for cls in classes():
         for each in grammar.keys_of(cls):
             assert len(each.doc) > 5, f"{cls.__name__}.{each.name}"
-
-
-def test_every_key_that_is_not_carried_out_yet_may_be_left_out() -> None:
-    for cls in classes():
-        assert not any(each.later and each.required for each in grammar.keys_of(cls))
 
 
 def test_kinds_with_words_are_texts() -> None:

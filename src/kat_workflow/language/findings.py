@@ -230,13 +230,6 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "The message lists them.",
     ),
     (
-        "not-executed-yet",
-        "The language has this key, but this version does not carry it out yet.",
-        "The key is read and explained so that programs can be written ahead. As long as it is "
-        "not carried out a program that uses it is refused, so that nothing it says is silently "
-        "left out. Say it with other keys, or wait for a later version.",
-    ),
-    (
         "language-too-new",
         "The file is written in a language version that this engine does not know.",
         "This engine reads `language: 1`. A newer number needs a newer engine.",

@@ -1,7 +1,6 @@
 """What a program file may say: one class for each kind of mapping, one attribute for each key.
 
-This is the whole of language 1, also what is not executed yet (`later=True`: the compiler
-answers `not-executed-yet`). The JSON Schema for editors, the tables of the manual and the
+This is the whole of language 1. The JSON Schema for editors, the tables of the manual and the
 reader's findings all come from these classes. Every key has one type; `kind` says what its text
 means: `gate` (an expression of the gate language), `duration` (`24 h`), `quantity`
 (`180 mmHg`), `rate`, `clock` (`09:00`), `anchor`, or the table of names it points into
@@ -65,9 +64,9 @@ PATTERNS: Mapping[str, str] = {
 """Kinds of text that are recognised by how they are written."""
 
 
-def key(doc: str, kind: str = "", default: Any = NOTHING, later: bool = False) -> Any:
+def key(doc: str, kind: str = "", default: Any = NOTHING) -> Any:
     """A key of a mapping: its hover text, what its text means, whether it is required."""
-    meta = {"doc": doc, "kind": kind, "later": later}
+    meta = {"doc": doc, "kind": kind}
     if default is NOTHING:
         return field(metadata=meta)
     if isinstance(default, (list, dict)):
@@ -84,7 +83,6 @@ class KeyDoc:
     kind: str
     doc: str
     required: bool
-    later: bool
     default: Any
 
 
@@ -101,7 +99,6 @@ def keys_of(cls: type) -> tuple[KeyDoc, ...]:
                 each.metadata.get("kind", ""),
                 each.metadata.get("doc", ""),
                 each.default is NOTHING,
-                each.metadata.get("later", False),
                 None if each.default is NOTHING else default,
             )
         )

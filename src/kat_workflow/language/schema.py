@@ -2,7 +2,7 @@
 
 Both are made from the classes of the grammar, so they cannot drift from what is read. The
 schema says what `structure` says: it accepts and refuses the same files (tested against each
-other). A key that is not carried out yet is described, and refused.
+other).
 """
 
 from __future__ import annotations
@@ -114,8 +114,6 @@ def _mapping(cls: type) -> dict[str, Any]:
 
 
 def _key(key: KeyDoc) -> dict[str, Any]:
-    if key.later:
-        return {"description": f"{key.doc} (Not carried out yet.)", "not": {}}
     found = {**_value(key.type, key.kind), "description": key.doc}
     if not key.required and key.default not in (None, "", [], {}):
         found["default"] = key.default
@@ -152,8 +150,7 @@ def _table(cls: type) -> str:
         rows += [_said(cls), ""]
     rows += ["| key | value | without it | meaning |", "|---|---|---|---|"]
     for key in keys_of(cls):
-        later = " *Not carried out yet.*" if key.later else ""
-        cells = (f"`{key.name}`", _written(key.type, key.kind), _without(key), key.doc + later)
+        cells = (f"`{key.name}`", _written(key.type, key.kind), _without(key), key.doc)
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*rows, ""])
 

@@ -103,10 +103,6 @@ class _BadKey(_Wrong):
     """A name in a table that is none."""
 
 
-class _NotYet(_Wrong):
-    """A key that is part of the language and not carried out."""
-
-
 class _Kept(str):
     """A name that is wrong, has its finding, and is used all the same."""
 
@@ -168,9 +164,7 @@ def _class_hook(cls: type) -> Hook:
     overrides = {
         a.name: override(
             rename=a.name.rstrip("_"),
-            struct_hook=_not_yet
-            if a.metadata["later"]
-            else _hook(hints[a.name], a.metadata["kind"]),
+            struct_hook=_hook(hints[a.name], a.metadata["kind"]),
         )
         for a in fields(cls)
     }
@@ -320,10 +314,6 @@ def _anything(value: Any, _: Any) -> Any:
     return valued(value)
 
 
-def _not_yet(value: Any, _: Any) -> NoReturn:
-    raise _NotYet("not-executed-yet", "is not carried out yet by this version", "leave it out")
-
-
 _PLAIN: dict[Any, Hook] = {
     str: _text,
     int: _integer,
@@ -417,8 +407,6 @@ def _faults(error: BaseValidationError, path: Path, tree: Any) -> Iterator[_Faul
                 yield _missing_key(error.cl, path, str(part))
         elif isinstance(each, _BadKey):
             yield _Fault(each.code, below, each.says, each.hint, "key", _Meant(_Kept(part)))
-        elif isinstance(each, _NotYet):
-            yield _Fault(each.code, below, f"`{part}` {each.says}", each.hint, "key", _GONE)
         else:
             name = next(key for key in reversed(below) if isinstance(key, str))
             mend = _GONE if isinstance(error, ClassValidationError) else UNREAD
