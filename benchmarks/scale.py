@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from time import process_time
 
-from attrs import evolve
+from msgspec.structs import replace
 
 from benchmarks.workload import PROGRAM, SITE, plan
 from kat_workflow.enrollment.around import Around
@@ -30,7 +30,7 @@ def per_event(patients: int) -> float:
     clinic = []
     for number in range(patients):
         act = Enroll(f"e-{number}", f"patient:{number}")
-        answer = decide(program, NOBODY, around, evolve(enroll, act=act))
+        answer = decide(program, NOBODY, around, replace(enroll, act=act))
         assert isinstance(answer, Decision)
         clinic.append(answer.enrollment)
     busy = range(0, patients, max(1, patients // BUSY))
