@@ -15,7 +15,8 @@ from walk_in import ANN, TEXT
 from kat_workflow import Actor, Engine, Refused
 from kat_workflow.cli import kat
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment.register import Register
+from kat_workflow.enrollment.around import Addition
+from kat_workflow.enrollment.register import Register, sign_off
 from kat_workflow.enrollment.register import evolve as fold
 from kat_workflow.language import load
 from kat_workflow.protocol import Points, Section, protocol
@@ -129,6 +130,18 @@ def test_what_was_signed_cannot_be_signed_again_nor_its_version_reused(
 
     with clinic(db, folder) as engine, pytest.raises(Refused, match="version-changed"):
         engine.sign_off("walk-in", by=LEE, name="Kim Lee, MD")
+
+
+def test_a_version_is_signed_with_one_set_of_files_only() -> None:
+    book = Addition("program", 0, Register())
+    signed = sign_off(book, "walk-in", "1.0.0", "a" * 64, LEE, "Kim Lee, MD", "approved", NOON)
+    assert signed is None
+
+    again = sign_off(book, "walk-in", "1.0.0", "b" * 64, LEE, "Kim Lee, MD", "approved", NOON)
+
+    assert again is not None
+    assert [reason.code for reason in again.reasons] == ["version-changed"]
+    assert len(book.events) == 1
 
 
 def test_two_directors_at_once_one_signs_and_the_other_is_told(

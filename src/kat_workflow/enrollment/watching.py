@@ -64,10 +64,7 @@ def open_reading(run: Run, session: Session, open_: Set[str]) -> None:
     last = run.s.settled.get(watch.step)
     here = last is not None and last.place == session.place
     number = last.number + 1 if last is not None and here else 1
-    after = session.watched
-    if after is None and last is not None and here:
-        after = last.at  # of a record that did not tell yet for when it had been planned
-    opens = _following(run, session, watch, after)
+    opens = _following(run, session, watch, session.watched)
     asked = session.recheck
     if asked is not None and asked < opens and (last is None or not here or last.at < asked):
         opens = asked
