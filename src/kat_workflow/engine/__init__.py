@@ -1,0 +1,111 @@
+"""The engine: what a clinic system imports. Read → decide → commit, and nothing clinical.
+
+The engine stamps commands with an id and an instant, runs the timers that are due first (R2),
+asks `decide`, and commits entries and rows of all streams touched in one transaction. When
+somebody else was faster it reads again and decides anew. Everything it answers is a plain value.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Self
+
+from kat_workflow.engine.clinic import Clinic
+from kat_workflow.engine.groups import Groups
+from kat_workflow.engine.patients import Patients
+from kat_workflow.engine.shell import Authenticate, wall_clock
+from kat_workflow.engine.views import (
+    Attested,
+    Course,
+    Happened,
+    MemberOutcome,
+    OpenItem,
+    Outbox,
+    Outcome,
+    Page,
+    PatientView,
+    Resident,
+    Shift,
+    Status,
+    Suggestion,
+    Waiting,
+)
+from kat_workflow.journal import Journal, open_journal
+from kat_workflow.program.clock import Site
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = [
+    "Attested",
+    "Course",
+    "Engine",
+    "Happened",
+    "MemberOutcome",
+    "OpenItem",
+    "Outbox",
+    "Outcome",
+    "Page",
+    "PatientView",
+    "Resident",
+    "Shift",
+    "Status",
+    "Suggestion",
+    "Waiting",
+]
+
+
+class Engine(Patients, Groups, Clinic):
+    """A clinic: one journal, the programs that run in it, a clock and the sites.
+
+    Safe to use from several threads and, on SQLite, from several processes. Open it with
+    `Engine.open`; close it, or use it in a `with` statement.
+    """
+
+    @classmethod
+    def open(
+        cls,
+        where: str | os.PathLike[str] | None = None,
+        *,
+        programs: str | os.PathLike[str] | None = None,
+        clock: Callable[[], datetime] = wall_clock,
+        sites: Iterable[Site] = (Site(),),
+        connection: sqlite3.Connection | None = None,
+        signed_only: bool = False,
+        authenticate: Authenticate | None = None,
+    ) -> Engine:
+        """A clinic in the SQLite file `where` (None: in memory), made if it is not there.
+
+        `programs` is a folder of program files; what is not found in it, and everything when it
+        is None, comes from the programs that ship. `connection` is a host's own SQLite
+        connection instead of a file: commands then join its open transaction, and commit with it.
+        With `signed_only`, as in production, nobody is enrolled in a program that is not signed
+        off (`sign_off`).
+
+        `authenticate` is asked before every act that signs (a signature of any kind, a release,
+        an override), with the actor and the act. Where it answers False or raises, the act is
+        refused as `not-authenticated`.
+        """
+        from kat_workflow.language import Folder, shipped  # noqa: PLC0415  # loaded on first use
+
+        journal: Journal
+        if connection is not None:
+            from kat_workflow.journal.sqlite import SqliteJournal  # noqa: PLC0415
+
+            journal = SqliteJournal(connection=connection)
+        else:
+            journal = open_journal(where)
+        library = shipped() if programs is None else Folder(os.fspath(programs), shipped())
+        return cls(journal, library, clock, sites, signed_only, authenticate)
+
+    def close(self) -> None:
+        """Give back the journal; a second time does nothing."""
+        self.journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,222 @@
+"""What a clinic keeps that is no patient's: its roster, the register of programs, its drugs.
+
+Each is a stream of its own beside the enrollments, written by a pure judge (`Shell._add`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+
+from kat_workflow.engine.receiving import hashed, new_id, refuse
+from kat_workflow.engine.shell import Shell
+from kat_workflow.engine.views import Happened, as_happened
+from kat_workflow.enrollment import cupboard as stock
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.around import Addition
+from kat_workflow.enrollment.commands import Actor
+from kat_workflow.enrollment.cupboard import Cupboard
+from kat_workflow.enrollment.register import SIGNER, Register, retire, sign_off
+from kat_workflow.enrollment.roster import Roster, grant, revoke
+from kat_workflow.errors import Refusal
+from kat_workflow.program import PATIENT
+
+
+class Clinic(Shell):
+    """The rosters of the sites, the register of programs, the drug cupboards."""
+
+    # ---- the roster -------------------------------------------------------------------------
+
+    def grant_cover(
+        self,
+        person: str,
+        role: str,
+        *,
+        by: Actor,
+        until: datetime,
+        reason: str,
+        since: datetime | None = None,
+        acting_for: str = "",
+        site: str = "main",
+        command_id: str | None = None,
+    ) -> str:
+        """A person holds a role at a site for a while, also for somebody; the cover's id.
+
+        Whoever grants it holds the role themselves, there and now. That the person is competent
+        is the clinic's word. Raises Refused.
+        """
+        id_ = command_id or new_id()
+        cover = "cover-" + hashed(id_.encode(errors="backslashreplace"))[:12]
+        if until.tzinfo is None or (since is not None and since.tzinfo is None):
+            says = "a time of the cover has no zone"
+            raise refuse("grant cover", "naive-instant", says, "give its offset")
+
+        def judge(addition: Addition, at: datetime) -> Refusal | None:
+            granted = e.CoverGranted(
+                cover, person, role, since or at, until, by.person, reason, at, acting_for
+            )
+            return grant(addition, granted, _holds(by, at, site))
+
+        said = (person, role, since, until, reason, acting_for)
+        self._add("roster", self._site(site, "grant cover").name, judge, by, role, id_, said)
+        return cover
+
+    def revoke_cover(
+        self,
+        cover: str,
+        *,
+        by: Actor,
+        reason: str = "",
+        site: str = "main",
+        command_id: str | None = None,
+    ) -> None:
+        """End a cover before its time: whoever covers, has granted it or holds the role may."""
+
+        def judge(addition: Addition, at: datetime) -> Refusal | None:
+            revoked = e.CoverRevoked(cover, by.person, at, reason)
+            return revoke(addition, revoked, _holds(by, at, site))
+
+        place = self._site(site, "revoke cover").name
+        self._add("roster", place, judge, by, "", command_id, (cover, reason))
+
+    def roster(self, site: str = "main") -> Roster:
+        """Who covers which role at a site, and until when."""
+        found: Roster = self._beside("roster", self._site(site, "roster").name)
+        return found
+
+    # ---- programs and who signed them -------------------------------------------------------
+
+    def sign_off(
+        self,
+        program: str,
+        *,
+        by: Actor,
+        name: str,
+        meaning: str = "approved for use in this clinic",
+        command_id: str | None = None,
+    ) -> str:
+        """Sign a program off as its files say now; returns the digest that was signed.
+
+        `by` must have the role `medical_director`; `name` is printed beside the signature. The
+        files are kept, so that what changes later can be told. Raises Refused, and ProgramError
+        where the files are at fault.
+        """
+        found = self.program(program)
+        self._keep(found, found.id)
+
+        def judge(addition: Addition, at: datetime) -> Refusal | None:
+            return sign_off(addition, found.id, found.version, found.digest, by, name, meaning, at)
+
+        self._add("program", found.id, judge, by, SIGNER, command_id, (found.digest, name, meaning))
+        return found.digest
+
+    def retire(
+        self, program: str, digest: str, *, by: Actor, reason: str, command_id: str | None = None
+    ) -> None:
+        """Let these files of a program (its id) take nobody new; whoever is in them stays."""
+
+        def judge(addition: Addition, at: datetime) -> Refusal | None:
+            return retire(addition, program, digest, by, reason, at)
+
+        self._add("program", program, judge, by, SIGNER, command_id, (digest, reason))
+
+    def register(self, program: str) -> Register:
+        """What was signed off and retired of a program, by digest."""
+        found: Register = self._beside("program", program)
+        return found
+
+    def kept_files(self, digest: str) -> Mapping[str, str] | None:
+        """The files with a digest as the journal keeps them, None if it does not."""
+        kept = self.journal.program(digest)
+        return None if kept is None else kept.files
+
+    # ---- the drug cupboards of the sites ----------------------------------------------------
+
+    def receive(
+        self,
+        drug: str,
+        lot: str,
+        amount: str,
+        *,
+        by: Actor,
+        site: str = "main",
+        supplier: str = "",
+        expires: date | None = None,
+        command_id: str | None = None,
+    ) -> tuple[e.Event, ...]:
+        """Some of a lot (`500 mg`) comes into a site's cupboard; it must not be used after the
+        date on which it `expires`. Who may do so is for the host to say. Raises Refused."""
+
+        def judge(addition: Addition, at: datetime) -> Refusal | None:
+            return stock.receive(
+                addition,
+                drug,
+                lot,
+                amount,
+                supplier=supplier,
+                expires=expires,
+                at=at,
+                person=by.person,
+            )
+
+        said = ("receive", drug, lot, amount, supplier, expires)
+        return self._at_cupboard(site, judge, by, command_id, said)
+
+    def count(
+        self,
+        drug: str,
+        lot: str,
+        found: str,
+        *,
+        by: Actor,
+        site: str = "main",
+        reason: str = "",
+        command_id: str | None = None,
+    ) -> tuple[e.Event, ...]:
+        """A lot was counted: so much of it is `found` in the cupboard; a difference needs a
+        `reason`. Raises Refused."""
+
+        def judge(addition: Addition, at: datetime) -> Refusal | None:
+            return stock.count(addition, drug, lot, found, reason=reason, at=at, person=by.person)
+
+        return self._at_cupboard(site, judge, by, command_id, ("count", drug, lot, found, reason))
+
+    def cupboard(self, site: str = "main") -> Cupboard:
+        """A site's drugs: its lots, and what of controlled drugs is out and unaccounted for."""
+        self._site(site, "cupboard")
+        cupboard: Cupboard = self._beside("cupboard", site)
+        return cupboard
+
+    def lots(self, lot: str, drug: str = "") -> tuple[Happened, ...]:
+        """Everything that happened to a lot, at any site, oldest first: who supplied it, how much
+        came, and which patient got how much of it and when, as a recall needs it."""
+        found = []
+        for stream in self.journal.streams("cupboard:"):
+            for entry in self.journal.read(stream):
+                happened = as_happened(entry)
+                event = happened.event
+                assert isinstance(event, e.StockReceived | e.StockCounted | e.LotUsed)
+                if event.lot == lot and drug.casefold() in ("", event.drug.casefold()):
+                    found.append(happened)
+        return tuple(sorted(found, key=lambda each: each.position))
+
+    def _at_cupboard(
+        self,
+        site: str,
+        judge: Callable[[Addition, datetime], Refusal | None],
+        by: Actor,
+        command_id: str | None,
+        said: tuple[object, ...],
+    ) -> tuple[e.Event, ...]:
+        self._site(site, str(said[0]))
+        if not all(word is None or type(word) in (str, date) for word in said):
+            raise refuse(str(said[0]), "bad-phrase", "it is no plain text", "give text")
+        return self._add("cupboard", site, judge, by, "", command_id, said)
+
+
+def _holds(by: Actor, at: datetime, site: str) -> frozenset[str]:
+    """The roles of the staff that somebody holds at a site, other than in cover."""
+    from kat_workflow.enrollment.people import hindrance  # noqa: PLC0415  # on first use
+
+    own = [role for role in by.roles if role not in by.covers and role != PATIENT]
+    return frozenset(role for role in own if hindrance(by, role, at, site, "") is None)

@@ -1,0 +1,277 @@
+"""What the engine is told to do with one enrollment, and the timers that are due."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Literal
+
+from msgspec.structs import replace
+
+from kat_workflow.engine.receiving import digest_of, hashed, new_id, received, refuse, sound
+from kat_workflow.engine.shell import Shell
+from kat_workflow.engine.views import Outcome
+from kat_workflow.enrollment import commands as c
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.around import Past
+from kat_workflow.enrollment.commands import Act, Actor, Command
+from kat_workflow.enrollment.decide import catch_up, decide
+from kat_workflow.enrollment.patients import PatientRecord
+from kat_workflow.enrollment.reading import refusal_for_reader
+from kat_workflow.errors import Conflict, JournalError, Refusal, Refused
+
+_log = logging.getLogger("kat_workflow")
+
+
+class Commands(Shell):
+    """Commands to enrollments; those of the chapters on patients and groups come through here."""
+
+    def enroll(
+        self,
+        program: str,
+        *,
+        patient: str,
+        by: Actor,
+        site: str = "main",
+        command_id: str | None = None,
+    ) -> str:
+        """Begin a program for a patient; returns the enrollment's id.
+
+        The id derives from the command's id, so that a retry finds the same enrollment. Raises
+        Refused, and ProgramError where the program's files are at fault.
+        """
+        id_ = command_id or new_id()
+        enrollment = "e-" + hashed(id_.encode(errors="backslashreplace"))[:20]
+        act = sound(c.Enroll(enrollment, patient, site), by, id_, "")
+        digest = digest_of(enrollment, act, by, None, program)
+        if command_id is not None and self.journal.receipt(id_, digest) is not None:
+            return enrollment  # a retry needs none of the files, which may be gone by now
+        definition = self.program(program)
+        self._site(site, "enroll")
+        self._keep(definition, enrollment)
+        self._carry_out(enrollment, act, by, id_, digest, None, "", definition)
+        return enrollment
+
+    def record(
+        self,
+        enrollment: str,
+        step: str,
+        values: Mapping[str, Any],
+        *,
+        by: Actor,
+        signed: bool = False,
+        occurred: datetime | None = None,
+        role: str = "",
+        command_id: str | None = None,
+        emergency: str = "",
+    ) -> Outcome:
+        """Say what an open step's form holds. Raises Refused, which explains itself."""
+        act = c.Record(step, dict(values), signed)
+        return self.handle(
+            enrollment,
+            act,
+            by=by,
+            occurred=occurred,
+            role=role,
+            command_id=command_id,
+            emergency=emergency,
+        )
+
+    def do(
+        self,
+        enrollment: str,
+        phrase: str,
+        *,
+        by: Actor,
+        given: Mapping[str, Any] | None = None,
+        signed: bool = False,
+        occurred: datetime | None = None,
+        role: str = "",
+        command_id: str | None = None,
+        emergency: str = "",
+    ) -> Outcome:
+        """Carry out a phrase such as `start nad_infusion`; `given` holds values and details.
+
+        `emergency` is a reason to break the glass (see `Command`).
+        """
+        act = self._parse(phrase, given, signed)
+        return self.handle(
+            enrollment,
+            act,
+            by=by,
+            occurred=occurred,
+            role=role,
+            command_id=command_id,
+            emergency=emergency,
+        )
+
+    def handle(
+        self,
+        enrollment: str,
+        act: Act,
+        *,
+        by: Actor,
+        occurred: datetime | None = None,
+        role: str = "",
+        command_id: str | None = None,
+        emergency: str = "",
+    ) -> Outcome:
+        """Carry out an act; all other commands come through here."""
+        id_ = command_id or new_id()
+        act, digest = received(enrollment, act, by, id_, occurred, role, emergency)
+        if self._authenticate is not None and _signs(act) and not self._is_known(by, act):
+            before = None if command_id is None else self.journal.receipt(id_, digest)
+            if before is not None:  # a retry of what was carried out asks for nothing new
+                return self._again(enrollment, before)
+            says, way = "whoever signs must show who they are", "authenticate again"
+            raise refuse(c.words(act), "not-authenticated", says, way)
+        act = self._looked_up(enrollment, act)
+        outcome = self._carry_out(enrollment, act, by, id_, digest, occurred, role, None, emergency)
+        if isinstance(act, c.Hold | c.Lift):
+            self._pass_on(enrollment, by, id_, digest)
+        return outcome
+
+    def why(
+        self,
+        enrollment: str,
+        phrase: str,
+        *,
+        by: Actor,
+        given: Mapping[str, Any] | None = None,
+        signed: bool = False,
+        role: str = "",
+        emergency: str = "",
+    ) -> Refusal | None:
+        """What stands in the way of a phrase, and what would clear it; None: nothing does.
+
+        It is `decide` itself, with timers that are due run in memory only.
+        """
+        act = self._looked_up(enrollment, self._parse(phrase, given, signed))
+        program, state = self._read(enrollment)
+        now = self._instant()
+        around = self._around(state, act)
+        around, (ran, state) = self._ask(catch_up, program, state, around, now)
+        command = Command("why", act, by, now, None, role, emergency)
+        ahead = [Past(done.enrollment.last or now, x) for _, done in ran for x in done.events]
+        _, answer = self._ask(decide, program, state, around, command, ahead)
+        return refusal_for_reader(program, by, answer) if isinstance(answer, Refusal) else None
+
+    def _parse(self, phrase: str, given: Mapping[str, Any] | None, signed: bool) -> Act:
+        try:
+            return c.parse(phrase, given, signed)
+        except c.BadPhrase as error:
+            raise refuse(
+                phrase.partition(" ")[0], "bad-phrase", str(error), "write as in: start SESSION"
+            ) from error
+
+    def _is_known(self, by: Actor, act: Act) -> bool:
+        assert self._authenticate is not None
+        try:
+            return self._authenticate(by, act)
+        except Exception as error:  # a host's check that fails has not shown who it is
+            _log.warning("authentication failed: %s", type(error).__name__)
+            return False
+
+    def _looked_up(self, enrollment: str, act: Act) -> Act:
+        """The act, with the evaluations that it names."""
+        if not isinstance(act, c.Offer):
+            return act
+        from kat_workflow.enrollment import carrying  # noqa: PLC0415  # on first use
+
+        program, _ = self._read(enrollment)
+        events = (past.event for past in self._history(enrollment))
+        found = carrying.evaluations(program, events, act.steps)
+        return replace(act, evaluations=found)
+
+    def hand_over(
+        self, to: str, *, by: Actor, site: str | None = None, command_id: str | None = None
+    ) -> int:
+        """Hand everything that the actor has taken on (at a site) to another person; how many
+        items. Each enrollment is a command of its own: half done, it is simply said again."""
+        from kat_workflow.enrollment.people import ALL  # noqa: PLC0415  # on first use
+
+        id_ = command_id or new_id()
+        rows, after = self.journal.worklist(site=site, assigned=by.person)
+        while after is not None:
+            more, after = self.journal.worklist(site=site, assigned=by.person, after=after)
+            rows += more
+        handed = 0
+        for stream in dict.fromkeys(row.stream for row in rows):
+            enrollment = stream.partition(":")[2]
+            act = c.HandOver(ALL, to)
+            try:
+                done = self.handle(enrollment, act, by=by, command_id=f"{id_}/{enrollment}")
+            except Refused as refused:
+                if refused.code != "not-assigned":  # else it was done or given away meanwhile
+                    raise
+            else:
+                handed += sum(isinstance(event, e.ItemAssigned) for event in done.events)
+        return handed
+
+    # ---- timers -----------------------------------------------------------------------------
+
+    def run_due(self, limit: int = 1000) -> int:
+        """Run the timers that are due in up to `limit` enrollments; returns how many ran.
+
+        Nothing depends on when, or whether, this is called: every command catches up first.
+        """
+        ran = 0
+        for stream, _ in self.journal.due(self._instant(), limit):
+            try:
+                ran += self._run_due_of(stream.partition(":")[2])
+            except (JournalError, Refused) as error:
+                # One record that cannot be read, or of a site that is another engine's, must
+                # not hold up the timers of all others.
+                _log.error("the timers of %s were not run: %s", stream, error)
+        return ran
+
+    def _run_due_of(self, enrollment: str) -> int:
+        ran = 0
+        while True:
+            program, state = self._read(enrollment)
+            if state.wake is None or state.wake > self._instant():
+                return ran
+            _, (done, _) = self._ask(catch_up, program, state, self._around(state), state.wake)
+            with suppress(Conflict):  # whoever was faster has run it
+                self._commit_timer(program, state, *done[0])
+                ran += 1
+
+    # ---- the patient's other enrollments ----------------------------------------------------
+
+    def _pass_on(self, enrollment: str, by: Actor, id_: str, digest: str) -> None:
+        """What a command has written about the patient reaches the other enrollments."""
+        receipt = self.journal.receipt(id_, digest)
+        if receipt is not None and any(x.startswith("patient:") for x, _ in receipt.versions):
+            record = self._patient(self._read(enrollment)[1].patient)
+            self._tell_others(record, by, id_, but=enrollment)
+
+    def _tell_others(
+        self,
+        record: PatientRecord,
+        by: Actor,
+        id_: str,
+        but: str = "",
+        ids: Literal["", "merged", "parted"] = "",
+    ) -> None:
+        """Each enrollment that goes on takes note, by a command whose id derives from the one
+        that was said: what was half done is finished when that is said again."""
+        for enrollment in record.in_treatment:
+            if enrollment == but:
+                continue
+            derived = f"{id_}/{enrollment}/{ids}" if ids else f"{id_}/{enrollment}"
+            try:
+                self.handle(enrollment, c.Heed(ids), by=by, command_id=derived)
+            except Refused as refused:
+                # It has just ended, or is at a site that is another engine's: what was said of
+                # the patient stands, and no session with a dose starts there against it.
+                _log.warning("%s was not told of %s: %s", enrollment, id_, refused)
+
+
+_SIGNING = (c.Sign, c.Release, c.Override, c.Order, c.Check, c.WitnessWaste)
+
+
+def _signs(act: Act) -> bool:
+    """Whether an act puts a person's signature under something."""
+    return isinstance(act, _SIGNING) or getattr(act, "signed", False)

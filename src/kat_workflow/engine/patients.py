@@ -1,0 +1,221 @@
+"""A patient across programs: what is known of them, who comes from elsewhere, two ids of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import date, datetime
+
+from kat_workflow.engine.commands import Commands
+from kat_workflow.engine.questions import Questions
+from kat_workflow.engine.receiving import digest_of, new_id, refuse
+from kat_workflow.engine.shell import ATTEMPTS, encode_beside
+from kat_workflow.engine.views import Attested, Course, Outcome, PatientView, Suggestion
+from kat_workflow.enrollment import commands as c
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment import patients
+from kat_workflow.enrollment.commands import Actor
+from kat_workflow.enrollment.decide import catch_up
+from kat_workflow.enrollment.patients import PatientRecord
+from kat_workflow.errors import Conflict, Refusal, Refused
+from kat_workflow.journal import Append
+
+
+class Patients(Commands, Questions):
+    """A patient across programs and ids."""
+
+    def patient(self, patient: str) -> PatientView:
+        """All that is known of a patient across programs, under whichever of their ids.
+
+        Raises Refused for an id that nobody was ever enrolled under.
+        """
+        record = self._patient(patient)
+        if not record.version:
+            says = f'no enrollment was ever made for "{patient}"'
+            raise refuse("patient", "unknown-patient", says, "check the id")
+        known = record.known
+        courses = [
+            Course(id_, x.patient, x.program, x.site, x.began, x.end, x.ended)
+            for id_, x in known.enrollments.items()
+        ]
+        return PatientView(
+            record.patient,
+            tuple(known.merged),
+            tuple(sorted(courses, key=lambda course: (course.began, course.enrollment))),
+            tuple(session for session in known.sessions.values() if not session.over),
+            tuple(known.holds.values()),
+            tuple(known.offered.values()),
+        )
+
+    def suggestions(self, enrollment: str) -> tuple[Suggestion, ...]:
+        """What other enrollments of the patient handed over that would answer an open item.
+
+        Nothing of it counts until somebody who may do the step confirms it: `adopt STEP`.
+        """
+        from kat_workflow.enrollment import carrying  # noqa: PLC0415  # on first use
+
+        program, state = self._read(enrollment)
+        now = self._instant()
+        around, (_, state) = self._ask(catch_up, program, state, self._around(state), now)
+        known = self._patient(state.patient).known
+        found = carrying.suggestions(program, state, known, now, around.site)
+        return tuple(
+            Suggestion(
+                item,
+                state.items[item].step,
+                name,
+                known.offered[name].program,
+                known.offered[name].evaluation.occurred,
+                known.offered[name].evaluation.values,
+            )
+            for item, name in found
+        )
+
+    def offer(
+        self,
+        enrollment: str,
+        program: str,
+        *,
+        by: Actor,
+        steps: Iterable[str] = (),
+        role: str = "",
+        command_id: str | None = None,
+    ) -> Outcome:
+        """Offer evaluations to a program that the patient is to go on with: the last of each step
+        that is named, or of each that another program could take over. Raises Refused."""
+        act = c.Offer(program, tuple(steps))
+        return self.handle(enrollment, act, by=by, role=role, command_id=command_id)
+
+    def join(
+        self,
+        program: str,
+        *,
+        patient: str,
+        phase: str,
+        reason: str,
+        by: Actor,
+        attested: Iterable[Attested] = (),
+        admitted_on: date | None = None,
+        site: str = "main",
+        command_id: str | None = None,
+    ) -> str:
+        """Enroll a patient who is in the middle of a course elsewhere; the enrollment's id.
+
+        What was found out there is attested in the order given, each with its date and where it
+        stands; then the admission of a date in the past is reported, and the phase in which the
+        patient is. Each is a command of its own whose id derives from `command_id`: what was half
+        done is finished by asking again. The actor must have the roles that all of it needs.
+        Raises Refused at the first that cannot be done; what was done before it stands.
+        """
+        id_ = command_id or new_id()
+        enrollment = self.enroll(program, patient=patient, by=by, site=site, command_id=id_)
+        for number, each in enumerate(attested, 1):
+            act = c.Attest(each.step, dict(each.values), each.source, each.signed)
+            self.handle(
+                enrollment,
+                act,
+                by=by,
+                occurred=each.occurred,
+                command_id=f"{id_}/attest.{number}",
+            )
+        if admitted_on is not None:
+            self.handle(enrollment, c.Admit(admitted_on, reason), by=by, command_id=f"{id_}/admit")
+        full = self.program_of(enrollment).find("phases", phase)
+        entered = {
+            x.event.phase
+            for x in self.history(enrollment)
+            if isinstance(x.event, e.PhaseEntered) and x.cause != f"{id_}/move"
+        }
+        if full not in entered:  # else what was attested has led there by the program's own gates
+            self.handle(enrollment, c.Move(phase, reason), by=by, command_id=f"{id_}/move")
+        return enrollment
+
+    def merge(
+        self,
+        survivor: str,
+        duplicate: str,
+        *,
+        by: Actor,
+        reason: str,
+        command_id: str | None = None,
+    ) -> PatientView:
+        """Two ids are one patient: from now on the survivor's record tells about both.
+
+        Nothing is deleted, and `unmerge` takes it back. Enrollments keep the id they were made
+        under; both ids may go on being used. Where both are in treatment, each of their
+        enrollments gets an item to review it. Raises Refused.
+        """
+        id_ = command_id or new_id()
+        self._link(patients.merge, survivor, duplicate, by, reason, id_)
+        record = self._patient(duplicate)
+        ours = patients.ids_of(record.known, duplicate)
+        sides = {record.known.enrollments[each].patient in ours for each in record.in_treatment}
+        self._tell_others(record, by, id_, ids="merged" if len(sides) > 1 else "")
+        return self.patient(duplicate)
+
+    def unmerge(
+        self,
+        survivor: str,
+        duplicate: str,
+        *,
+        by: Actor,
+        reason: str,
+        command_id: str | None = None,
+    ) -> None:
+        """They are two patients after all: what belongs to enrollments of the duplicate's id, also
+        what has happened since the merge, is told by its own record again.
+
+        Every enrollment of both that goes on gets an item to review what was done, or taken over
+        from the other, while they were one. Raises Refused.
+        """
+        id_ = command_id or new_id()
+        self._link(patients.unmerge, survivor, duplicate, by, reason, id_)
+        for each in (survivor, duplicate):
+            self._tell_others(self._patient(each), by, id_, ids="parted")
+
+    def _link(
+        self,
+        rule: Callable[
+            [PatientRecord, PatientRecord, str, str, datetime],
+            e.PatientMerged | e.PatientUnmerged | Refusal,
+        ],
+        survivor: str,
+        duplicate: str,
+        by: Actor,
+        reason: str,
+        id_: str,
+    ) -> None:
+        """Write what joins or parts two records into both, in one commit."""
+        said = (survivor, duplicate, reason, by.person, id_)
+        if not all(isinstance(word, str) and word.isprintable() for word in said):
+            says = "ids and reasons are plain text"
+            raise refuse(rule.__name__, "bad-phrase", says, "give text where text is meant")
+        digest = digest_of(rule.__name__, c.Hold(reason), by, None, f"{survivor}\n{duplicate}")
+        for _ in range(ATTEMPTS):
+            if self.journal.receipt(id_, digest) is not None:
+                return
+            kept, other = self._patient(survivor), self._own_record(duplicate)
+            if rule is patients.unmerge:
+                kept = self._own_record(survivor)
+            now = self._instant()
+            event = rule(kept, other, reason, by.person, now)
+            if isinstance(event, Refusal):
+                raise Refused(event)
+            body = e.encode(event)
+            appends = [
+                Append(
+                    f"patient:{record.patient}",
+                    record.version,
+                    (body,),
+                    encode_beside(patients.evolve(record, event)),
+                )
+                for record in (kept, other)
+            ]
+            with suppress(Conflict):
+                receipt = self.journal.append(
+                    appends, command=id_, digest=digest, recorded=now, person=by.person, role=""
+                )
+                if self._listeners and not receipt.again and not self.journal.joined:
+                    self._tell(receipt)
+                return
+        raise Conflict(f"patient {duplicate} is being written to by others; try again")

@@ -1,0 +1,399 @@
+"""Questions: where a patient stands, what is to be done, what happened. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from kat_workflow.engine.receiving import refuse
+from kat_workflow.engine.shell import Shell, around_site, stream_of
+from kat_workflow.engine.views import (
+    Happened,
+    OpenItem,
+    Outbox,
+    Page,
+    Resident,
+    Shift,
+    Status,
+    Waiting,
+    as_happened,
+)
+from kat_workflow.enrollment import commands as c
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.around import Around
+from kat_workflow.enrollment.booking import Slot, next_slot
+from kat_workflow.enrollment.commands import Actor, Command
+from kat_workflow.enrollment.decide import catch_up, decide
+from kat_workflow.enrollment.escalating import TOLD, Notification, notification
+from kat_workflow.enrollment.moving import undecided
+from kat_workflow.enrollment.opening import coming
+from kat_workflow.enrollment.reading import clauses_for_reader, for_reader
+from kat_workflow.enrollment.run import Run
+from kat_workflow.enrollment.signing import Signature, signatures
+from kat_workflow.enrollment.state import Enrollment
+from kat_workflow.enrollment.worklist import Timeliness, by_urgency, timeliness, title, where, who
+from kat_workflow.errors import Refusal, Refused
+from kat_workflow.journal import Cursor, ItemRow
+from kat_workflow.program.clock import Site, program_day
+
+if TYPE_CHECKING:
+    from kat_workflow.enrollment.correcting import Record
+    from kat_workflow.enrollment.foresight import Foresight
+    from kat_workflow.program.model import Program
+
+_OUTBOX = 1000  # how many entries are read at once in search of notifications
+_IN_TREATMENT = ("applied", "active")
+
+
+class Questions(Shell):
+    """Questions about enrollments and lists, and the ways to follow a clinic."""
+
+    # ---- one enrollment ---------------------------------------------------------------------
+
+    def status(
+        self,
+        enrollment: str,
+        *,
+        by: Actor | None = None,
+        known_at: datetime | None = None,
+        true_at: datetime | None = None,
+    ) -> Status:
+        """Where a patient stands now, timers that are due run in memory only.
+
+        `by` is the reader: what the program lets them not read (`read_by`) is withheld. Without a
+        reader it is the host itself who asks, and everything is shown. `known_at`: where the
+        record said that they stood at an instant of the past; `true_at`: the same with the
+        readings as they were in truth (see `as_true_at`).
+        """
+        program, state = self._read(enrollment)
+        around, now = self._around(state), self._instant()
+        reader = None if by is None else _reader(by, state, around.site, now)
+        if known_at is not None:
+            now, state = known_at, self.as_known_at(enrollment, known_at)
+        elif true_at is not None:
+            now, state = true_at, self.as_true_at(enrollment, true_at)
+        around, (_, state) = self._ask(catch_up, program, state, around, now)
+        day = None if state.admitted is None else program_day(state.admitted, now, around.site)
+        return Status(
+            enrollment,
+            state.patient,
+            state.program,
+            state.program_version,
+            state.standing,
+            where(program, state),
+            day,
+            tuple(
+                OpenItem(
+                    enrollment,
+                    state.patient,
+                    item.id,
+                    item.step,
+                    title(program, item),
+                    who(program, item),
+                    item.opens,
+                    item.due,
+                    timeliness(item, now),
+                    state.program,
+                    item.place,
+                    item.assigned,
+                    item.handed_by,
+                )
+                for item in by_urgency(state.items.values())
+            ),
+            tuple(state.sessions.values()),
+            tuple(state.holds),
+            state.end,
+            _waiting(program, state, around, now, reader),
+            state.wake,
+            {name: each for name, each in state.orders.items() if each.stands(now)},
+        )
+
+    def enrollment(self, enrollment: str) -> Enrollment:
+        """The folded state of an enrollment as committed."""
+        return self._read(enrollment)[1]
+
+    def as_known_at(self, enrollment: str, at: datetime) -> Enrollment:
+        """The state as the journal knew it at an instant: by the entries recorded until then."""
+        self._read(enrollment)
+        from kat_workflow.enrollment.correcting import as_known  # noqa: PLC0415  # seldom asked
+
+        return as_known(self._history(enrollment), _zoned(at))
+
+    def as_true_at(self, enrollment: str, at: datetime) -> Enrollment:
+        """The state at an instant with its readings as they were in truth, by all that is known
+        now: later corrections and late entries are there, what was retracted is not.
+
+        Where the patient was and what was open is as it was: what was done was done.
+        """
+        self._read(enrollment)
+        from kat_workflow.enrollment.correcting import as_true  # noqa: PLC0415  # seldom asked
+
+        return as_true(self._history(enrollment), _zoned(at))
+
+    def records(self, enrollment: str) -> tuple[Record, ...]:
+        """Every recording with its corrections: the original first and legible, each version with
+        who, when and why, and the retraction if it was entered in error."""
+        self._read(enrollment)
+        from kat_workflow.enrollment.correcting import records  # noqa: PLC0415  # seldom asked
+
+        return records(past.event for past in self._history(enrollment))
+
+    def signatures(self, enrollment: str) -> tuple[Signature, ...]:
+        """Every signature of an enrollment, each with whether the record still holds what was
+        signed: its hash is reckoned anew from the entries."""
+        return signatures(enrollment, (each.event for each in self.history(enrollment)))
+
+    def history(
+        self, enrollment: str, after_version: int = 0, *, by: Actor | None = None
+    ) -> tuple[Happened, ...]:
+        """Everything that happened in an enrollment, in order.
+
+        `by` is the reader: what the program lets them not read (`read_by`) is withheld. Without a
+        reader it is the host itself who asks, and everything is shown.
+        """
+        program, state = self._read(enrollment)
+        happened = map(as_happened, self.journal.read(stream_of(enrollment), after_version))
+        if by is None:
+            return tuple(happened)
+        reader = _reader(by, state, self._around(state).site, self._instant())
+        return tuple(
+            replace(each, event=for_reader(program, reader, each.event)) for each in happened
+        )
+
+    def next_slot(self, enrollment: str, session: str) -> Slot | None:
+        """When the next session of a kind could be; None where there may be none any more.
+
+        It is a proposal: the session's gates are judged at the start. Raises Refused for a
+        session that the program does not have.
+        """
+        program, state = self._read(enrollment)
+        now, around = self._instant(), self._around(state)
+        around, (_, state) = self._ask(catch_up, program, state, around, now)
+        full = program.find("sessions", session)
+        if full is None:
+            known = f"sessions: {', '.join(program.sessions)}"
+            raise refuse("next slot", "unknown-session", f'there is no session "{session}"', known)
+        return next_slot(program, state, around.site, full, now)
+
+    def foresee_hold(self, enrollment: str, *, by: Actor, reason: str) -> Foresight:
+        """What a hold would do to each time that runs, and which doses it would stop, if it were
+        set now. Nothing is written. Raises Refused where it would be refused."""
+        from kat_workflow.enrollment.foresight import foresee_hold  # noqa: PLC0415  # on first use
+
+        program, state = self._read(enrollment)
+        now = self._instant()
+        around, (_, state) = self._ask(catch_up, program, state, self._around(state), now)
+        command = Command("foresee", c.Hold(reason), by, now)
+        _, answer = self._ask(decide, program, state, around, command)
+        if isinstance(answer, Refusal):
+            raise Refused(answer)
+        return foresee_hold(program, state, around, now)
+
+    def program_of(self, enrollment: str) -> Program:
+        """The program that drives an enrollment: the very files it was enrolled with."""
+        return self._read(enrollment)[0]
+
+    def site_of(self, enrollment: str) -> Site:
+        """The site of an enrollment, with its zone."""
+        return self._around(self._read(enrollment)[1]).site
+
+    # ---- lists ------------------------------------------------------------------------------
+
+    def worklist(
+        self,
+        role: str | None = None,
+        site: str | None = None,
+        *,
+        enrollment: str | None = None,
+        patient: str | None = None,
+        person: str | None = None,
+        limit: int = 50,
+        after: Cursor | None = None,
+    ) -> Page:
+        """Open items by when they are due; give `Page.next` as `after` for the next page.
+
+        `person` asks for what somebody has taken on, "" for what is nobody's in particular.
+        """
+        stream = None if enrollment is None else stream_of(enrollment)
+        rows, cursor = self.journal.worklist(
+            role=role,
+            site=site,
+            stream=stream,
+            patient=patient,
+            assigned=person,
+            limit=limit,
+            after=after,
+        )
+        now = self._instant()
+        return Page(tuple(_open_item(row, now) for row in rows), cursor)
+
+    def shift(
+        self,
+        role: str | None = None,
+        site: str = "main",
+        *,
+        start: datetime,
+        end: datetime,
+        person: str | None = None,
+    ) -> Shift:
+        """What a shift has to do: what is open and due before its end, and what will open in it.
+
+        Items say whose they are and who handed them over. Raises Refused for a site that the
+        engine was opened without.
+        """
+        place = self._site(site, "shift")
+        now = self._instant()
+        rows: list[ItemRow] = []
+        after: Cursor | None = None
+        while True:
+            page, after = self.journal.worklist(role=role, site=site, assigned=person, after=after)
+            rows += [row for row in page if row.sort < end]
+            if after is None or page[-1].sort >= end:
+                break
+        planned: list[OpenItem] = []
+        runs: dict[str, Run] = {}
+        for row in rows:
+            if row.stream not in runs:
+                program, state = self._read(row.stream.partition(":")[2])
+                runs[row.stream] = Run(program, state, around_site(place), now)
+            run = runs[row.stream]
+            item = run.s.items.get(row.item)  # None: it was settled meanwhile
+            for at in () if item is None else coming(run, item, end):
+                if at >= start:
+                    due = None if row.due is None else at + (row.due - row.opens)
+                    planned.append(_open_item(replace(row, opens=at, due=due), now))
+        planned.sort(key=lambda item: (item.due or item.opens, item.enrollment, item.item))
+        return Shift(start, end, tuple(_open_item(row, now) for row in rows), tuple(planned))
+
+    def census(self, site: str = "main", *, everybody: bool = False) -> tuple[Resident, ...]:
+        """Who is where, on which day: those in treatment, or everybody who ever was.
+
+        Raises Refused for a site that the engine was opened without: its zone decides the day.
+        """
+        now = self._instant()
+        place = self._site(site, "census")
+        return tuple(
+            Resident(
+                row.stream.partition(":")[2],
+                row.patient,
+                row.program,
+                row.standing,
+                row.phases,
+                None if row.anchor is None else program_day(row.anchor, now, place),
+                row.holds,
+            )
+            for row in self.journal.census(site)
+            if everybody or row.standing in _IN_TREATMENT
+        )
+
+    # ---- following the clinic ---------------------------------------------------------------
+
+    def follow(self, after: int = 0, limit: int = 1000) -> tuple[Happened, ...]:
+        """What happened after a position, in commit order: the durable way to follow a clinic.
+
+        Keep the last `position` that you have dealt with and ask again from there. It is for the
+        host itself: nothing is withheld (see `may_read`).
+        """
+        entries = self.journal.follow(after, limit)
+        return tuple(as_happened(entry) for entry in entries)
+
+    def listen(self, listener: Callable[[Happened], None]) -> None:
+        """Call a function after each commit of this process: at most once, lost with it.
+
+        What is written in a host's open transaction is not told: it may be rolled back.
+
+        Use `follow` for what must not be lost. A listener that fails is logged, never heard of
+        by the caller of the command.
+        """
+        self._listeners.append(listener)
+
+    def outbox(self, after: int = 0, limit: int = 100) -> Outbox:
+        """What somebody is to be told, after a position of the journal, in commit order.
+
+        The library sends nothing: a host drains this, sends each notification once by its `key`,
+        and keeps `Outbox.next` only when it has. What it had not kept is given again. Run the
+        timers first (`run_due`): it is their running that lets an unanswered call go on.
+        """
+        found: list[Notification] = []
+        while True:
+            entries = self.journal.follow(after, _OUTBOX)
+            for entry in entries:
+                after = entry.position
+                kind, _, key = entry.stream.partition(":")
+                if kind != "enrollment" or not entry.body.startswith(TOLD):
+                    continue
+                told = notification(e.decode(entry.body), key, entry.version, entry.position)
+                if told is not None:
+                    found.append(told)
+                    if len(found) >= limit:
+                        return Outbox(tuple(found), after)
+            if len(entries) < _OUTBOX:
+                return Outbox(tuple(found), after)
+
+    # ---- the clinic -------------------------------------------------------------------------
+
+    @property
+    def now(self) -> datetime:
+        """The instant by the clinic's clock, in UTC."""
+        return self._instant()
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The sites the engine was opened with."""
+        return tuple(self._sites.values())
+
+
+def _reader(by: Actor, state: Enrollment, site: Site, now: datetime) -> Actor:
+    """The reader in the roles that they hold now; a patient reads their own enrollment alone."""
+    from kat_workflow.enrollment.people import hindrance, roles_held  # noqa: PLC0415
+
+    held = roles_held(by, now, site.name, state.patient)
+    if by.roles and not held:
+        # Every role that they have says the same of its own.
+        first = hindrance(by, sorted(by.roles)[0], now, site.name, state.patient)
+        assert first is not None  # else it would be held
+        raise Refused(Refusal("read", (first,)))
+    return Actor(by.person, held)
+
+
+def _waiting(
+    program: Program, state: Enrollment, around: Around, now: datetime, reader: Actor | None
+) -> tuple[Waiting, ...]:
+    run = Run(program, state, around, now)
+    return tuple(
+        Waiting(
+            phase,
+            to,
+            clauses if reader is None else clauses_for_reader(program, reader, clauses),
+        )
+        for phase, to, clauses in undecided(run)
+    )
+
+
+def _open_item(row: ItemRow, now: datetime) -> OpenItem:
+    late = row.due is not None and row.opens < row.due <= now
+    state: Timeliness = "early" if now < row.opens else "late" if late else "open"
+    return OpenItem(
+        row.stream.partition(":")[2],
+        row.patient,
+        row.item,
+        row.step,
+        row.title,
+        row.roles,
+        row.opens,
+        row.due,
+        state,
+        row.program,
+        row.phase,
+        row.assigned,
+        row.handed_by,
+    )
+
+
+def _zoned(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError("an instant without a zone names no moment")
+    return at.astimezone(UTC)

@@ -1,0 +1,506 @@
+"""Read → decide → commit: the shell around the pure core, whatever it is asked to do.
+
+It reads the state row and the streams beside it that turn out to be needed, asks, and commits
+entries and rows of all streams touched in one transaction. When somebody else was faster it
+reads again and decides anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from kat_workflow.engine.receiving import canonical, hashed, new_id, refuse
+from kat_workflow.engine.views import Happened, Outcome, as_happened
+from kat_workflow.enrollment import commands as c
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.around import EMPTY, FOLDS, Addition, Around, Beside, Past, Unread
+from kat_workflow.enrollment.commands import Act, Actor, Command
+from kat_workflow.enrollment.decide import Behind, Decision, decide, elapse
+from kat_workflow.enrollment.patients import PatientRecord
+from kat_workflow.enrollment.reading import refusal_for_reader
+from kat_workflow.enrollment.state import NOBODY, Enrollment, decode_row, encode_row, replay
+from kat_workflow.enrollment.timers import Timer
+from kat_workflow.enrollment.worklist import changed, title, where, who
+from kat_workflow.errors import Conflict, JournalError, Refusal, Refused
+from kat_workflow.journal import Append, CensusRow, ItemRow, Journal, Receipt
+from kat_workflow.program.clock import Site
+
+if TYPE_CHECKING:
+    from kat_workflow.language.library import Library
+    from kat_workflow.program.model import Program
+
+Authenticate = Callable[[Actor, Act], bool]
+"""A host's question to the person at the keyboard, before they sign: are you who you were?"""
+
+_Asked = TypeVar("_Asked")
+_Answer = TypeVar("_Answer")
+ATTEMPTS = 50
+_REMEMBERED = 1024
+_log = logging.getLogger("kat_workflow")
+encode_beside = msgspec.msgpack.Encoder().encode
+"""A row of a stream beside enrollments."""
+
+
+def wall_clock() -> datetime:
+    """The instant by this machine's clock, in UTC."""
+    return datetime.now(UTC)
+
+
+class Shell:
+    """A journal, the programs at hand, a clock and the sites: what every chapter stands on."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        library: Library,
+        clock: Callable[[], datetime] = wall_clock,
+        sites: Iterable[Site] = (Site(),),
+        signed_only: bool = False,
+        authenticate: Authenticate | None = None,
+    ) -> None:
+        self.journal = journal
+        self._signed_only = signed_only
+        self._authenticate = authenticate
+        self._library = library
+        self._clock = clock
+        self._sites = {site.name: site for site in sites}
+        self._named: dict[str, Program] = {}
+        self._by_digest: dict[str, Program] = {}
+        self._kept: set[str] = set()
+        self._states: OrderedDict[str, tuple[Program, Enrollment]] = OrderedDict()
+        self._listeners: list[Callable[[Happened], None]] = []
+        self._lock = Lock()
+
+    # ---- an enrollment ----------------------------------------------------------------------
+
+    def _carry_out(
+        self,
+        enrollment: str,
+        act: Act,
+        by: Actor,
+        id_: str,
+        digest: str,
+        occurred: datetime | None,
+        role: str,
+        new: Program | None,
+        emergency: str = "",
+    ) -> Outcome:
+        for _ in range(ATTEMPTS):
+            # What we wrote last is tried first; whoever was faster makes it a Conflict.
+            remembered = self._states.pop(enrollment, None)
+            if new is not None:
+                program, state = new, NOBODY
+            elif remembered is not None:
+                program, state = remembered
+            else:
+                program, state = self._read(enrollment)
+            command = Command(id_, act, by, self._instant(), occurred, role, emergency)
+            # Nobody is anywhere before the first event: it happens at the site that is asked for.
+            if isinstance(act, c.Enroll):
+                site = self._site(act.site, f"enrollment {enrollment}")
+                around = around_site(site).read("patient", self._beside("patient", act.patient))
+                if self._signed_only and new is not None:
+                    register = self._beside("program", new.id)
+                    around = replace(around.read("program", register), signed_only=True)
+            else:
+                around = self._around(state, act)
+            with suppress(Conflict):
+                around, answer = self._ask(decide, program, state, around, command)
+                while isinstance(answer, Behind):
+                    timer = answer.timer
+                    around, ran = self._ask(elapse, program, state, around, timer)
+                    self._commit_timer(program, state, timer, ran)
+                    state, around = ran.enrollment, around.after(ran.beside)
+                    around, answer = self._ask(decide, program, state, around, command)
+                if isinstance(answer, Refusal):
+                    before = self.journal.receipt(id_, digest)
+                    if before is not None:
+                        return self._again(enrollment, before)
+                    if self._is_now(state, around):
+                        self._remember(enrollment, program, state)
+                        raise Refused(refusal_for_reader(program, by, answer))
+                    continue  # it was judged by what is no longer so
+                role_acted = answer.role or role
+                receipt = self._commit(
+                    program, state, answer, id_, digest, command.at, by.person, role_acted
+                )
+                if receipt.again:
+                    return self._again(enrollment, receipt)
+                self._remember(enrollment, program, answer.enrollment)
+                return Outcome(enrollment, answer.events)
+        raise Conflict(f"enrollment {enrollment} is being written to by others; try again")
+
+    def _is_now(self, state: Enrollment, around: Around) -> bool:
+        """Whether what a refusal was judged by is still so."""
+        record = around.patient
+        if record is not None and record.patient:
+            stream = f"patient:{record.patient}"
+            if self.journal.version(stream) != record.version:
+                return False
+        return self.journal.version(stream_of(state.id)) == state.version
+
+    def _remember(self, enrollment: str, program: Program, state: Enrollment) -> None:
+        """Keep the last states, so that a patient at hand need not be read for each command.
+
+        Nothing is kept of a host's open transaction: after its rollback, another state could
+        stand under the same version.
+        """
+        if self.journal.joined:
+            return
+        self._states[enrollment] = (program, state)
+        while len(self._states) > _REMEMBERED:
+            self._states.popitem(last=False)
+
+    def _commit_timer(
+        self, program: Program, state: Enrollment, timer: Timer, ran: Decision
+    ) -> None:
+        at = ran.enrollment.last or timer.due
+        id_ = timer.id(state.id)
+        receipt = self._commit(program, state, ran, id_, id_, at, c.SYSTEM.person, "")
+        if receipt.again:  # another process ran it: what we hold is behind
+            raise Conflict(f"{id_} was run by another")
+
+    def _commit(
+        self,
+        program: Program,
+        before: Enrollment,
+        decision: Decision,
+        command: str,
+        digest: str,
+        at: datetime,
+        person: str,
+        role: str,
+    ) -> Receipt:
+        after = decision.enrollment
+        stream = stream_of(after.id)
+        came, gone, moved = changed(decision.events)
+        if before.site != after.site and before.version:
+            came = list(after.items)  # they stand on another site's worklists now
+        append = Append(
+            stream,
+            before.version,
+            tuple([e.encode(event) for event in decision.events]),
+            encode_row(after),
+            after.wake,
+            tuple(gone),
+            tuple([_item_row(program, after, stream, id_) for id_ in came]),
+            _census_row(program, after, stream) if moved else None,
+        )
+        appends = [append]
+        for addition in decision.beside:
+            # A site's stream was read of where the patient was before a transfer.
+            name = _beside_stream(addition, before if before.version else after)
+            appends.append(_append_of(addition, name))
+        receipt = self.journal.append(
+            appends, command=command, digest=digest, recorded=at, person=person, role=role
+        )
+        if self._listeners and not receipt.again and not self.journal.joined:
+            self._tell(receipt)
+        return receipt
+
+    def _again(self, enrollment: str, receipt: Receipt) -> Outcome:
+        entries = self.journal.follow(receipt.first - 1, receipt.last - receipt.first + 1)
+        own = stream_of(enrollment)
+        events = tuple(e.decode(entry.body) for entry in entries if entry.stream == own)
+        return Outcome(enrollment, events, again=True)
+
+    def _read(self, enrollment: str) -> tuple[Program, Enrollment]:
+        row = self.journal.row(stream_of(enrollment))
+        if row is not None:
+            state = decode_row(row[1])
+        else:
+            entries = self.journal.read(stream_of(enrollment))
+            if not entries:
+                raise refuse(
+                    "read", "unknown-enrollment", f'no enrollment "{enrollment}"', "check the id"
+                )
+            state = replay(e.decode(entry.body) for entry in entries)
+        program = self._by_digest.get(state.digest)
+        return (program or self._pinned(state.digest)), state
+
+    def _history(self, enrollment: str) -> tuple[Past, ...]:
+        """All entries of an enrollment, each with the instant at which it was recorded."""
+        entries = self.journal.read(stream_of(enrollment))
+        return tuple(Past(entry.recorded, e.decode(entry.body)) for entry in entries)
+
+    def _ask(
+        self,
+        core: Callable[[Program, Enrollment, Around, _Asked], _Answer],
+        program: Program,
+        state: Enrollment,
+        around: Around,
+        asked: _Asked,
+        ahead: Iterable[Past] = (),
+    ) -> tuple[Around, _Answer]:
+        """What the pure core answers; a stream around is read once it turns out to be needed.
+
+        `ahead` are events of the state that are not in the journal.
+        """
+        while True:
+            try:
+                return around, core(program, state, around, asked)
+            except Unread as missing:
+                if missing.what == "history":
+                    past = self._history(state.id)[: state.version]
+                    around = around.read("history", (*past, *ahead))
+                    continue
+                # Nobody is at a site before the first event; that of the calendar is the one.
+                on_site = missing.what == "roster"
+                own = around.site.name if on_site else _beside_key(missing.what, state)
+                key = missing.key or own
+                beside = self._beside(missing.what, key)
+                around = around.read(missing.what, beside, missing.key)
+
+    def _around(self, state: Enrollment, act: Act | None = None) -> Around:
+        around = around_site(self._site(state.site, f"enrollment {state.id}"))
+        return (
+            replace(around, to=self._sites.get(act.site)) if isinstance(act, c.Transfer) else around
+        )
+
+    # ---- the streams beside enrollments -----------------------------------------------------
+
+    def _beside(self, what: Beside, key: str) -> Any:
+        """A stream around enrollments, as it is now; a patient's is that of the survivor."""
+        if what == "patient":
+            return self._patient(key)
+        return self._folded(what, key)
+
+    def _folded(self, what: Beside, key: str) -> Any:
+        stream = f"{what}:{key}"
+        row = self.journal.row(stream)
+        if row is not None:
+            with suppress(msgspec.DecodeError):  # else it is of another version
+                return _beside_decoder(what).decode(row[1])
+        state = EMPTY[what]
+        for entry in self.journal.read(stream):
+            state = FOLDS[what](state, e.decode(entry.body))
+        return state
+
+    def _patient(self, patient: str) -> PatientRecord:
+        """The record that tells about a patient, under whichever of their ids."""
+        record = self._own_record(patient)
+        while record.survivor:
+            record = self._own_record(record.survivor)
+        return record
+
+    def _own_record(self, patient: str) -> PatientRecord:
+        """The record of this very id."""
+        record: PatientRecord = self._folded("patient", patient)
+        return record if record.patient else replace(record, patient=patient)
+
+    def _add(
+        self,
+        what: Beside,
+        key: str,
+        judge: Callable[[Addition, datetime], Refusal | None],
+        by: Actor,
+        role: str,
+        command_id: str | None,
+        said: object,
+    ) -> tuple[e.Event, ...]:
+        """Write to a stream that is no enrollment's what a pure judge makes of its state.
+
+        Judged again where somebody else was faster. A retry with the same command id and the
+        same `said` writes nothing, and returns what the first one wrote. Raises Refused.
+        """
+
+        def alone(added: tuple[Addition, ...], at: datetime) -> Refusal | str:
+            return judge(added[0], at) or role
+
+        (added,) = self._add_all(((what, key),), alone, by, command_id, said) or ((),)
+        return added
+
+    def _add_all(
+        self,
+        streams: tuple[tuple[Beside, str], ...],
+        judge: Callable[[tuple[Addition, ...], datetime], Refusal | str],
+        by: Actor,
+        command_id: str | None,
+        said: object,
+    ) -> tuple[tuple[e.Event, ...], ...]:
+        """As `_add`, in one commit to several streams; the judge answers the role acted in.
+
+        Returns the events by stream, nothing for a retry.
+        """
+        id_ = command_id or new_id()
+        try:
+            digest = hashed(canonical.encode((streams, by.person, id_, said)))
+        except (TypeError, ValueError):
+            way = "give text where text is meant"
+            raise refuse(streams[0][0], "bad-phrase", "it is no plain text", way) from None
+        for _ in range(ATTEMPTS):
+            before = None if command_id is None else self.journal.receipt(id_, digest)
+            if before is not None:
+                entries = self.journal.follow(before.first - 1, before.last - before.first + 1)
+                return tuple(
+                    tuple(e.decode(x.body) for x in entries if x.stream == f"{what}:{key}")
+                    for what, key in streams
+                )
+            states, at = [self._beside(what, key) for what, key in streams], self._instant()
+            added = tuple(
+                Addition(what, state.version, state, key=key)
+                for (what, key), state in zip(streams, states, strict=True)
+            )
+            role = judge(added, at)
+            if isinstance(role, Refusal):
+                raise Refused(role)
+            with suppress(Conflict):
+                receipt = self.journal.append(
+                    [_append_of(each, f"{each.what}:{each.key}") for each in added],
+                    command=id_,
+                    digest=digest,
+                    recorded=at,
+                    person=by.person,
+                    role=role,
+                )
+                if self._listeners and not receipt.again and not self.journal.joined:
+                    self._tell(receipt)
+                return tuple(tuple(each.events) for each in added)
+        what, key = streams[0]
+        raise Conflict(f"{what} {key} is being written to by others; try again")
+
+    def _tell(self, receipt: Receipt) -> None:
+        for entry in self.journal.follow(receipt.first - 1, receipt.last - receipt.first + 1):
+            for listener in self._listeners:
+                try:
+                    listener(as_happened(entry))
+                except Exception as error:  # what a host's function does must not undo a commit
+                    # Its text may quote the event, and with it the patient: only its kind is said.
+                    _log.error(
+                        "a listener failed on position %d: %s", entry.position, type(error).__name__
+                    )
+
+    # ---- programs, sites, the clock ---------------------------------------------------------
+
+    def program(self, name: str) -> Program:
+        """The program of an id (or `id@version`) as its files say now.
+
+        Raises ProgramError with every finding.
+        """
+        with self._lock:
+            found = self._named.get(name)
+            if found is None:
+                from kat_workflow.language import load  # noqa: PLC0415  # loaded on first use
+
+                found = self._named[name] = load(name, self._library)
+                self._by_digest[found.digest] = found
+            return found
+
+    def _pinned(self, digest: str) -> Program:
+        kept = self.journal.program(digest)
+        if kept is None:
+            raise JournalError(f"the journal does not hold the program with digest {digest[:12]}")
+        from kat_workflow.language import compile_files  # noqa: PLC0415  # loaded on first use
+
+        program = compile_files(kept.files, kept.main)
+        with self._lock:
+            return self._by_digest.setdefault(digest, program)
+
+    def _keep(self, program: Program, enrollment: str) -> None:
+        """The journal stores a program's files at first enrollment; a version never changes."""
+        if program.digest in self._kept:
+            return
+        for kept in self.journal.programs(program.id):
+            if kept.version == program.version and kept.digest != program.digest:
+                raise refuse(
+                    f"enroll {enrollment}",
+                    "version-changed",
+                    f"{program.id} {program.version} was used with other files before",
+                    "give the changed program a new version",
+                )
+        main = next(iter(program.files))  # then those that it names, or is based on
+        self.journal.keep_program(program.digest, program.id, program.version, main, program.files)
+        if not self.journal.joined:  # else the host may still roll it back
+            self._kept.add(program.digest)
+
+    def _site(self, name: str, asked: str) -> Site:
+        """The site of that name; never a guess, since its zone decides days and clock times."""
+        site = self._sites.get(name)
+        if site is None:
+            ways = (f"open the engine with the site {name}", f"sites: {', '.join(self._sites)}")
+            raise refuse(asked, "unknown-site", f'no site "{name}"', *ways)
+        return site
+
+    def _instant(self) -> datetime:
+        now = self._clock()
+        if now.tzinfo is None:
+            raise ValueError("the clock gave an instant without a zone")
+        return now.astimezone(UTC)
+
+
+@lru_cache(maxsize=256)
+def around_site(site: Site) -> Around:
+    """The surroundings of an enrollment at a site, of which no stream is read yet."""
+    return Around(site, patient=None, program=None, roster=None, cupboard=None)
+
+
+def _beside_key(what: Beside, state: Enrollment) -> str:
+    """Whose stream it is that lies beside an enrollment."""
+    keys = {"program": state.program, "roster": state.site, "cupboard": state.site}
+    return keys.get(what, state.patient)
+
+
+def _beside_stream(addition: Addition, state: Enrollment) -> str:
+    """The stream that was read, under the id it has: a patient's may be another than was said."""
+    if addition.what == "patient":
+        return f"patient:{addition.state.patient}"
+    return f"{addition.what}:{addition.key or _beside_key(addition.what, state)}"
+
+
+def _append_of(addition: Addition, stream: str) -> Append:
+    bodies = tuple(e.encode(event) for event in addition.events)
+    row = encode_beside(addition.state) if bodies else None
+    return Append(stream, addition.expected, bodies, row)
+
+
+@lru_cache(maxsize=8)
+def _beside_decoder(what: Beside) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(type(EMPTY[what]))
+
+
+def stream_of(enrollment: str) -> str:
+    """The stream of the journal that an enrollment's entries are in."""
+    return "enrollment:" + enrollment
+
+
+def _item_row(program: Program, state: Enrollment, stream: str, id_: str) -> ItemRow:
+    item = state.items[id_]
+    return ItemRow(
+        id_,
+        stream,
+        state.site,
+        who(program, item),
+        item.opens,
+        item.due,
+        item.step,
+        title(program, item),
+        item.place,
+        state.patient,
+        state.program,
+        item.assigned,
+        item.handed_by,
+    )
+
+
+def _census_row(program: Program, state: Enrollment, stream: str) -> CensusRow:
+    anchor: date | None = state.admitted
+    return CensusRow(
+        stream,
+        state.site,
+        state.patient,
+        state.program,
+        state.standing,
+        where(program, state),
+        anchor,
+        tuple(state.holds),
+    )

@@ -1,0 +1,196 @@
+"""What the engine answers: plain values, each a picture of one instant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.escalating import Notification
+from kat_workflow.enrollment.state import OrderState, Session
+from kat_workflow.enrollment.worklist import Timeliness
+from kat_workflow.errors import Clause, Refusal
+from kat_workflow.journal import Cursor, Entry
+
+
+class Happened(Struct, frozen=True):
+    """One entry of the journal with its event: what a host follows.
+
+    `stream` is what it is about (`patient:…`, `site:…`); `enrollment` is "" where that is no
+    enrollment.
+    """
+
+    position: int
+    enrollment: str
+    version: int
+    recorded: datetime
+    cause: str
+    person: str
+    role: str
+    event: e.Event
+    stream: str = ""
+
+
+class Outcome(Struct, frozen=True):
+    """What a command did. `again`: the same command was carried out before; nothing is new."""
+
+    enrollment: str
+    events: tuple[e.Event, ...]
+    again: bool = False
+
+
+class MemberOutcome(Struct, frozen=True):
+    """What a group command did for one member: an outcome, or why it was refused."""
+
+    enrollment: str
+    seat: int
+    outcome: Outcome | None = None
+    refusal: Refusal | None = None
+
+
+class OpenItem(Struct, frozen=True):
+    """An open work item with its urgency at the instant it was asked for. `assigned` is the
+    person whose it is, if anybody's, and `handed_by` who handed it to them."""
+
+    enrollment: str
+    patient: str
+    item: str
+    step: str
+    title: str
+    roles: tuple[str, ...]
+    opens: datetime
+    due: datetime | None
+    timeliness: Timeliness
+    program: str
+    phase: str = ""
+    assigned: str = ""
+    handed_by: str = ""
+
+
+class Shift(Struct, frozen=True):
+    """The list of a shift, by when things are due: `items` are open and due before its end, also
+    what was left over from before its start; `coming` are further openings planned within it,
+    if the pace stays as it is."""
+
+    start: datetime
+    end: datetime
+    items: tuple[OpenItem, ...]
+    coming: tuple[OpenItem, ...]
+
+
+class Page(Struct, frozen=True):
+    """A page of a worklist; `next` is the cursor of the following one, None after the last."""
+
+    items: tuple[OpenItem, ...]
+    next: Cursor | None = None
+
+
+class Resident(Struct, frozen=True):
+    """A patient of the census: where they are and on which program day."""
+
+    enrollment: str
+    patient: str
+    program: str
+    standing: str
+    phases: tuple[str, ...]
+    day: int | None
+    holds: tuple[str, ...] = ()
+
+
+class Waiting(Struct, frozen=True):
+    """A finished phase that does not move on: the row that is not decided, clause by clause."""
+
+    phase: str
+    to: str
+    clauses: tuple[Clause, ...]
+
+
+class Outbox(Struct, frozen=True):
+    """Notifications to send, and the position to ask on from once they are sent."""
+
+    notifications: tuple[Notification, ...]
+    next: int
+
+
+class Status(Struct, frozen=True):
+    """Where one patient stands at an instant."""
+
+    enrollment: str
+    patient: str
+    program: str
+    version: str
+    standing: str
+    phases: tuple[str, ...]
+    day: int | None
+    items: tuple[OpenItem, ...]
+    sessions: tuple[Session, ...]
+    holds: tuple[str, ...]
+    end: str
+    waiting: tuple[Waiting, ...]
+    next_wake: datetime | None
+    orders: dict[str, OrderState] = {}
+
+
+class Course(Struct, frozen=True):
+    """One enrollment of a patient and how it ended; `patient` is the id it was made under."""
+
+    enrollment: str
+    patient: str
+    program: str
+    site: str
+    began: datetime
+    end: str
+    ended: datetime | None
+
+
+class PatientView(Struct, frozen=True):
+    """A patient across programs: `merged` are other ids of the same patient, `sessions` those
+    that are not over, `holds` those that stand in every enrollment."""
+
+    patient: str
+    merged: tuple[str, ...]
+    courses: tuple[Course, ...]
+    sessions: tuple[e.Dosing, ...]
+    holds: tuple[e.PatientHold, ...]
+    offered: tuple[e.Offered, ...]
+
+
+class Suggestion(Struct, frozen=True):
+    """An evaluation that was handed over and would answer an open item, if somebody confirms it
+    (`adopt STEP`). `evaluation` is `ENROLLMENT/OBSERVATION`."""
+
+    item: str
+    step: str
+    evaluation: str
+    program: str
+    occurred: datetime
+    values: Mapping[str, Any]
+
+
+class Attested(Struct, frozen=True):
+    """What a step's form says was found out elsewhere, when, and where it stands."""
+
+    step: str
+    values: Mapping[str, Any]
+    occurred: datetime
+    source: str
+    signed: bool = False
+
+
+def as_happened(entry: Entry) -> Happened:
+    """An entry as the journal gives it, with its event decoded."""
+    kind, _, key = entry.stream.partition(":")
+    return Happened(
+        entry.position,
+        key if kind == "enrollment" else "",
+        entry.version,
+        entry.recorded,
+        entry.cause,
+        entry.person,
+        entry.role,
+        e.decode(entry.body),
+        entry.stream,
+    )
