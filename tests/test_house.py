@@ -27,6 +27,15 @@ FLOORS = [
 OPEN = {("pytest_plugin", "language"), ("engine", "language")}
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
+ENGINE = [
+    ["receiving", "views"],
+    ["shell"],
+    ["questions", "commands", "clinic"],
+    ["patients", "groups"],
+    ["__init__"],
+]
+"""The chapters of the engine, likewise: the shell knows none of them, nor do they each other."""
+
 
 def modules() -> Iterator[tuple[str, Path, ast.Module]]:
     for path in sorted(SOURCE.rglob("*.py")):
@@ -62,6 +71,22 @@ def test_every_room_is_on_a_floor() -> None:
     rooms = {room for room, _, _ in modules()} - {"__init__"}
 
     assert rooms == set(LEVEL)
+
+
+def test_every_chapter_of_the_engine_knows_only_those_below_it() -> None:
+    level = {chapter: floor for floor, chapters in enumerate(ENGINE) for chapter in chapters}
+    chapters = {path.stem: tree for room, path, tree in modules() if room == "engine"}
+
+    wrong = [
+        f"{chapter} imports {name}"
+        for chapter, tree in chapters.items()
+        for name in imported(tree)
+        if name.startswith("kat_workflow.engine")
+        and level.get(f"{name}.__init__".split(".")[2], len(ENGINE)) >= level[chapter]
+    ]
+
+    assert chapters.keys() == level.keys()
+    assert not wrong
 
 
 def test_only_the_chart_imports_transitions_and_only_the_language_imports_yaml() -> None:

@@ -3,6 +3,9 @@
 The engine stamps commands with an id and an instant, runs the timers that are due first (R2),
 asks `decide`, and commits entries and rows of all streams touched in one transaction. When
 somebody else was faster it reads again and decides anew. Everything it answers is a plain value.
+
+`Engine` is put together from chapters, which all extend `Shell`: `Questions`, `Commands` and
+`Clinic`, and on top of these `Patients` and `Groups`, whose commands reach several enrollments.
 """
 
 from __future__ import annotations

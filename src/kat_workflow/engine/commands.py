@@ -1,4 +1,4 @@
-"""What the engine is told to do with one enrollment, and the timers that are due."""
+"""Commands to an enrollment: carried out, or asked why they could not be; timers that are due."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _log = logging.getLogger("kat_workflow")
 
 
 class Commands(Shell):
-    """Commands to enrollments; those of the chapters on patients and groups come through here."""
+    """Commands to enrollments; what patients and groups need done comes through here as well."""
 
     def enroll(
         self,
@@ -158,6 +158,31 @@ class Commands(Shell):
         _, answer = self._ask(decide, program, state, around, command, ahead)
         return refusal_for_reader(program, by, answer) if isinstance(answer, Refusal) else None
 
+    def hand_over(
+        self, to: str, *, by: Actor, site: str | None = None, command_id: str | None = None
+    ) -> int:
+        """Hand everything that the actor has taken on (at a site) to another person; how many
+        items. Each enrollment is a command of its own: half done, it is simply said again."""
+        from kat_workflow.enrollment.people import ALL  # noqa: PLC0415  # on first use
+
+        id_ = command_id or new_id()
+        rows, after = self.journal.worklist(site=site, assigned=by.person)
+        while after is not None:
+            more, after = self.journal.worklist(site=site, assigned=by.person, after=after)
+            rows += more
+        handed = 0
+        for stream in dict.fromkeys(row.stream for row in rows):
+            enrollment = stream.partition(":")[2]
+            act = c.HandOver(ALL, to)
+            try:
+                done = self.handle(enrollment, act, by=by, command_id=f"{id_}/{enrollment}")
+            except Refused as refused:
+                if refused.code != "not-assigned":  # else it was done or given away meanwhile
+                    raise
+            else:
+                handed += sum(isinstance(event, e.ItemAssigned) for event in done.events)
+        return handed
+
     def _parse(self, phrase: str, given: Mapping[str, Any] | None, signed: bool) -> Act:
         try:
             return c.parse(phrase, given, signed)
@@ -184,31 +209,6 @@ class Commands(Shell):
         events = (past.event for past in self._history(enrollment))
         found = carrying.evaluations(program, events, act.steps)
         return replace(act, evaluations=found)
-
-    def hand_over(
-        self, to: str, *, by: Actor, site: str | None = None, command_id: str | None = None
-    ) -> int:
-        """Hand everything that the actor has taken on (at a site) to another person; how many
-        items. Each enrollment is a command of its own: half done, it is simply said again."""
-        from kat_workflow.enrollment.people import ALL  # noqa: PLC0415  # on first use
-
-        id_ = command_id or new_id()
-        rows, after = self.journal.worklist(site=site, assigned=by.person)
-        while after is not None:
-            more, after = self.journal.worklist(site=site, assigned=by.person, after=after)
-            rows += more
-        handed = 0
-        for stream in dict.fromkeys(row.stream for row in rows):
-            enrollment = stream.partition(":")[2]
-            act = c.HandOver(ALL, to)
-            try:
-                done = self.handle(enrollment, act, by=by, command_id=f"{id_}/{enrollment}")
-            except Refused as refused:
-                if refused.code != "not-assigned":  # else it was done or given away meanwhile
-                    raise
-            else:
-                handed += sum(isinstance(event, e.ItemAssigned) for event in done.events)
-        return handed
 
     # ---- timers -----------------------------------------------------------------------------
 

@@ -47,8 +47,6 @@ _Answer = TypeVar("_Answer")
 ATTEMPTS = 50
 _REMEMBERED = 1024
 _log = logging.getLogger("kat_workflow")
-encode_beside = msgspec.msgpack.Encoder().encode
-"""A row of a stream beside enrollments."""
 
 
 def wall_clock() -> datetime:
@@ -95,6 +93,8 @@ class Shell:
         new: Program | None,
         emergency: str = "",
     ) -> Outcome:
+        """Read, decide and commit, with the timers that are due before. `new` is the program to
+        begin, of which nothing is in the journal yet. Raises Refused."""
         for _ in range(ATTEMPTS):
             # What we wrote last is tried first; whoever was faster makes it a Conflict.
             remembered = self._states.pop(enrollment, None)
@@ -181,6 +181,7 @@ class Shell:
         person: str,
         role: str,
     ) -> Receipt:
+        """Write a decision and all rows that it changes, in one transaction."""
         after = decision.enrollment
         stream = stream_of(after.id)
         came, gone, moved = changed(decision.events)
@@ -209,12 +210,14 @@ class Shell:
         return receipt
 
     def _again(self, enrollment: str, receipt: Receipt) -> Outcome:
+        """What a command did when it was carried out."""
         entries = self.journal.follow(receipt.first - 1, receipt.last - receipt.first + 1)
         own = stream_of(enrollment)
         events = tuple(e.decode(entry.body) for entry in entries if entry.stream == own)
         return Outcome(enrollment, events, again=True)
 
     def _read(self, enrollment: str) -> tuple[Program, Enrollment]:
+        """An enrollment as committed, and the program whose files it was enrolled with."""
         row = self.journal.row(stream_of(enrollment))
         if row is not None:
             state = decode_row(row[1])
@@ -262,6 +265,7 @@ class Shell:
                 around = around.read(missing.what, beside, missing.key)
 
     def _around(self, state: Enrollment, act: Act | None = None) -> Around:
+        """What surrounds an enrollment, before any stream is read."""
         around = around_site(self._site(state.site, f"enrollment {state.id}"))
         return (
             replace(around, to=self._sites.get(act.site)) if isinstance(act, c.Transfer) else around
@@ -276,6 +280,7 @@ class Shell:
         return self._folded(what, key)
 
     def _folded(self, what: Beside, key: str) -> Any:
+        """The stream of this very key."""
         stream = f"{what}:{key}"
         row = self.journal.row(stream)
         if row is not None:
@@ -370,6 +375,7 @@ class Shell:
         raise Conflict(f"{what} {key} is being written to by others; try again")
 
     def _tell(self, receipt: Receipt) -> None:
+        """Call the listeners with what was just committed."""
         for entry in self.journal.follow(receipt.first - 1, receipt.last - receipt.first + 1):
             for listener in self._listeners:
                 try:
@@ -461,6 +467,10 @@ def _append_of(addition: Addition, stream: str) -> Append:
     bodies = tuple(e.encode(event) for event in addition.events)
     row = encode_beside(addition.state) if bodies else None
     return Append(stream, addition.expected, bodies, row)
+
+
+encode_beside = msgspec.msgpack.Encoder().encode
+"""The row of a stream beside enrollments."""
 
 
 @lru_cache(maxsize=8)
