@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from decimal import Decimal
 from random import Random
 
 import pytest
@@ -53,6 +54,7 @@ from kat_workflow.errors import Refusal, Refused
 from kat_workflow.journal import open_journal
 from kat_workflow.language import Folder, shipped
 from kat_workflow.language.library import Library
+from kat_workflow.program.clock import local_date
 
 PROPERTY = settings(
     max_examples=int(os.environ.get("KAT_WALKS", "4")),
@@ -536,3 +538,58 @@ def test_the_walks_go_deep(name: str) -> None:
 def test_a_way_is_the_same_whenever_it_is_gone() -> None:
     first, second = (way(SHIPPED[0], 3, 9, [5, 6, 7, 8]) for _ in range(2))
     assert first.steps == second.steps
+
+
+# ---- drugs ---------------------------------------------------------------------------------------
+
+
+def _handled(events: list[e.Event], session: str, what: str) -> Decimal:
+    """How much of a drug was drawn, wasted or returned for a session, in mg."""
+    of = [x for x in events if isinstance(x, e.DrugHandled) and x.session == session]
+    assert all(x.unit in ("", "mg") for x in of)
+    return sum((Decimal(x.amount) for x in of if x.what == what), Decimal(0))
+
+
+@walked()
+def test_nobody_is_released_before_the_ledger_balances(way: Way) -> None:
+    so_far: list[e.Event] = []
+    for step in way.steps:
+        for _, done, act in step.decisions:
+            so_far.extend(done.events)
+            for event in done.events:
+                if not isinstance(event, e.SessionReleased) or not isinstance(act, c.Release):
+                    continue
+                dose = way.program.sessions[event.session.rpartition(".")[0]].dose
+                if dose is not None and dose.ledger:
+                    given = [
+                        Decimal(x.amount)
+                        for x in so_far
+                        if isinstance(x, e.DoseGiven) and x.session == event.session
+                    ]
+                    drawn, wasted, back = (
+                        _handled(so_far, event.session, what)
+                        for what in ("drawn", "wasted", "returned")
+                    )
+                    assert drawn == sum(given) + wasted + back
+
+
+@walked()
+def test_no_request_starts_a_dose_beyond_a_cap(way: Way) -> None:
+    given: list[tuple[datetime, Decimal]] = []
+    for step in way.steps:
+        for _, done, act in step.decisions:
+            for event in done.events:
+                if isinstance(event, e.DoseGiven):
+                    given.append((event.at, Decimal(event.amount)))
+                if not isinstance(event, e.SessionStarted) or not isinstance(act, c.Start):
+                    continue
+                dose = way.program.sessions[event.session.rpartition(".")[0]].dose
+                for cap in () if dose is None else dose.caps:
+                    today = local_date(event.at, SITE)
+                    counted = [
+                        amount
+                        for at, amount in given
+                        if cap.per != "program day" or local_date(at, SITE) == today
+                    ]
+                    assert cap.per in ("program day", "course")
+                    assert sum(counted) + Decimal(event.ordered) <= cap.most

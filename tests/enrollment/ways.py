@@ -41,16 +41,18 @@ SHIPPED = ("detox-4-day", "ketamine-assisted-therapy", "residential-30-day")
 SMALL = "short-detox"
 WARD = "night-ward"
 """A program in which three people witness, sign and cosign, patients report and notes are apart."""
-NAMES = (*SHIPPED, SMALL, WARD)
+DRUGS = "ketamine-by-weight"
+"""A program with orders, caps, a ledger and a medicine as needed."""
+NAMES = (*SHIPPED, SMALL, WARD, DRUGS)
 BEGINS = datetime(2026, 3, 2, 16, 0, tzinfo=UTC)
 SITE = Site("main", "America/Los_Angeles")
 AROUND = Around(SITE)
 ENROLLMENT = "e-" + sha256(b"c0").hexdigest()[:20]
 """The id that the engine derives from the first command's."""
 _FOLDER = Path(__file__).parents[2] / "programs"
-_OWN = Path(__file__).parents[1] / "people"
-LIBRARY = Folder(_OWN, shipped())
-"""The programs that ship, and the ward."""
+_OWN = {name: Path(__file__).parents[1] / at for name, at in ((WARD, "people"), (DRUGS, "clinics"))}
+LIBRARY = Folder(_OWN[WARD], Folder(_OWN[DRUGS], shipped()))
+"""The programs that ship, and those of tests."""
 _VERBS = {
     "declined": "decline",
     "skipped": "skip",
@@ -235,7 +237,7 @@ def _begin(name: str, start: int) -> tuple[Step, ...]:
 @lru_cache
 def scenarios(name: str) -> tuple[tuple[Said, ...], ...]:
     """The shipped scenarios of a program, each as what is said in it."""
-    folder = (_OWN if name == WARD else _FOLDER) / name / "scenarios"
+    folder = _OWN.get(name, _FOLDER) / name / "scenarios"
     return tuple(_told(load_scenario(path)) for path in sorted(folder.glob("*.yaml")))
 
 
@@ -316,6 +318,7 @@ class _Somebody:
             (2, self.travel),
             (2, self.revoke),
             (3, self.share_work),
+            (8 if self.program.orders else 0, self.handle_drugs),
             (1, self.leave),
             (4, self.nonsense),
         )
@@ -401,6 +404,8 @@ class _Somebody:
             outcome = self.random.choice(sorted(step.may_be))
             verb = _VERBS.get(outcome, outcome)
             return self.told(f"{verb} {name}", step.by, {"reason": "So it is"}, at=at)
+        if step.order:
+            return self.order(step.order, at)
         if not step.form:
             verb = "decline" if step.consent and self.chance(8) else "done"
             return self.told(f"{verb} {name}", step.by, at=at)
@@ -577,6 +582,40 @@ class _Somebody:
         if not self.program.consents:
             return self.nonsense()
         return self.told(f"revoke {self.random.choice(tuple(self.program.consents))}")
+
+    def order(self, name: str, at: datetime | None = None) -> Said:
+        """What a prescriber orders: mostly within what may be ordered."""
+        rule = self.program.orders[name]
+        given = {"amount": self.random.choice(("0.5 mg/kg", "0.6 mg/kg", "1 mg", "2 mg"))}
+        if self.chance(15):
+            given["amount"] = self.random.choice(_ODD_AMOUNTS)
+        if self.chance(20):
+            given["rate"] = self.random.choice(("60 mg/h", "500 mg/h"))
+        return self.told(f"order {name}", rule.by, given, at=at)
+
+    def handle_drugs(self) -> Said:
+        """Orders, the ledger, the second person's check, and medicines as needed."""
+        verb = self.random.choice(
+            ("order", "stop order", "check", "draw", "waste", "return", "witness waste", "give")
+        )
+        if verb == "order":
+            return self.order(self.random.choice(sorted(self.program.orders)))
+        if verb == "stop order":
+            name = self.random.choice(sorted(self.program.orders))
+            return self.told(f"{verb} {name}", self.program.orders[name].by, {"reason": "Enough"})
+        amount = {"amount": self.random.choice(("30 mg", "35 mg", "5 mg", "1 mg", *_ODD_AMOUNTS))}
+        if verb == "give":
+            name = self.random.choice(sorted(self.program.medicines))
+            return self.told(f"give {name}", self.program.medicines[name].by, amount)
+        kinds = [kind for kind in self.program.sessions.values() if kind.dose is not None]
+        name = self.random.choice(kinds).name
+        if self.chance(30):
+            name += f".{self.random.randrange(1, 3)}"
+        if verb in ("check", "witness waste"):
+            amount = {}
+        elif verb == "draw":
+            amount["lot"] = self.random.choice(("K1", "K2"))
+        return self.told(f"{verb} {name}", given=amount)
 
     def share_work(self) -> Said:
         """Who does what is open: claimed, assigned, handed over."""
