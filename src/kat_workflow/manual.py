@@ -242,15 +242,20 @@ _TOP: Mapping[str, str] = {
     "starts": "**Required.** Date and clock time of the first step: `2026-03-02 09:00`.",
     "site": "Where it plays: `{name: main, zone: America/Los_Angeles}`. Else the zone is UTC. "
     "`closed:` lists dates, `quiet:` the two clock times of the quiet hours.",
+    "sites": "Other sites of the story: `{coast: {zone: America/New_York}}`. `day 2 08:00` is the "
+    "clock of `site:`.",
     "people": "Who takes part: name, and a list of roles, or `{roles: […], name: …, until: {ROLE: "
     "…}, sites: […], covers: {ROLE: PERSON}}`. Else a role's name does as a person.",
     "steps": "**Required.** What happens, one thing after the other.",
 }
 _STEP: Mapping[str, str] = {
     "enroll": "Enrolls the patient; the value is the patient's number.",
+    "program": "With `enroll`: another program than that of the story.",
     "do": "A phrase, verb and name: `record vitals`, `start nad_infusion`. See [verbs](#verbs).",
     "receive": "Some of a lot comes into the site's drug cupboard: `{drug: …, lot: …, "
     "amount: 500 mg, supplier: …, expires: 2027-01-31}`.",
+    "merge": "Two numbers turn out to be one patient: `{duplicate: P-2, into: P-1, reason: …}`.",
+    "unmerge": "And were two after all, said in the same way.",
     "pass": "Only time passes: `pass: 4 h` or `pass: until day 2 08:00`.",
     "at": "When it happens: `day 2 08:00` or `2026-03-03 08:00`. Day 1 is the date of `starts`.",
     "after": "How long after the step before: `after: 30 min`.",

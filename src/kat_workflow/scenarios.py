@@ -30,11 +30,14 @@ from kat_workflow.program.model import Program
 __all__ = ["Coverage", "Mismatch", "Result", "Scenario", "find", "load_scenario", "run"]
 
 _DAY = re.compile(r"day ([0-9]{1,4}) ([0-9]{2}:[0-9]{2})")
-_TOP = {"scenario", "about", "starts", "site", "people", "steps", "program"}
+_TOP = {"scenario", "about", "starts", "site", "sites", "people", "steps", "program"}
 _STEP = {
     "enroll",
+    "program",
     "do",
     "receive",
+    "merge",
+    "unmerge",
     "pass",
     "at",
     "after",
@@ -66,6 +69,7 @@ _GROUP = {
     "regardless",
     "step",
 }
+_MERGED = {"duplicate", "into", "reason"}
 _RECEIVED = {"drug", "lot", "amount", "supplier", "expires"}
 _EXPECT = {
     "phase",
@@ -95,7 +99,8 @@ class BadScenario(KatError):
 
 @frozen
 class Scenario:
-    """A scenario as read: `steps` are plain mappings, `lines` the line each begins at."""
+    """A scenario as read: `steps` are plain mappings, `lines` the line each begins at, `others`
+    the sites beside the one where it begins."""
 
     file: str
     name: str
@@ -106,6 +111,7 @@ class Scenario:
     people: Mapping[str, Actor]
     steps: tuple[Mapping[str, Any], ...]
     lines: tuple[int, ...]
+    others: tuple[Site, ...] = ()
 
 
 @frozen
@@ -227,6 +233,7 @@ def load_scenario(path: Path, text: str | None = None) -> Scenario:
     place = data.get("site") or {}
     try:
         site = site_from(str(place.get("name", "main")), place)
+        others = tuple(site_from(str(x), y or {}) for x, y in (data.get("sites") or {}).items())
     except ValueError as error:
         raise BadScenario(f"{path}: site: {error}") from error
     steps = tuple(data["steps"])
@@ -238,6 +245,8 @@ def load_scenario(path: Path, text: str | None = None) -> Scenario:
         _known(step.get("expect") or {}, _EXPECT, path, line, "expect")
         _known(step.get("receive") or {}, _RECEIVED, path, line, "receive")
         _known(step.get("group") or {}, _GROUP, path, line, "group")
+        for act in ("merge", "unmerge"):
+            _known(step.get(act) or {}, _MERGED, path, line, act)
     starts = _local(str(data["starts"]), site, path)
     program = data.get("program") or path.resolve().parent.parent.name
     return Scenario(
@@ -253,6 +262,7 @@ def load_scenario(path: Path, text: str | None = None) -> Scenario:
         },
         steps,
         lines,
+        others,
     )
 
 
@@ -325,9 +335,10 @@ class _Runner:
         self.scenario = scenario
         self.tell = tell
         self.now = scenario.starts
-        self.engine = Engine(journal, library, lambda: self.now, (scenario.site,))
+        self.engine = Engine(journal, library, lambda: self.now, (scenario.site, *scenario.others))
         self.enrollment = ""
         self.enrollments: dict[str, str] = {}
+        self.programs: dict[str, str] = {}
         self.groups: dict[str, str] = {}
         self.group = ""
         self.mismatches: list[Mismatch] = []
@@ -346,8 +357,9 @@ class _Runner:
         told: list[Happened] = []
         for enrollment in self.enrollments.values():
             happened = self.engine.history(enrollment)
-            self.coverage.add(happened)
-            self._always_after(happened)
+            if self.programs[enrollment] == self.scenario.program:
+                self.coverage.add(happened)
+            self._always_after(self.programs[enrollment], happened)
             told += happened
         return Result(self.scenario, tuple(self.mismatches), tuple(told), self.coverage)
 
@@ -379,6 +391,10 @@ class _Runner:
                 )
             elif "receive" in step:
                 self._receive(step)
+            elif "merge" in step:
+                self.engine.merge(**self._merged(step, "merge"))
+            elif "unmerge" in step:
+                self.engine.unmerge(**self._merged(step, "unmerge"))
         except Refused as error:
             if "refused" not in step:
                 raise
@@ -403,18 +419,30 @@ class _Runner:
             expires=None if expires is None else date.fromisoformat(expires),
         )
 
+    def _merged(self, step: Mapping[str, Any], act: str) -> dict[str, Any]:
+        """The two ids of one patient, as the engine takes them."""
+        said = {key: str(value) for key, value in step[act].items()}
+        return {
+            "survivor": said.get("into", ""),
+            "duplicate": said.get("duplicate", ""),
+            "by": self._actor(step),
+            "reason": said.get("reason", ""),
+        }
+
     def _enroll(self, step: Mapping[str, Any]) -> None:
-        """One more patient; the others are `for:` from now on."""
+        """One more patient, or one more program of a patient; the others are `for:` from now on."""
+        program = str(step.get("program", self.scenario.program))
         name = str(step.get("as", step["enroll"]))
         once = f"scenario:{self.scenario.name}"
         self.enrollment = self.engine.enroll(
-            self.scenario.program,
+            program,
             patient=str(step["enroll"]),
             by=self._actor(step),
             site=self.scenario.site.name,
             command_id=f"{once}:{name}" if self.enrollments else once,
         )
         self.enrollments[name] = self.enrollment
+        self.programs[self.enrollment] = program
 
     def _patient(self, name: object) -> str:
         if str(name) not in self.enrollments:
@@ -678,7 +706,7 @@ class _Runner:
         self, wanted: Mapping[str, Mapping[str, int]], _: Status, __: object
     ) -> None:
         tallies = self.engine.enrollment(self.enrollment).tallies
-        program = self.engine.program(self.scenario.program)
+        program = self.engine.program(self.programs[self.enrollment])
         for name, numbers in wanted.items():
             full = program.find("sessions", name) or name
             for what, number in numbers.items():
@@ -712,11 +740,9 @@ class _Runner:
             if found != value:
                 self._differ(f"{fact} {value}", found)
 
-    def _always_after(self, happened: tuple[Happened, ...]) -> None:
+    def _always_after(self, program: str, happened: tuple[Happened, ...]) -> None:
         """The program's `always_after` rules, checked on what happened up to the last instant."""
-        if not self.enrollment:
-            return
-        rules = self.engine.program(self.scenario.program).always_after
+        rules = self.engine.program(program).always_after
         for rule in rules:
             for each in happened:
                 at = _moment(each.event, rule.source)
