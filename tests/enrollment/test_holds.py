@@ -212,6 +212,65 @@ def test_a_paused_time_does_not_run_out_under_a_hold_and_one_that_runs_does() ->
         assert p.is_open("visit") is open_
 
 
+_NEXT = """\
+one: {{by: [nurse], record: note}}
+two: {{by: [nurse], record: note, after: [one], on_hold: {on_hold}, counted_from: one done,
+  opens: 12 h, due: 72 h, closes: 8 d, may_be: [missed], source: practice}}"""
+
+
+@pytest.mark.parametrize(
+    ("on_hold", "done", "rest"),
+    [("pauses", "1 h", 72), ("restarts", "1 h", 72), ("runs", "1 h", 72 - 10 * 24)],
+)
+def test_a_time_that_would_have_begun_under_a_hold_does_not_run_out_under_it(
+    on_hold: str, done: str, rest: int
+) -> None:
+    p = Patient(program(stay(_NEXT.format(on_hold=on_hold))))
+    held(p)
+    p.wait(done)
+    p.do("record one", text="x")
+    p.wait("10 d")
+
+    lift(p)
+
+    if rest > 0:
+        assert p.is_open("two")
+        assert p.item("two").due == p.now + rest * HOUR
+    else:
+        assert p.outcome("two") == "missed"
+
+
+def test_what_a_time_had_run_before_the_hold_stays_run() -> None:
+    steps = _NEXT.format(on_hold="pauses").replace("after: [one]", "after: [one, three]")
+    p = Patient(program(stay(f"{steps}\nthree: {{by: [nurse], record: note}}")))
+    p.do("record one", text="x")
+    p.wait("10 h")
+    held(p)
+    p.do("record three", text="x")
+    p.wait("10 d")
+
+    lift(p)
+
+    assert p.item("two").due == p.now + 62 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("cadence", "after"), [("interval: 4 h", 4), ('daily_at: ["09:00"]', 19)], ids=["pace", "clock"]
+)
+def test_a_round_that_was_done_under_a_hold_is_followed_after_it(cadence: str, after: int) -> None:
+    row = f"{{{cadence}, when: always}}"
+    p = Patient(program(stay(f"checks: {{by: [nurse], record: note, every: [{row}], due: 30 min}}")))
+    p.wait(timedelta(days=1))
+    held(p)
+    p.do("record checks", text="done all the same")
+    p.wait("5 h")
+    assert not p.is_open("checks")
+
+    lift(p)
+
+    assert p.item("checks").opens == p.now + after * HOUR
+
+
 def test_two_holds_that_overlap_are_one_pause() -> None:
     p = Patient(program(stay(_TIMES.format(on_hold="pauses"))))
     held(p)

@@ -363,6 +363,7 @@ def lift(run: Run, id_: str) -> None:
     run.emit(e.HoldLifted(id_, run.now, run.person))
     if run.s.holds:
         return
+    run.lifted = since
     for item in list(run.s.items.values()):
         if item.on_hold != "runs":
             opening.replan(run, item, since)

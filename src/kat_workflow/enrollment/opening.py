@@ -193,7 +193,8 @@ def _open(
     anchor = _anchor(run, step, entered)
     if anchor is None:
         return False
-    opens, due, closes, following = _times(run, step, anchor, last, number)
+    held = None if away or runs or step.at is not None or step.on_day is not None else run.lifted
+    opens, due, closes, following = _times(run, step, anchor, last, number, held)
     run.emit(
         e.ItemOpened(
             f"{place}/{step.name}.{number}",
@@ -228,8 +229,18 @@ def _skip(run: Run, step: Step, place: str) -> None:
     )
 
 
-def _times(run: Run, step: Step, anchor: datetime, last: Settlement | None, number: int) -> Times:
+def _times(
+    run: Run,
+    step: Step,
+    anchor: datetime,
+    last: Settlement | None,
+    number: int,
+    held: datetime | None = None,
+) -> Times:
+    """`held`: since when the hold had stood whose lifting lets the step open."""
     if not step.every:
+        if held is not None:
+            anchor = _paused(run, step, anchor, held)
         opens = anchor if step.opens is None else plus(anchor, step.opens, run.site)
         later = _quietly(run, step, opens)
         return (
@@ -243,6 +254,8 @@ def _times(run: Run, step: Step, anchor: datetime, last: Settlement | None, numb
     # followed when the next is planned.
     missed = last is not None and last.outcome == "missed" and last.hands[-1] == SYSTEM.person
     base = anchor if last is None else last.at
+    if held is not None:  # what the clock says under a hold is not done
+        base = run.now if interval is None else _paused(run, step, base, held)
     if interval is not None:
         opens = _quietly(run, step, base if last is None or missed else base + interval)
         following = opens + interval
@@ -261,6 +274,12 @@ def _times(run: Run, step: Step, anchor: datetime, last: Settlement | None, numb
         return opens, due, None, None
     # One that is missed before it would be late is late: somebody is called (R9).
     return opens, None if due is None else min(due, following), None, following
+
+
+def _paused(run: Run, step: Step, since: datetime, held: datetime) -> datetime:
+    """What a time counts from that a hold has kept from beginning: the hold's part of it is taken
+    out, or all of it where the time begins anew (R11)."""
+    return run.now if step.on_hold == "restarts" else since + (run.now - max(since, held))
 
 
 def _quietly(run: Run, step: Step, opens: datetime) -> datetime:

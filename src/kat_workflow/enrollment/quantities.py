@@ -17,6 +17,9 @@ def quantity(j: Judge, text: str, unit: str, what: str) -> Decimal | None:
     # Only doses need the table of units; whoever gives none does not load it.
     from kat_workflow.program import units  # noqa: PLC0415
 
+    if not unit:
+        j.against("bad-value", f"the program says no unit for the {what}", f"leave the {what} out")
+        return None
     found, to = units.parse_quantity(text), units.unit(unit)
     if found is None or to is None or found.unit.dimension != to.dimension or found.value < 0:
         j.against("bad-value", f"the {what} is not a quantity in {unit}", f"write it as: 50 {unit}")

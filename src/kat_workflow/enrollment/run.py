@@ -62,6 +62,7 @@ class Run:
         "events",
         "ignored",
         "late",
+        "lifted",
         "looked",
         "looped",
         "new",
@@ -92,6 +93,7 @@ class Run:
         self.person = ""
         self.role = ""
         self.acting_for = ""  # the person whose role is acted in, where that is another's
+        self.lifted: datetime | None = None  # since when the last hold, lifted now, had stood
         self.emergency = False  # whether what can be passed in an emergency counts as passed
         self.passed: list[str] = []  # what an emergency has passed
         self.looked = 0  # how many of the events an open step has been looked for after
