@@ -357,3 +357,51 @@ def test_what_is_not_so_of_a_group_is_told(wrong: str, told_: str) -> None:
 def test_a_group_is_told_in_known_words() -> None:
     with pytest.raises(BadScenario, match='group has no "jion"'):
         load_scenario(Path("x.yaml"), f"{CIRCLE}  - {{group: {{jion: anna}}, by: ann}}\n")
+
+
+# Several programs, sites and numbers of one patient
+
+TWO = """\
+scenario: Two programs
+program: ketamine-by-weight
+starts: 2026-03-02 09:00
+site: {name: main, zone: America/Los_Angeles}
+sites: {coast: {zone: America/New_York}, annex: null}
+steps:
+  - {enroll: P-1, as: weight, by: nurse}
+  - {enroll: P-1, as: detox, program: detox-4-day, by: nurse_practitioner}
+"""
+BY_WEIGHT = Folder(str(Path(__file__).parent / "clinics"), shipped())
+
+
+def differ(text: str) -> list[str]:
+    return [str(each) for each in run(load_scenario(Path("x.yaml"), text), BY_WEIGHT).mismatches]
+
+
+def test_one_patient_is_told_of_in_two_programs_and_each_counts_its_own_sessions() -> None:
+    text = (
+        f"{TWO}  - {{expect: {{phase: screening, sessions: {{nad_infusion: {{booked: 0}}}}}}}}\n"
+        "  - {for: weight, expect: {phase: course, sessions: {infusion: {booked: 0}}}}\n"
+    )
+
+    result = run(load_scenario(Path("x.yaml"), text), BY_WEIGHT)
+
+    assert not result.mismatches
+    assert result.coverage.phases == {"course"}
+
+
+def test_a_patient_goes_on_at_another_site_of_the_story() -> None:
+    assert differ(f"{TWO}  - {{for: weight, do: transfer coast, by: prescriber}}\n") == []
+    (refused,) = differ(f"{TWO}  - {{for: weight, do: transfer moon, by: prescriber}}\n")
+    assert "unknown-site" in refused
+
+
+def test_numbers_are_merged_and_taken_apart_with_a_reason() -> None:
+    merged = "{duplicate: P-2, into: P-1, reason: the same}"
+    told_ = f"{TWO}  - {{enroll: P-2, by: nurse}}\n  - {{merge: {merged}, by: prescriber}}\n"
+
+    assert differ(f"{told_}  - {{unmerge: {merged}, by: prescriber}}\n") == []
+    (refused,) = differ(f"{told_}  - {{unmerge: {{duplicate: P-2, into: P-1}}, by: prescriber}}\n")
+    assert "reason-missing" in refused
+    with pytest.raises(BadScenario, match="merge has no"):
+        differ(f"{TWO}  - {{merge: {{from: P-2}}, by: prescriber}}\n")

@@ -259,7 +259,9 @@ def test_what_a_time_had_run_before_the_hold_stays_run() -> None:
 )
 def test_a_round_that_was_done_under_a_hold_is_followed_after_it(cadence: str, after: int) -> None:
     row = f"{{{cadence}, when: always}}"
-    p = Patient(program(stay(f"checks: {{by: [nurse], record: note, every: [{row}], due: 30 min}}")))
+    p = Patient(
+        program(stay(f"checks: {{by: [nurse], record: note, every: [{row}], due: 30 min}}"))
+    )
     p.wait(timedelta(days=1))
     held(p)
     p.do("record checks", text="done all the same")
