@@ -607,6 +607,7 @@ def _sources() -> str:
     root = Path(kat_workflow.__file__).parent
     files = [
         *root.glob("*.py"),
+        *root.glob("engine/*.py"),
         *root.glob("enrollment/*.py"),
         *root.glob("journal/*.py"),
         root / "program/forms.py",

@@ -73,6 +73,16 @@ def test_what_was_given_and_what_was_ordered_are_two_facts() -> None:
     assert noted(p) == []
 
 
+def test_where_the_program_knows_no_rate_the_refusal_of_one_says_so() -> None:
+    p = fixed(text(order=FIXED).replace("rate: {from: 10 mg/h, to: 100 mg/h}", ""))
+    p.do("start drip")
+
+    (reason,) = p.refused("dose drip", amount="20 mg", rate="50 mg/h").reasons
+
+    assert (reason.code, reason.says) == ("bad-value", "the program says no unit for the rate")
+    p.do("dose drip", amount="20 mg")
+
+
 def test_more_than_ordered_is_kept_and_looked_at() -> None:
     p = ordered(program(text()))
     held(p, "36 mg")
