@@ -219,7 +219,7 @@ two: {{by: [nurse], record: note, after: [one], on_hold: {on_hold}, counted_from
 
 
 def done_under_a_hold(on_hold: str) -> Patient:
-    """What `two` counts from is done one hour after a hold began, which is lifted ten days later."""
+    """What `two` counts from is done in a hold, which is lifted ten days later."""
     p = Patient(program(stay(_NEXT.format(on_hold=on_hold))))
     held(p)
     p.wait("1 h")
