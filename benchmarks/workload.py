@@ -94,7 +94,7 @@ EVALUATION = {
 }
 APPROVAL = {"decision": "approve", "reason": "Nothing against it"}
 CHECK_IN = {"unwanted": "None", "urinary": "no", "new_reason": "no", "used": "no"}
-ORDER = {"weight": "71.5", "weighed_on": "2026-03-11", "per_kg": "0.7", "amount": 50, "rate": 75}
+ORDER = {"amount": "0.7 mg/kg", "rate": "75 mg/h"}  # 71.5 kg: 50 mg
 READY = {
     "identity": "yes",
     "last_meal": "2026-03-12T20:00:00-06:00",
@@ -199,13 +199,16 @@ SCRIPT: tuple[Line, ...] = (
     Line(10, "19:00", "tess", "record kat.ground_rules", {"text": "Read and agreed"}),
     # One session.
     Line(11, "09:00", "nora", "record kat.since_last", CHECK_IN | {"course": "go_on"}),
-    Line(11, "09:30", "paul", "record kat.dose_order", ORDER),
+    Line(11, "09:10", "nora", "record kat.weighing", {"kilograms": "71.5"}),
+    Line(11, "09:30", "paul", "order kat.ketamine_order", ORDER),
     Line(12, "09:00", "nora", "arrive kat.kat_session"),
     Line(12, "09:05", "nora", "record kat.arrival_vitals", VITALS),
     Line(12, "09:10", "nora", "record kat.ready_today", READY),
     Line(12, "09:12", "nora", "start kat.kat_session", PRESENT, "steps-open"),
     Line(12, "09:15", "nora", "record kat.vial_check", VIAL),
     Line(12, "09:20", "tess", "record kat.set_intention", {"words": "To look at it"}),
+    Line(12, "09:25", "nora", "draw kat.kat_session", {"amount": "50 mg", "lot": "K42"}),
+    Line(12, "09:27", "paul", "check kat.kat_session"),
     Line(12, "09:28", "nora", "start kat.kat_session", {}, "role-missing"),
     Line(12, "09:30", "nora", "start kat.kat_session", PRESENT),
     Line(12, "09:32", "nora", "dose kat.kat_session", {"rate": "75 mg/h"}),

@@ -86,7 +86,8 @@ def everything_is_settled(its: Program, before: Enrollment, ended: Decision) -> 
     assert not after.overrides
     assert after.recheck is None
     work = {f"after/{step}.1" for step in end.work}
-    safety = {id_ for id_, item in after.items.items() if item.about == "left-before-release"}
+    owed = ("left-before-release", "ledger-imbalance")  # somebody must look, also after the end
+    safety = {id_ for id_, item in after.items.items() if item.about in owed}
     assert set(after.items) == work | safety
     assert after.standing == ("discharged" if after.items else "closed")
     instants = [x for i in after.items.values() for x in (i.due, i.closes) if x is not None]

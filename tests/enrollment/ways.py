@@ -595,9 +595,8 @@ class _Somebody:
 
     def handle_drugs(self) -> Said:
         """Orders, the ledger, the second person's check, and medicines as needed."""
-        verb = self.random.choice(
-            ("order", "stop order", "check", "draw", "waste", "return", "witness waste", "give")
-        )
+        verbs = ["order", "stop order", "check", "draw", "waste", "return", "witness waste"]
+        verb = self.random.choice([*verbs, "give"] if self.program.medicines else verbs)
         if verb == "order":
             return self.order(self.random.choice(sorted(self.program.orders)))
         if verb == "stop order":
