@@ -208,6 +208,7 @@ SCRIPT: tuple[Line, ...] = (
     Line(12, "09:15", "nora", "record kat.vial_check", VIAL),
     Line(12, "09:20", "tess", "record kat.set_intention", {"words": "To look at it"}),
     Line(12, "09:25", "nora", "draw kat.kat_session", {"amount": "50 mg", "lot": "K42"}),
+    Line(12, "09:26", "pia", "done lot-unknown"),  # the script stocks no cupboard
     Line(12, "09:27", "paul", "check kat.kat_session"),
     Line(12, "09:28", "nora", "start kat.kat_session", {}, "role-missing"),
     Line(12, "09:30", "nora", "start kat.kat_session", PRESENT),
