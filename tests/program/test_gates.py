@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from datetime import timedelta
+import sys
 from decimal import Decimal
 
 import pytest
@@ -573,9 +572,20 @@ def test_no_name_of_the_program_is_a_word_of_the_language() -> None:
 
 
 def bounded(text: str, vocabulary: Vocabulary = VOCABULARY) -> list[str]:
-    start = time.process_time()
-    test, found = compile_test(text, vocabulary, IN_DAY)
-    assert time.process_time() - start < 1
+    """The problems of a text that is read in bounded work, counted in calls: clocks are shared."""
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event.endswith("call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        test, found = compile_test(text, vocabulary, IN_DAY)
+    finally:
+        sys.setprofile(before)
+    assert calls < 200_000
     assert (test is None) == bool(found)
     return [p.code for p in found]
 
@@ -656,13 +666,6 @@ def test_any_text_is_a_test_or_has_problems_within_the_text(text: str) -> None:
         again, _ = compile_test(written(test.tree), VOCABULARY, IN_SESSION)
         assert again is not None
         assert again.tree == test.tree
-
-
-def test_reading_a_gate_takes_far_less_than_a_millisecond_each() -> None:
-    start = time.process_time()
-    for _ in range(20):
-        compiled("ready and vitals.pulse < 130 /min")
-    assert timedelta(seconds=time.process_time() - start) < timedelta(milliseconds=200)
 
 
 def test_a_limit_may_be_any_exact_number() -> None:
