@@ -8,6 +8,7 @@ the texts, so that it does not depend on where a folder happens to lie.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from glob import escape
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,34 +62,45 @@ class Files:
 class Folder:
     """A directory with `<id>/<id>.yaml`, older `<id>/<id>@<version>.yaml`, instruments and forms.
 
-    What is not found there is looked for in `beyond`.
+    Programs may stand on a shelf, a folder of such folders (`trials/<id>/<id>.yaml`); a shelf is
+    no part of a name. What is not found is looked for in `beyond`.
     """
 
     def __init__(self, root: str | Path, beyond: Library | None = None) -> None:
         self.root = Path(root)
         self._beyond = beyond
 
+    def file(self, name: str) -> Path | None:
+        """Where a file of the folder lies, None where it has none of that name."""
+        if not inside(name):
+            return None
+        if (self.root / name).is_file():
+            return self.root / name
+        return next((x for x in sorted(self.root.glob(f"*/{escape(name)}")) if x.is_file()), None)
+
     def text(self, name: str) -> str | bytes | None:
         """The bytes of a file, or None where there is none."""
-        file = self.root / name
-        if inside(name) and file.is_file():
+        file = self.file(name)
+        if file is not None:
             return file.read_bytes()
         return self._beyond.text(name) if self._beyond else None
 
     def names(self) -> Iterable[str]:
         """The names of all YAML files, those of the folder first."""
         found = sorted(
-            file.relative_to(self.root).as_posix()
-            for file in self.root.glob("*/*.yaml")
-            if file.is_file()
+            "/".join(file.parts[-2:])
+            for pattern in ("*/*.yaml", "*/*/*.yaml")
+            for file in self.root.glob(pattern)
+            if file.is_file() and file.parent.name != "scenarios"
         )
         return dict.fromkeys([*found, *(self._beyond.names() if self._beyond else ())])
 
     def shown(self, name: str) -> str:
         """The path from here, if the file lies in the folder."""
-        if self._beyond and not (self.root / name).is_file():
+        file = self.file(name)
+        if self._beyond and file is None:
             return self._beyond.shown(name)
-        return str(self.root / name)
+        return str(file or self.root / name)
 
 
 def shipped() -> Folder:

@@ -206,6 +206,7 @@ _PARTS: dict[str, Unit] = {
         _one("{drinks}", "drinks"),
         _one("{tablets}", "tablets"),
         _one("{cigarettes}", "cigarettes"),
+        _one("{injections}", "injections"),
     )
 }
 
@@ -236,6 +237,8 @@ _ALIASES: dict[str, str] = {
     "points": "{points}",
     "drink": "{drinks}",
     "drinks": "{drinks}",
+    "injection": "{injections}",
+    "injections": "{injections}",
     "tablet": "{tablets}",
     "tablets": "{tablets}",
     "cigarettes": "{cigarettes}",

@@ -1,0 +1,1 @@
+"""Real treatment courses, told to the real engine: `kat replay`."""
