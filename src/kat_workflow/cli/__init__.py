@@ -83,6 +83,9 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "group": Verb("groups", "Plan a group, seat its members, start it, act for all of them."),
         "groups": Verb("groups", "List the groups that are planned or have started."),
     },
+    "Courses": {
+        "replay": Verb("courses", "Tell real courses to the engine, and account for every row."),
+    },
     "Shell": {
         "completion": Verb("shell", "Print the completion script for a shell."),
     },
@@ -116,6 +119,10 @@ def _commands(module: str) -> Mapping[str, click.Command]:
         from kat_workflow.cli import groups
 
         return groups.COMMANDS
+    if module == "courses":
+        from kat_workflow.cli import courses
+
+        return courses.COMMANDS
     from kat_workflow.cli import shell
 
     return shell.COMMANDS

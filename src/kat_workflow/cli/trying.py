@@ -89,15 +89,15 @@ def test(ctx: click.Context, names: tuple[str, ...], coverage: bool, as_json: bo
 
 
 def _files(ctx: click.Context, names: Iterable[str]) -> Iterable[Path]:
-    root = own(ctx).root
-    for name in names or ids(own(ctx).names()):
+    programs = own(ctx)
+    for name in names or ids(programs.names()):
         if name.endswith(".yaml") and Path(name).is_file():
             yield Path(name)
             continue
-        folder = root / name
-        if not folder.is_dir():
+        file = programs.file(f"{name}/{name}.yaml")
+        if file is None:
             raise click.UsageError(f'there is no program and no file "{name}"', ctx)
-        yield from find(folder)
+        yield from find(file.parent)
 
 
 def _plain(result: Result) -> dict[str, Any]:

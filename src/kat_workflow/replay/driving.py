@@ -12,7 +12,6 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +31,9 @@ __all__ = ["Fate", "Line", "Replayed", "Source", "replay"]
 Fate = Literal["applied", "refused", "not_mapped"]
 AFTER = timedelta(days=400)
 """How long after a patient's last row the clock goes on: what is still planned is missed then."""
+
+FAR = 36_500
+"""The days beyond which a day of the source is a slip of the pen."""
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_0-9.]+)\}")
 
@@ -202,10 +204,8 @@ class _Driver:
     def day(self, line: Line, rule: Rule, columns: Mapping[str, str]) -> int | None:
         """The study day of a row: its own, or that on which its step was planned."""
         own = columns.get(self.mapping.tables[line.table].day, "")
-        if own:
-            with suppress(ValueError):
-                return int(own)
-        return self.planned(rule, columns) if rule.planned else None
+        found = _day(own)
+        return self.planned(rule, columns) if found is None and rule.planned else found
 
     def planned(self, rule: Rule, columns: Mapping[str, str]) -> int | None:
         """When the program means the step to be done, counted from the anchor of the step."""
@@ -213,8 +213,9 @@ class _Driver:
         step = program.steps.get(filled(rule.planned, columns))
         if step is None or step.due is None:
             return None
-        anchor = columns.get(f"fact.{self.mapping.anchors.get(step.counted_from.name, '')}", "")
-        return int(anchor) + int(step.due.elapsed / timedelta(days=1)) if anchor else None
+        fact = self.mapping.anchors.get(step.counted_from.name, "")
+        anchor = _day(columns.get(f"fact.{fact}", ""))
+        return None if anchor is None else anchor + step.due.elapsed // timedelta(days=1)
 
     # Telling it
 
@@ -344,6 +345,12 @@ def _same(limit: Limit, said: str) -> bool:
     """Whether a limit is what the source says, in whatever unit: 168 d are 24 wk."""
     ours, theirs = parse_duration(f"{limit.value} {limit.unit}"), parse_duration(said)
     return ours is not None and theirs is not None and ours.elapsed == theirs.elapsed
+
+
+def _day(text: str) -> int | None:
+    """A study day; None for what is none."""
+    found = number(text)
+    return int(found) if found is not None and found == int(found) and abs(found) < FAR else None
 
 
 def _number(text: str) -> Any:
