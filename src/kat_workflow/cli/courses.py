@@ -31,9 +31,7 @@ __all__ = ["COMMANDS"]
 @json_option
 @takes_programs
 @click.pass_context
-def replay(
-    ctx: click.Context, mapping: Path, data: Path, html: Path | None, as_json: bool
-) -> None:
+def replay(ctx: click.Context, mapping: Path, data: Path, html: Path | None, as_json: bool) -> None:
     """Tell the tables of real courses to the real engine, and account for every row.
 
     MAPPING says which rows mean what (see examples/ctn0094/mapping.yaml). It ends with 1 if rows

@@ -15,7 +15,7 @@ from typing import Any
 
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.commands import SYSTEM
-from kat_workflow.replay.driving import Course, Replayed, Source
+from kat_workflow.replay.driving import Course, Fate, Replayed, Source
 from kat_workflow.replay.mapping import SourceMapping
 from kat_workflow.reporting import Page
 
@@ -24,7 +24,8 @@ __all__ = ["account", "adds_up", "page"]
 DAY = timedelta(days=1)
 NOT_SAID = "not in the data"
 """The class of a visit that was planned and of which the source has no row."""
-FATES = ("applied", "refused", "not_mapped")
+DOSES = ("program", "unit", "source", "refused", "journal")
+FATES: tuple[Fate, ...] = ("applied", "refused", "not_mapped")
 
 
 def account(
@@ -94,9 +95,7 @@ def _because(replayed: Replayed, meant: str) -> dict[str, int]:
     return dict(sorted(codes.items()))
 
 
-def _doses(
-    mapping: SourceMapping, source: Source, replayed: Replayed
-) -> list[dict[str, Any]]:
+def _doses(mapping: SourceMapping, source: Source, replayed: Replayed) -> list[dict[str, Any]]:
     """The amounts of the source and of the journal, by program and unit; exact."""
     if mapping.doses is None:
         return []
@@ -190,7 +189,11 @@ def _program(
         "deviations": dict(deviations.most_common()),
         "deviations_by_step": {step: dict(its) for step, its in sorted(departures.items())},
         "waiting_days": {
-            step: {"count": len(days), "median": round(median(days), 2), "most": round(max(days), 2)}
+            step: {
+                "count": len(days),
+                "median": round(median(days), 2),
+                "most": round(max(days), 2),
+            }
             for step, days in sorted(waits.items())
         },
         "stages": _stages(mapping, courses),
@@ -214,8 +217,8 @@ def _stages(mapping: SourceMapping, courses: Sequence[Course]) -> dict[str, Any]
                 seen[phase].append((last.pop(event.place, since) - since) / DAY)
             else:
                 at = _seen_at(mapping, event)
-                for place in entered if at is not None else ():
-                    last[place] = at
+                if at is not None:
+                    last.update(dict.fromkeys(entered, at))
     return {
         phase: {
             "entered": len(days),
@@ -274,9 +277,16 @@ def page(account: Mapping[str, Any]) -> str:
     made.note("Does not add up: " + "; ".join(wrong) if wrong else "Every row is accounted for.")
     made.heading("Doses")
     made.table(
-        ("program", "unit", "source", "refused", "journal", "equal"),
+        (*DOSES, "equal"),
         [
-            (x["program"], x["unit"], x["source"], x["refused"], x["journal"], "yes" if x["matches"] else "NO")
+            (
+                x["program"],
+                x["unit"],
+                x["source"],
+                x["refused"],
+                x["journal"],
+                "yes" if x["matches"] else "NO",
+            )
             for x in account["doses"]
         ],
     )
@@ -288,15 +298,17 @@ def page(account: Mapping[str, Any]) -> str:
         )
         made.table(
             ("stage", "entered", "median days", "of them seen"),
-            [(x, y["entered"], y["median_days"], y["median_days_seen"]) for x, y in its["stages"].items()],
+            [
+                (x, y["entered"], y["median_days"], y["median_days_seen"])
+                for x, y in its["stages"].items()
+            ],
         )
-        made.curves(
-            f"{program}: share of patients still seen, by stage",
-            "day of the stage",
-            "share",
-            {phase: each["seen"] for phase, each in its["stages"].items() if len(each["seen"]) > 2},
-            steps=True,
-        )
+        curves = {
+            stage: each["seen"] for stage, each in its["stages"].items() if len(each["seen"]) > 2
+        }
+        if curves:
+            says = f"{program}: share of patients still seen, by stage"
+            made.curves(says, "day of the stage", "share", curves, steps=True)
         for what, counts in (
             ("How it ended", its["ends"]),
             ("Visits that were missed, and why", its["missed_visits"]),

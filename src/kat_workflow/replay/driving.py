@@ -92,8 +92,8 @@ def _rows(path: Path, name: str, table: Table, mapping: SourceMapping) -> list[L
             found = []
             for row in reader:
                 columns = {key: (row[key] or "").strip() for key in known}
-                for made, column in table.columns.items():
-                    columns[made] = column.value(columns, mapping.words)
+                for made, how in table.columns.items():
+                    columns[made] = how.value(columns, mapping.words)
                 found.append(Line(name, reader.line_num, columns))
             return found
     except OSError as error:
@@ -239,8 +239,8 @@ class _Driver:
         for action in rule.before:
             self.around(action, patient, columns, own)
         code = ""
-        for at, action in enumerate((rule.action, *rule.otherwise)):
-            refused = self.told(action, patient, columns, own, f"{task.line.table}-{task.line.number}-{at}")
+        for action in (rule.action, *rule.otherwise):
+            refused = self.told(action, patient, columns, own)
             code = code or refused
             if not refused:
                 self.fate(task.line, "applied", "")
@@ -268,7 +268,6 @@ class _Driver:
         patient: str,
         columns: Mapping[str, str],
         own: list[tuple[str, str]],
-        command: str | None = None,
     ) -> str:
         """Tell the engine; the code of the refusal, "" where it was carried out."""
         try:
@@ -289,9 +288,7 @@ class _Driver:
                 given["reason"] = filled(action.reason, columns)
             if not self.enrollment:
                 return "not-enrolled"
-            self.clinic.do(
-                self.enrollment, filled(action.do, columns), by=self.by, given=given
-            )
+            self.clinic.do(self.enrollment, filled(action.do, columns), by=self.by, given=given)
         except Refused as refused:
             return refused.code
         return ""
@@ -316,7 +313,9 @@ class _Driver:
                 else:
                     program = self.clinic.program(filled(rule.compare.program, line.columns))
                     limit = program.limits.get(rule.compare.limit)
-                    same = limit is not None and _same(limit, filled(rule.compare.equals, line.columns))
+                    same = limit is not None and _same(
+                        limit, filled(rule.compare.equals, line.columns)
+                    )
                     self.fate(line, "applied" if same else "refused", "" if same else "differs")
 
 
@@ -350,7 +349,8 @@ def _same(limit: Limit, said: str) -> bool:
 def _day(text: str) -> int | None:
     """A study day; None for what is none."""
     found = number(text)
-    return int(found) if found is not None and found == int(found) and abs(found) < FAR else None
+    whole = None if found is None else int(found)
+    return whole if whole is not None and whole == found and -FAR < whole < FAR else None
 
 
 def _number(text: str) -> Any:

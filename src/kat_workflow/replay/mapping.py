@@ -201,17 +201,16 @@ class SourceMapping(_Part, frozen=True):
         if mapping.replay != 1:
             raise BadMapping(f"{path}: this release reads replay: 1, not {mapping.replay}")
         for name, table in mapping.tables.items():
-            for at, rule in enumerate(table.rules):
-                _sound(path, document.place(("tables", name, "rules", at), "value")[0].line, rule)
+            for count, rule in enumerate(table.rules):
+                place, _, _ = document.place(("tables", name, "rules", count), "value")
+                _sound(path, place.line, rule)
         return mapping
 
 
 def _sound(path: Path, line: int, rule: Rule) -> None:
     said = [bool(rule.do), bool(rule.enroll), rule.fact, rule.compare is not None]
     if sum(said) != 1:
-        raise BadMapping(
-            f"{path}:{line}: a rule says one of do:, enroll:, fact: true and compare:"
-        )
+        raise BadMapping(f"{path}:{line}: a rule says one of do:, enroll:, fact: true and compare:")
     for action in (*rule.before, *rule.otherwise, *rule.then):
         if bool(action.do) == bool(action.enroll):
             raise BadMapping(f"{path}:{line}: an action says do: or enroll:, one of them")
@@ -233,7 +232,7 @@ def _text(value: Any) -> Any:
 
 
 def _path(said: str) -> tuple[str | int, ...]:
-    """`$.tables[...].rules[2].do` as keys; the place of a name that is not said is where it ends."""
+    """`$.tables[...].rules[2].do` as keys, as far as the names are said."""
     keys: list[str | int] = []
     for part in said.removeprefix("$").replace("[", ".[").split("."):
         if part.startswith("["):

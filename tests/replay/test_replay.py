@@ -1,0 +1,341 @@
+"""Real courses are told to the engine, and every row of a source is accounted for."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kat_workflow.cli import kat
+from kat_workflow.replay.conformance import account, adds_up, page, survival
+from kat_workflow.replay.driving import replay
+from kat_workflow.replay.mapping import BadMapping, SourceMapping
+
+ROOT = Path(__file__).parents[2]
+MAPPING = ROOT / "examples" / "ctn0094" / "mapping.yaml"
+REAL = ROOT.parent / "shared" / "data" / "ctn0094"
+
+COLUMNS = {
+    "patients": "who,project",
+    "sites": "who,site_masked",
+    "demographics": "who,age,is_hispanic,race,job,is_living_stable,education,marital,is_male",
+    "psychiatric": "who,has_schizophrenia,has_major_dep,has_bipolar,has_anx_pan,has_brain_damage,"
+    "has_epilepsy,depression,anxiety,schizophrenia,has_opiates_dx,has_alcol_dx,"
+    "has_amphetamines_dx,has_cannabis_dx,has_cocaine_dx,has_sedatives_dx",
+    "screenings": "who,screening_day,day_zero",
+    "protocol": "project,treatment,phase,stage,weeks,description",
+    "detox_stays": "who,what,when",
+    "randomizations": "who,treatment,which,when",
+    "visits": "who,visit,what,is_no_note,is_dead,is_no_show,is_no_funding,is_left_study,is_in_jail,"
+    "is_forgot,is_in_hospital,is_illness,is_moved,is_missing_14_consecutive,is_window,is_unable,"
+    "is_on_vacation,is_other,when",
+    "doses": "who,amount,when",
+    "withdrawal_ratings": "who,withdrawal,when",
+    "urine_results": "who,what,when",
+}
+Rows = dict[str, list[dict[str, str]]]
+
+
+def written(folder: Path, rows: Rows) -> Path:
+    """The tables of a made-up source; columns that are not said are empty."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, columns in COLUMNS.items():
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns.split(","), restval="")
+            writer.writeheader()
+            writer.writerows(rows.get(name, []))
+    return folder
+
+
+def told(folder: Path, rows: Rows) -> dict[str, Any]:
+    mapping = SourceMapping.load(MAPPING)
+    source, replayed = replay(mapping, written(folder, rows))
+    return account(mapping, source, replayed, 0.0)
+
+
+def one_patient(project: str, treatment: str, **more: Any) -> Rows:
+    return {
+        "patients": [{"who": "1", "project": project}],
+        "sites": [{"who": "1", "site_masked": "7"}],
+        "randomizations": [{"who": "1", "treatment": treatment, "which": "1", "when": "0"}],
+        **more,
+    }
+
+
+def visit(name: str, what: str, when: str = "", **flags: str) -> dict[str, str]:
+    return {"who": "1", "visit": name, "what": what, "when": when, **flags}
+
+
+def test_a_visit_that_was_held_and_one_that_was_missed_have_their_place_and_reason(
+    tmp_path: Path,
+) -> None:
+    visits = [
+        visit("WK1", "visit", "7"),
+        visit("WK2", "no visit", is_no_show="1"),
+        visit("WK2", "visit", "15"),
+        visit("WK24", "visit", "400"),
+    ]
+
+    found = told(tmp_path, one_patient("27", "Methadone", visits=visits))
+
+    its = found["programs"]["ctn-0027-methadone"]
+    assert its["outcomes"]["wk1"] == {"done": 1}
+    assert its["outcomes"]["wk2"] == {"missed": 1}
+    assert its["missed_visits"]["did not come"] == 1
+    assert its["deviations"] == {"after-discharge": 1}  # week 24, a year after treatment
+    assert found["tables"]["visits.csv"]["applied"] == 4
+
+
+def test_the_doses_of_the_source_are_those_of_the_journal_to_the_last_digit(tmp_path: Path) -> None:
+    doses = [
+        {"who": "1", "amount": amount, "when": when}
+        for amount, when in (("8", "0"), ("2.05", "1"), ("36", "2"), ("0", "3"), ("NA", "4"))
+    ]
+
+    found = told(tmp_path, one_patient("27", "Outpatient BUP", doses=doses))
+
+    (its,) = found["doses"]
+    assert (its["source"], its["journal"], its["matches"]) == ("46.05", "46.05", True)
+    assert found["tables"]["doses.csv"]["refused_because"] == {"bad-value": 2}
+    assert found["programs"]["ctn-0027-buprenorphine"]["deviations"]["over-cap"] == 1
+
+
+def test_an_injection_is_counted_and_what_is_no_injection_is_another_drug(tmp_path: Path) -> None:
+    doses = [{"who": "1", "amount": amount, "when": "5"} for amount in ("1", "16")]
+
+    found = told(tmp_path, one_patient("51", "Inpatient NR-NTX", doses=doses))
+
+    (its,) = found["doses"]
+    assert (its["unit"], its["source"], its["matches"]) == ("injection, mg", "17", True)
+    assert found["programs"]["ctn-0051-naltrexone"]["deviations"] == {"no-order": 1}
+
+
+def test_whoever_is_randomised_to_the_other_counselling_goes_on_in_the_other_program(
+    tmp_path: Path,
+) -> None:
+    rows = one_patient("30", "Outpatient BUP + SMM")
+    rows["randomizations"].append(
+        {"who": "1", "treatment": "Outpatient BUP + EMM", "which": "2", "when": "40"}
+    )
+    rows["visits"] = [visit("P1Wk2", "visit", "14"), visit("P2Wk2", "visit", "54")]
+
+    found = told(tmp_path, rows)
+
+    first, second = found["programs"]["ctn-0030-smm"], found["programs"]["ctn-0030-emm"]
+    assert first["ends"] == {"other_arm": 1}
+    assert first["outcomes"]["p1_wk2"] == {"done": 1}
+    assert second["ends"] == {"completed": 1}
+    assert second["outcomes"]["p2_wk2"] == {"done": 1}
+    assert "phase_2_treatment" in second["stages"]
+
+
+def test_whoever_left_the_study_is_discharged_on_that_day(tmp_path: Path) -> None:
+    visits = [visit("WK3", "no visit", is_left_study="1"), visit("WK4", "no visit")]
+
+    found = told(tmp_path, one_patient("27", "Methadone", visits=visits))
+
+    its = found["programs"]["ctn-0027-methadone"]
+    assert its["ends"] == {"left_study": 1}
+    assert its["stages"]["treatment"]["median_days"] == 21
+    assert found["tables"]["visits.csv"]["applied"] == 2
+
+
+def test_a_patient_without_an_arm_a_row_without_a_day_and_another_study_are_not_mapped(
+    tmp_path: Path,
+) -> None:
+    rows = one_patient("30", "Outpatient BUP + EMM")
+    rows["patients"].append({"who": "2", "project": "27"})
+    rows["visits"] = [
+        visit("Cross Active Study", "", "3"),
+        visit("P2Wk5", "MISSING"),
+        visit("P1Wk2", "postponed", "9"),
+    ]
+
+    found = told(tmp_path, rows)
+
+    assert found["not_mapped_because"] == {
+        "crossing-study": 1,
+        "no-arm": 1,
+        "no-day": 1,
+        "no-rule": 1,
+    }
+    assert adds_up(found) == []
+
+
+def test_a_protocol_table_that_says_another_length_is_refused(tmp_path: Path) -> None:
+    rows = one_patient("27", "Methadone")
+    rows["protocol"] = [
+        {"project": "27", "treatment": "Methadone", "phase": "1", "stage": "1", "weeks": weeks}
+        for weeks in ("24", "12")
+    ]
+
+    found = told(tmp_path, rows)
+
+    assert found["tables"]["protocol.csv"]["refused_because"] == {"differs": 1}
+
+
+def test_a_row_that_ended_nowhere_or_a_dose_that_is_missing_does_not_add_up(tmp_path: Path) -> None:
+    rows = one_patient("27", "Methadone", doses=[{"who": "1", "amount": "30", "when": "1"}])
+    found = told(tmp_path, rows)
+
+    found["tables"]["doses.csv"]["applied"] -= 1
+    found["doses"][0]["matches"] = False
+
+    assert [each.partition(":")[0] for each in adds_up(found)] == [
+        "doses.csv",
+        "doses of ctn-0027-methadone",
+    ]
+
+
+DAYS = st.sampled_from(["", "NA", "0", "6", "7", "13.0", "15", "170", "-3", "9999999", "2.5"])
+VISITS = st.builds(
+    visit,
+    st.sampled_from(["BASELINE", "WK1", "WK2", "WK24", "P1Wk2", "P2Wk2", "no such", ""]),
+    st.sampled_from(["visit", "no visit", "MISSING", "final", "", "x"]),
+    DAYS,
+    is_left_study=st.sampled_from(["", "1"]),
+    is_no_show=st.sampled_from(["", "1"]),
+)
+AMOUNTS = st.sampled_from(["", "1", "4", "32", "33", "0", "-2", "1e3", "x"])
+DOSES = st.fixed_dictionaries({"who": st.just("1"), "amount": AMOUNTS, "when": DAYS})
+AGAIN = st.fixed_dictionaries(
+    {
+        "who": st.just("1"),
+        "treatment": st.sampled_from(["Outpatient BUP + SMM", "Outpatient BUP + EMM"]),
+        "which": st.sampled_from(["1", "2", "3"]),
+        "when": DAYS,
+    }
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(VISITS, max_size=6), st.lists(DOSES, max_size=6), st.lists(AGAIN, max_size=3))
+def test_however_rough_the_rows_each_ends_in_one_way_and_the_doses_match(
+    tmp_path: Path,
+    visits: list[dict[str, str]],
+    doses: list[dict[str, str]],
+    again: list[dict[str, str]],
+) -> None:
+    rows = one_patient("30", "Outpatient BUP + SMM", visits=visits, doses=doses)
+    rows["randomizations"] += again
+
+    assert adds_up(told(tmp_path, rows)) == []
+
+
+def test_the_share_still_seen_falls_to_nothing_on_the_last_day() -> None:
+    assert survival([2.0, 5.0, 5.0, 9.0]) == [(0.0, 1.0), (2.0, 0.75), (5.0, 0.25), (9.0, 0.0)]
+
+
+def test_the_page_shows_every_table_and_plot_and_is_the_same_each_time(tmp_path: Path) -> None:
+    rows = one_patient("27", "Methadone", visits=[visit("WK1", "visit", "7")])
+    found = told(tmp_path, rows)
+
+    made = page(found)
+
+    assert made == page(found)
+    assert "<svg" in made
+    assert "visits.csv" in made
+    assert "not medical advice" in made
+    assert "http-equiv" not in made
+    assert "<script" not in made
+
+
+BROKEN = {
+    "rules: [{fact: true, do: record visit}]": "a rule says one of",
+    "rules: [{}]": "a rule says one of",
+    "rules: [{do: record visit, then: [{reason: none}]}]": "an action says do: or enroll:",
+    "rules: [{dou: record visit}]": "object contains unknown field",
+    "day: nowhere": "it has no column nowhere",
+    "columns: 3": "expected `object`",
+}
+
+
+@pytest.mark.parametrize("table", BROKEN)
+def test_a_mapping_that_says_nonsense_is_told_where(tmp_path: Path, table: str) -> None:
+    text = (
+        "replay: 1\ntitle: T\npatient: who\nday_zero: 2026-01-05\nclock: '12:00'\nprogram: x\n"
+        f"person: {{name: a, roles: [b]}}\ntables:\n  visits.csv:\n    {table}\n"
+    )
+    file = tmp_path / "mapping.yaml"
+    file.write_text(text, encoding="utf-8")
+    folder = written(tmp_path, {})
+
+    with pytest.raises(BadMapping) as caught:
+        replay(SourceMapping.load(file), folder)
+
+    assert BROKEN[table] in str(caught.value)
+    assert "mapping.yaml:" in str(caught.value) or "visits.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("replay: 2\n", "missing required field"),
+        ("a: [", "mapping.yaml:1"),
+        (MAPPING.read_text(encoding="utf-8").replace("replay: 1", "replay: 2"), "reads replay: 1"),
+        (
+            MAPPING.read_text(encoding="utf-8").replace('clock: "12:00"', 'clock: "25:00"'),
+            "day_zero, clock or zone",
+        ),
+    ],
+)
+def test_a_mapping_that_cannot_be_read_is_told_why(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "mapping.yaml"
+    file.write_text(text, encoding="utf-8")
+
+    with pytest.raises(BadMapping, match=says):
+        SourceMapping.load(file)
+
+
+def test_a_mapping_and_a_table_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BadMapping, match=r"nothing\.yaml: cannot be read"):
+        SourceMapping.load(tmp_path / "nothing.yaml")
+    with pytest.raises(BadMapping, match=r"patients\.csv: cannot be read"):
+        replay(SourceMapping.load(MAPPING), tmp_path)
+
+
+def test_a_table_that_is_no_table_is_named(tmp_path: Path) -> None:
+    folder = written(tmp_path, one_patient("27", "Methadone"))
+    (folder / "doses.csv").write_bytes(b"who,amount,when\n1,\xff,2\n")
+
+    with pytest.raises(BadMapping, match=r"doses\.csv: it is no CSV table"):
+        replay(SourceMapping.load(MAPPING), folder)
+
+
+def test_the_command_prints_the_account_and_writes_the_page(tmp_path: Path) -> None:
+    folder = written(tmp_path, one_patient("27", "Methadone", visits=[visit("WK1", "visit", "7")]))
+    html = tmp_path / "report.html"
+
+    asked = ["replay", str(MAPPING), "--data", str(folder)]
+    shown = CliRunner().invoke(kat, [*asked, "--html", str(html)])
+    plain = CliRunner().invoke(kat, [*asked, "--json"])
+
+    assert shown.exit_code == 0, shown.output
+    assert "ctn-0027-methadone" in shown.output
+    assert html.read_text(encoding="utf-8").startswith("<!doctype html>")
+    found = json.loads(plain.output)
+    assert found["rows"] == found["applied"] + found["refused"] + found["not_mapped"]
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real patients are not at {REAL}")
+def test_every_row_of_the_real_patients_is_applied_or_said_why_not() -> None:
+    mapping = SourceMapping.load(MAPPING)
+    source, replayed = replay(mapping, REAL)
+
+    found = account(mapping, source, replayed, 0.0)
+
+    assert adds_up(found) == []
+    assert found["patients"] == 356
+    assert set(found["not_mapped_because"]) == {"crossing-study", "no-arm", "no-day"}
+    for name in ("doses", "randomizations"):
+        assert found["tables"][f"{name}.csv"]["not_mapped"] == 0
+    for program in found["programs"].values():
+        assert "under way" not in program["ends"]
+    assert os.fspath(REAL) not in page(found)
