@@ -18,8 +18,8 @@ FLOORS = [
     ["language", "enrollment"],
     ["journal"],
     ["engine"],
-    ["scenarios", "protocol"],
-    ["drawing", "manual"],
+    ["scenarios", "protocol", "reporting"],
+    ["drawing", "manual", "replay"],
     ["pytest_plugin", "cli"],
 ]
 """From the ground up; rooms on one floor do not know each other, except as OPEN says."""

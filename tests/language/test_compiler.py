@@ -477,7 +477,7 @@ def _paths(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | 
     return [found for key, each in inner for found in [(*path, key), *_paths(each, (*path, key))]]
 
 
-SHIPPED = {name: (shipped().root / name).read_text() for name in shipped().names()}
+SHIPPED = {name: file.read_text() for name in shipped().names() if (file := shipped().file(name))}
 TREES = {name: yaml.safe_load(SHIPPED[f"{name}/{name}.yaml"]) for name in PROGRAMS}
 CUTS = [(name, path) for name, tree in TREES.items() for path in _paths(tree)]
 

@@ -13,6 +13,7 @@ from kat_workflow.scenarios import Scenario, load_scenario
 
 ROOT = Path(__file__).parents[2] / "programs"
 NAMES = sorted(path.stem for path in ROOT.glob("*/*.yaml") if path.stem == path.parent.name)
+TRIALS = sorted(path.stem for path in ROOT.glob("trials/*/*.yaml") if path.stem == path.parent.name)
 each_program = pytest.mark.parametrize("name", NAMES)
 
 
@@ -44,7 +45,7 @@ def test_the_programs_that_the_clinic_asked_for_ship() -> None:
     }
 
 
-@each_program
+@pytest.mark.parametrize("name", [*NAMES, *TRIALS])
 def test_a_shipped_program_has_no_finding(name: str) -> None:
     assert checked(name).findings == ()
 
@@ -88,3 +89,28 @@ def test_a_study_names_its_own_report_beside_what_studies_leave_open(name: str) 
     assert base is not None
     assert set(study.sources) - set(base.sources)
     assert "claims no effect" in " ".join(study.about.split())
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_a_trial_arm_claims_nothing_and_says_where_its_numbers_come_from(name: str) -> None:
+    program = checked(name).program
+
+    assert program is not None
+    assert "claims no effect" in program.about.replace("\n", " ")
+    assert "medical advice" in program.about.replace("\n", " ")
+    assert all(limit.source in program.sources for limit in program.limits.values())
+    assert program.medicines["study_drug"].source in program.sources
+
+
+def test_the_arms_of_three_opioid_trials_stand_on_a_shelf_of_their_own() -> None:
+    assert TRIALS == [
+        "ctn-0027-buprenorphine",
+        "ctn-0027-methadone",
+        "ctn-0030-emm",
+        "ctn-0030-smm",
+        "ctn-0051-buprenorphine",
+        "ctn-0051-naltrexone",
+    ]
+    assert shipped().file("ctn-0030-smm/ctn-0030-smm.yaml") is not None
+    assert "ctn-0030-smm/ctn-0030-smm.yaml" in shipped().names()
+    assert shipped().file("../trials/ctn-0030-smm.yaml") is None
