@@ -11,7 +11,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -20,12 +19,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from benchmarks.journal_fixture import bare_connection
+from benchmarks.journal_fixture import LINK, SALT, bare_connection
 from benchmarks.workload import PROGRAM, SITE, plan
 from kat_workflow.engine import Engine
 from kat_workflow.enrollment.commands import Enroll
 from kat_workflow.errors import Refused
-from kat_workflow.journal import Append, Journal, Receipt
+from kat_workflow.journal import Append, Journal, Receipt, micros
 
 Row = tuple[object, ...]
 
@@ -102,17 +101,23 @@ def _write(connection: sqlite3.Connection, commit: Commit) -> None:
     execute, many = connection.execute, connection.executemany
     execute("BEGIN IMMEDIATE")
     for row in commit.begun:
-        execute("INSERT INTO kat_streams (version, row, wake, stream) VALUES (?, ?, ?, ?)", row)
+        execute(
+            "INSERT INTO kat_streams (version, link, salt, row, wake, stream)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            row,
+        )
     for row in commit.streams:
-        execute("UPDATE kat_streams SET version = ?, row = ?, wake = ? WHERE stream = ?", row)
-    many("INSERT INTO kat_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", commit.entries)
+        execute(
+            "UPDATE kat_streams SET version = ?, link = ?, row = ?, wake = ? WHERE stream = ?", row
+        )
+    many("INSERT INTO kat_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", commit.entries)
     if commit.gone:
         many("DELETE FROM kat_items WHERE stream = ? AND item = ?", commit.gone)
     if commit.items:
-        many("INSERT INTO kat_items VALUES (?, ?, ?, ?, ?, ?, ?, ?)", commit.items)
+        many("INSERT INTO kat_items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", commit.items)
     if commit.census:
         many("INSERT OR REPLACE INTO kat_census VALUES (?, ?, ?, ?)", commit.census)
-    execute("INSERT INTO kat_commands VALUES (?, ?, ?, ?)", commit.command)
+    execute("INSERT INTO kat_commands VALUES (?, ?, ?, ?, ?)", commit.command)
     execute("COMMIT")
 
 
@@ -128,33 +133,34 @@ class _Noting:
         return getattr(self._journal, name)
 
     def append(self, appends: Sequence[Append], **about: Any) -> Receipt:
-        cause, at = about["command"], _micros(about["recorded"])
+        cause, at = about["command"], micros(about["recorded"])
         who = (cause, about["person"], about["role"])
         first = self._position + 1
-        commit = Commit([], [], [], [], [], [], (cause, about["digest"], first, 0))
+        commit = Commit([], [], [], [], [], [], ())
         for append in sorted(appends, key=lambda each: each.stream):
             if not append.bodies:  # it was read for the decision
                 continue
             stream, version = append.stream, append.expected + len(append.bodies)
-            row = (version, append.row, append.wake and _micros(append.wake), stream)
-            (commit.streams if append.expected else commit.begun).append(row)
-            for count, body in enumerate(append.bodies, append.expected + 1):
+            rest = (append.row, append.wake and micros(append.wake), stream)
+            if append.expected:
+                commit.streams.append((version, LINK, *rest))
+            else:
+                commit.begun.append((version, LINK, SALT, *rest))
+            for number, body in enumerate(append.bodies):
                 self._position += 1
-                commit.entries.append((self._position, stream, count, at, *who, body))
+                values = append.values[number] if append.values else b""
+                entry = (self._position, stream, append.expected + number + 1, at, *who, body)
+                commit.entries.append((*entry, values, SALT if values else b"", LINK))
             commit.gone.extend((stream, name) for name in append.items_gone)
             for item in append.items:
                 commit.gone.append((stream, item.item))
                 body = msgspec.json.encode(item)
                 for lead, role in enumerate(item.roles or ("",)):
                     key = (stream, item.item, role, int(not lead), item.site, item.patient)
-                    commit.items.append((*key, _micros(item.sort), body))
+                    commit.items.append((*key, item.assigned, micros(item.sort), body))
             if (seen := append.census) is not None:
                 body = msgspec.json.encode(seen)
                 commit.census.append((stream, seen.site, seen.standing, body))
-        done = (cause, about["digest"], first, self._position)
+        done = (cause, LINK, SALT, first, self._position)
         self._noted.append(msgspec.structs.replace(commit, command=done))
         return self._journal.append(appends, **about)
-
-
-def _micros(instant: datetime) -> int:
-    return round(instant.astimezone(UTC).timestamp() * 1_000_000)

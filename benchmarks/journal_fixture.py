@@ -26,7 +26,9 @@ from kat_workflow.journal.sqlite import SCHEMA, SqliteJournal
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ENROLLMENTS = 200
-BODY = b'{"event":"observation_recorded","v":1,' + b'"values":"' + b"x" * 240 + b'"}'
+BODY = b'{"event":"observation_recorded","v":1,"place":"' + b"x" * 120 + b'"}'
+VALUES = b'{"values":"' + b"x" * 120 + b'"}'
+SALT, LINK = b"s" * 16, b"l" * 32
 ROW = b'{"state":"' + b"y" * 440 + b'"}'
 
 
@@ -72,6 +74,7 @@ def write_by_journal(journal: Journal) -> Iterator[None]:
                     stream,
                     expected=version,
                     bodies=(BODY, BODY, BODY),
+                    values=(VALUES, VALUES, VALUES),
                     row=ROW,
                     wake=now + timedelta(minutes=15),
                     items=tuple(
@@ -120,25 +123,43 @@ def write_bare(connection: sqlite3.Connection) -> Iterator[None]:
         cause = f"command-{number:032d}"
         first = 3 * number + 1
         entries = [
-            (first + i, stream, version + i + 1, now, cause, "nora", "nurse", BODY)
+            (
+                first + i,
+                stream,
+                version + i + 1,
+                now,
+                cause,
+                "nora",
+                "nurse",
+                BODY,
+                VALUES,
+                SALT,
+                LINK,
+            )
             for i in range(3)
         ]
         names = [(stream, f"stay.1/day.1/{step}") for step in ("vitals", "scores")]
         patient = f"patient:{stream[-6:]}"
-        items = [(*name, "nurse", 1, "main", patient, due, body) for name in names]
+        items = [(*name, "nurse", 1, "main", patient, "", due, body) for name in names]
         connection.execute("BEGIN IMMEDIATE")
         if version:
             connection.execute(
-                "UPDATE kat_streams SET version = ?, row = ?, wake = ? WHERE stream = ?",
-                (version + 3, ROW, due, stream),
+                "UPDATE kat_streams SET version = ?, link = ?, row = ?, wake = ? WHERE stream = ?",
+                (version + 3, LINK, ROW, due, stream),
             )
         else:
-            connection.execute("INSERT INTO kat_streams VALUES (?, ?, ?, ?)", (stream, 3, ROW, due))
-        connection.executemany("INSERT INTO kat_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entries)
+            connection.execute(
+                "INSERT INTO kat_streams VALUES (?, ?, ?, ?, ?, ?)",
+                (stream, 3, LINK, SALT, ROW, due),
+            )
+        connection.executemany(
+            "INSERT INTO kat_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", entries
+        )
         connection.executemany("DELETE FROM kat_items WHERE stream = ? AND item = ?", names)
-        connection.executemany("INSERT INTO kat_items VALUES (?, ?, ?, ?, ?, ?, ?, ?)", items)
+        connection.executemany("INSERT INTO kat_items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", items)
         connection.execute(
-            "INSERT INTO kat_commands VALUES (?, ?, ?, ?)", (cause, "d" * 64, first, first + 2)
+            "INSERT INTO kat_commands VALUES (?, ?, ?, ?, ?)",
+            (cause, LINK, SALT, first, first + 2),
         )
         connection.execute("COMMIT")
         yield

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,9 +15,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from journal_cases import NOON, causes, do_deed, item, write
+from msgspec.structs import replace
 
 from kat_workflow.errors import Conflict, JournalError, Refused
 from kat_workflow.journal import Append, CensusRow, Cursor, Entry, Journal, Receipt, open_journal
+from kat_workflow.journal.chain import SALT, genesis
 from kat_workflow.journal.memory import MemoryJournal
 from kat_workflow.journal.sqlite import SqliteJournal
 
@@ -38,7 +42,7 @@ def test_an_entry_says_what_was_written_by_whom_in_which_role_and_why(journal: J
     write(journal, Append(A, 0, (b'{"e":1}',)), command="c7", recorded=berlin)
 
     (entry,) = journal.read(A)
-    assert entry == Entry(1, A, 1, NOON, "c7", "nora", "nurse", b'{"e":1}')
+    assert entry == Entry(1, A, 1, NOON, "c7", "nora", "nurse", b'{"e":1}', link=entry.link)
     assert entry.recorded.utcoffset() == timedelta(0)
 
 
@@ -155,9 +159,20 @@ def test_a_stream_that_was_only_read_may_be_held_to_its_version(journal: Journal
         (Append(A, 0, (b"1",), items=(item("vitals", A, datetime(2026, 3, 2)),)),),
         (Append(A, 0, row=b"row"),),
         (Append(A, 0, (b"1",)), Append(B, 0, wake=NOON)),
+        (Append(A, 0, (b"1", b"2"), values=(b"{}",)),),
+        (Append(A, 1, row=b"row", erase_through=1),),
+        (Append(A, 1, (b"2",), erase_through=2),),
+        (Append(A, 2, (b"3",), erase_through=1, erase_from=2),),
+        (Append(A, 2, (b"3",), erase_through=2, erase_from=0),),
+        (Append(A, 2, (b"3",), rename=B),),
+        (Append(A, 2, (b"3",), erase_through=1, rename=B),),
+        (Append(A, 1, (b"2",), erase_through=1, rename=B, items=(item("vitals", A),)),),
     ],
     ids=["stream-twice", "item-of-another", "item-twice", "census-of-another", "wake-without-zone",
-         "due-without-zone", "row-without-entry", "wake-without-row"],
+         "due-without-zone", "row-without-entry", "wake-without-row", "values-of-some-bodies",
+         "erasure-that-no-entry-says", "erasure-of-itself", "erasure-of-nothing",
+         "erasure-from-nothing", "rename-without-erasure", "rename-of-half",
+         "rows-under-two-names"],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_an_error_of_the_program_that_asks(
     journal: Journal, appends: tuple[Append, ...]
@@ -211,6 +226,176 @@ def test_a_command_without_entries_is_remembered_too(journal: Journal) -> None:
     assert (receipt.first, receipt.last, receipt.versions) == (2, 1, ())
     assert write(journal, command="c2").again
     assert journal.row(A) == (1, b"refreshed")
+
+
+# The chain
+
+
+def links(journal: Journal, stream: str) -> list[bytes]:
+    """The links of a stream as anybody works them out from what the journal shows."""
+    (own,) = (chain for chain in journal.chains() if chain.stream == stream)
+    entries = journal.read(stream)
+    digests = {w.command: w.digest for w in journal.written_by(e.cause for e in entries)}
+    end = genesis(own.salt, stream) if len(own.salt) == SALT else own.salt
+    found = []
+    for entry in entries:
+        # In words that are not the code's: what is hashed is one JSON array after the last link.
+        # What was erased has left its commitment where the salt was.
+        committed = entry.salt.hex()
+        if entry.values:
+            committed = sha256(entry.salt + entry.values).hexdigest()
+        fields = [
+            entry.version, round(entry.recorded.timestamp() * 1_000_000), entry.cause,
+            digests[entry.cause].hex(), entry.person, entry.role, committed,
+        ]  # fmt: skip
+        text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)[:-1].encode()
+        end = sha256(end + text + b"," + entry.body + b"]").digest()
+        found.append(end)
+    assert (own.version, own.link) == (len(entries), end)
+    return found
+
+
+def test_each_entry_is_linked_to_the_one_before_it_and_the_first_to_its_stream(
+    journal: Journal,
+) -> None:
+    write(journal, Append(A, 0, (b"1", b"2")), Append(B, 0, (b"1",)), command="c1")
+    write(journal, Append(A, 2, (b"3",), row=b"row"), command="„c2“")
+    write(journal, Append(A, 3, row=b"refreshed"), command="c3")
+
+    for stream in (A, B):
+        assert [entry.link for entry in journal.read(stream)] == links(journal, stream)
+    assert len({entry.link for entry in journal.follow(0, 9)}) == 4
+
+
+def test_values_are_kept_beside_their_bodies_each_with_a_salt_of_its_own(journal: Journal) -> None:
+    same = b'{"score":14}'
+
+    write(journal, Append(A, 0, (b"1", b"2", b"3"), values=(same, b"", same)))
+
+    first, second, third = journal.read(A)
+    assert (first.values, second.values, third.values) == (same, b"", same)
+    assert (len(first.salt), second.salt, len(third.salt)) == (16, b"", 16)
+    assert first.salt != third.salt
+    assert [entry.link for entry in journal.read(A)] == links(journal, A)
+
+
+def test_commands_are_kept_under_a_commitment_to_their_digest(journal: Journal) -> None:
+    write(journal, Append(A, 0, (b"1", b"2")), command="c2", digest="d2")
+    write(journal, Append(A, 2, row=b"row"), command="c1", digest="d1")
+
+    first, second = journal.written()
+    assert (first.command, first.first, first.last) == ("c1", 3, 2)
+    assert (second.command, second.first, second.last) == ("c2", 1, 2)
+    assert second.digest == sha256(second.salt + b"d2").digest()
+    assert journal.written(after="c1") == [second]
+    assert journal.written(limit=1) == [first]
+    assert journal.written_by(["c2", "c2", "nobody's"]) == [second]
+
+
+def test_the_chains_of_all_streams_are_listed_page_by_page(journal: Journal) -> None:
+    write(journal, Append(A, 0, (b"1",)), Append(B, 0, (b"1", b"2")), Append("site:x", 0))
+
+    assert [(c.stream, c.version) for c in journal.chains()] == [(A, 1), (B, 2)]
+    assert journal.chains(limit=1) == journal.chains()[:1]
+    assert journal.chains(after=A) == journal.chains()[1:]
+
+
+def test_checkpoints_are_kept_by_position(journal: Journal) -> None:
+    for position, body in ((7, b"later"), (3, b"first"), (7, b"again")):
+        journal.keep_checkpoint(position, body)
+
+    assert journal.checkpoints() == [b"first", b"later", b"again"]
+
+
+# Erasing
+
+
+def test_what_is_erased_is_gone_and_every_link_still_holds(journal: Journal) -> None:
+    told = (b'{"reason":"x"}', b"", b'{"score":14}')
+    census = CensusRow(A, "main", "p1", "kat", "active")
+    rows = {"items": (item("vitals", A),), "census": census}
+    write(journal, Append(A, 0, (b"1", b"2", b"3"), b"row", NOON, values=told, **rows))  # type: ignore[arg-type]
+    write(journal, Append(B, 0, (b"1",), values=(b'{"b":1}',)), command="c2")
+    before = links(journal, A)
+
+    write(
+        journal,
+        Append(A, 3, (b"erased",), b"after", values=(b'{"why":1}',), erase_through=3),
+        command="c3",
+    )
+
+    assert [(e.body, e.values) for e in journal.read(A)] == [
+        (b"1", b""), (b"2", b""), (b"3", b""), (b"erased", b'{"why":1}'),
+    ]  # fmt: skip
+    assert [len(e.salt) for e in journal.follow(0, 9)] == [32, 0, 32, 16, 16]
+    assert [e.link for e in journal.read(A)][:3] == before
+    assert links(journal, A)[:3] == before
+    assert journal.row(A) == (4, b"after")
+    assert journal.due(NOON, 9) == []
+    assert journal.worklist() == ([], None)
+    assert journal.census("main") == []
+    assert [e.values for e in journal.read(B)] == [b'{"b":1}']
+
+
+def test_one_entry_is_erased_without_the_others_and_the_rows_are_put_in_anew(
+    journal: Journal,
+) -> None:
+    values = tuple(b'{"n":%d}' % number for number in range(3))
+    kept = item("vitals", A)
+    write(journal, Append(A, 0, (b"1", b"2", b"3"), values=values, items=(kept, item("gone", A))))
+
+    erasing = Append(A, 3, (b"e",), b"row", items=(kept,), erase_from=2, erase_through=2)
+    write(journal, erasing, command="c2")
+
+    assert [e.values for e in journal.read(A)] == [values[0], b"", values[2], b""]
+    assert journal.worklist() == ([kept], None)
+
+
+def test_a_command_whose_entries_were_erased_can_be_compared_with_nothing(
+    journal: Journal,
+) -> None:
+    """Its digest covers what it said: without the salt no guess at that can be confirmed."""
+    write(journal, Append(A, 0, (b"1",), values=(b"{}",)), command="c1", digest="d1")
+    write(journal, Append(A, 1, (b"2",), erase_through=1), command="c2", digest="d2")
+
+    with pytest.raises(Refused) as refused:
+        journal.receipt("c1", "d1")
+
+    assert refused.value.code == "id-reused"
+    assert "a command that was erased" in refused.value.refusal.reasons[0].says
+    assert [bool(each.salt) for each in journal.written()] == [False, True]
+    assert journal.receipt("c2", "d2") is not None
+
+
+def test_a_stream_that_is_erased_can_be_given_another_name(journal: Journal) -> None:
+    known, anonymous = "patient:MRN-7", "patient:erased-1"
+    write(journal, Append(known, 0, (b"1",), b"row", NOON), Append(A, 0, (b"1",)), command="c1")
+    (salt,) = (c.salt for c in journal.chains() if c.stream == known)
+
+    last = Append(known, 1, (b"2",), b"row", NOON, erase_through=1, rename=anonymous)
+    receipt = write(journal, last, command="c2")
+    write(journal, Append(anonymous, 2, (b"3",), b"row", NOON), command="c3")
+
+    assert receipt.versions == ((anonymous, 2),)
+    assert journal.receipt("c2", "d1") == Receipt("c2", 3, 3, receipt.versions, again=True)
+    assert journal.streams() == [A, anonymous]
+    assert journal.read(known) == []
+    assert journal.row(anonymous) == (3, b"row")
+    assert journal.due(NOON, 9) == [(anonymous, NOON)]
+    assert [e.stream for e in journal.follow(0, 9)] == [A, anonymous, anonymous, anonymous]
+    assert links(journal, anonymous) == [e.link for e in journal.read(anonymous)]
+    (kept,) = (c.salt for c in journal.chains() if c.stream == anonymous)
+    assert kept == genesis(salt, known)
+
+
+def test_a_stream_of_the_old_name_begins_anew(journal: Journal) -> None:
+    write(journal, Append("patient:p", 0, (b"1",)), command="c1")
+    write(journal, Append("patient:p", 1, (b"2",), erase_through=1, rename="patient:x"),
+          command="c2")  # fmt: skip
+
+    write(journal, Append("patient:p", 0, (b"1",)), command="c3")
+
+    assert (journal.version("patient:p"), journal.version("patient:x")) == (1, 2)
 
 
 # Rows beside the entries
@@ -461,6 +646,8 @@ def _appends(draw: st.DrawFn, stream: str, version: int) -> Append:
         CensusRow, st.just(stream), st.sampled_from(("main", "annex")), st.just("p"),
         st.just("kat"), st.sampled_from(("active", "closed")),
     )  # fmt: skip
+    values = draw(st.sampled_from([(), (b"",) * len(bodies), (b'{"v":1}',) * len(bodies)]))
+    through = draw(st.integers(0, expected)) if bodies else 0
     return Append(
         stream,
         expected,
@@ -470,7 +657,15 @@ def _appends(draw: st.DrawFn, stream: str, version: int) -> Append:
         tuple(draw(st.lists(_names, max_size=2))),
         tuple(items),
         draw(st.none() | census),
+        values,
+        through,
+        draw(st.integers(1, through)) if through else 1,
     )
+
+
+def shown(entries: list[Entry]) -> list[Entry]:
+    """The entries but for what is drawn by chance."""
+    return [replace(e, salt=b"s" * len(e.salt), link=b"") for e in entries]
 
 
 class TwoStores(RuleBasedStateMachine):
@@ -511,12 +706,15 @@ class TwoStores(RuleBasedStateMachine):
     @invariant()
     def both_answer_alike(self) -> None:
         one, other = self.memory, self.sqlite
-        assert one.follow(0, 999) == other.follow(0, 999)
-        assert one.follow(3, 2) == other.follow(3, 2)
+        assert shown(one.follow(0, 999)) == shown(other.follow(0, 999))
+        assert shown(one.follow(3, 2)) == shown(other.follow(3, 2))
         assert one.streams() == other.streams()
         assert one.streams("enrollment:") == other.streams("enrollment:")
         for stream in NAMES:
-            assert one.read(stream, 1) == other.read(stream, 1)
+            assert shown(one.read(stream, 1)) == shown(other.read(stream, 1))
+            for journal in (one, other):
+                if journal.version(stream):
+                    assert links(journal, stream) == [e.link for e in journal.read(stream)]
             assert one.row(stream) == other.row(stream)
             assert one.version(stream) == other.version(stream)
         for now in (NOON - HOUR, NOON + 3 * HOUR):

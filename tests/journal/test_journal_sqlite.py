@@ -84,7 +84,7 @@ def test_every_append_is_one_commit_forced_to_the_disk(path: Path) -> None:
         "COMMIT",
     ]
     rows = 3 + 1 + 2 + 2 + 1  # entries, state row, items out and in, command
-    assert len(statements) == rows + 4  # begin, known?, last position, commit
+    assert len(statements) == rows + 5  # begin, known?, last position, last link, commit
 
 
 def test_a_journal_of_its_own_finds_out_by_writing_whether_a_command_is_new(path: Path) -> None:
@@ -97,7 +97,8 @@ def test_a_journal_of_its_own_finds_out_by_writing_whether_a_command_is_new(path
         again = write(journal, SECOND, command="c2")
 
     assert again.again
-    assert new == 4 + 3  # entry, state row, item out, command; begin, last position, commit
+    # entry, state row, item out, command; begin, last position, last link, commit
+    assert new == 4 + 4
     assert not any("UPDATE" in statement for statement in statements[new:])
 
 
@@ -164,7 +165,7 @@ def test_a_journal_of_a_newer_release_is_not_touched(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE kat_schema SET version = ?", (SCHEMA_VERSION + 1,))
 
-    with pytest.raises(JournalError, match=r"journal\.db .* schema 2.* newer release"):
+    with pytest.raises(JournalError, match=rf"schema {SCHEMA_VERSION + 1}.* newer release"):
         SqliteJournal(path)
 
 

@@ -12,8 +12,8 @@ and simulation, `sqlite.SqliteJournal` for a clinic. `open_journal` opens either
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from os import PathLike
 from types import TracebackType
 from typing import Protocol, Self
@@ -25,13 +25,17 @@ from kat_workflow.errors import Reason, Refusal, Refused
 __all__ = [
     "Append",
     "CensusRow",
+    "Chain",
     "Cursor",
     "Entry",
     "ItemRow",
     "Journal",
     "KeptProgram",
     "Receipt",
+    "Written",
     "in_order",
+    "instant",
+    "micros",
     "open_journal",
     "reused",
 ]
@@ -43,7 +47,10 @@ class Entry(Struct, frozen=True):
     `position` counts the entries of the store in commit order and `version` those of the stream,
     both from 1 and without gaps. `cause` is the id of the command that wrote it (`timer:…` for
     time passing), `recorded` the instant of writing in UTC, `person` and `role` who asked and
-    the role acted in, `body` the canonical JSON of one event.
+    the role acted in, `body` the canonical JSON of one event, but for its `values`: those tell
+    about the patient and can be erased. Where there are values, `salt` are 16 random bytes; once
+    they are erased, the 32 bytes of the commitment that was to them, else b"". `link` holds to
+    all of it and to every entry before it (`journal.chain`).
     """
 
     position: int
@@ -54,6 +61,9 @@ class Entry(Struct, frozen=True):
     person: str
     role: str
     body: bytes
+    values: bytes = b""
+    salt: bytes = b""
+    link: bytes = b""
 
 
 class ItemRow(Struct, frozen=True, omit_defaults=True):
@@ -110,6 +120,12 @@ class Append(Struct, frozen=True):
     if it needs none. `items_gone` are removed before `items` are put in; `census` replaces the
     row. With neither bodies nor row the append only holds `expected` to be still true (a stream
     that was read for the decision) and leaves row and wake as they are.
+
+    `values` are () or as many as `bodies`: canonical JSON, b"" where nothing tells about the
+    patient. An append that erases takes the values and salts of the versions from `erase_from`
+    through `erase_through` away for good, the salts of the commands that wrote them, and all items
+    and the census row of the stream, before its own are put in; its bodies say so. `rename` is
+    the stream's name from then on, nothing keeps the old one; it needs all before it erased.
     """
 
     stream: str
@@ -120,6 +136,10 @@ class Append(Struct, frozen=True):
     items_gone: tuple[str, ...] = ()
     items: tuple[ItemRow, ...] = ()
     census: CensusRow | None = None
+    values: tuple[bytes, ...] = ()
+    erase_through: int = 0
+    erase_from: int = 1
+    rename: str = ""
 
 
 class Receipt(Struct, frozen=True):
@@ -135,6 +155,33 @@ class Receipt(Struct, frozen=True):
     last: int
     versions: tuple[tuple[str, int], ...]
     again: bool = False
+
+
+class Written(Struct, frozen=True):
+    """What is kept of a command: `digest` is the commitment to its digest under the `salt`.
+
+    The salt is b"" once something that the command wrote was erased; its digest can then be
+    compared with nothing any more.
+    """
+
+    command: str
+    digest: bytes
+    salt: bytes
+    first: int
+    last: int
+
+
+class Chain(Struct, frozen=True):
+    """Where the chain of a stream begins and ends: the link of its last entry, at `version`.
+
+    `salt` is that of the genesis, 16 bytes; of a stream that was renamed when it was erased, the
+    genesis itself, 32 bytes, by which the old name cannot be found out.
+    """
+
+    stream: str
+    version: int
+    link: bytes
+    salt: bytes
 
 
 class Cursor(Struct, frozen=True):
@@ -206,6 +253,26 @@ class Journal(Protocol):
 
         It never skips: an entry that commits later has a higher position.
         """
+        ...
+
+    def chains(self, after: str = "", limit: int = 1000) -> list[Chain]:
+        """The next streams in name order after a name, with the ends of their chains."""
+        ...
+
+    def written(self, after: str = "", limit: int = 1000) -> list[Written]:
+        """The next commands in the order of their ids after an id."""
+        ...
+
+    def written_by(self, causes: Iterable[str]) -> list[Written]:
+        """What is kept of these commands, in any order; nothing for an id that is not known."""
+        ...
+
+    def keep_checkpoint(self, position: int, body: bytes) -> None:
+        """Keep a checkpoint of the first `position` entries, beside those kept before."""
+        ...
+
+    def checkpoints(self) -> list[bytes]:
+        """All checkpoints kept, by position, then as they were kept."""
         ...
 
     def due(self, now: datetime, limit: int) -> list[tuple[str, datetime]]:
@@ -291,6 +358,20 @@ def open_journal(where: str | PathLike[str] | None = None) -> Journal:
 # For stores
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def micros(instant: datetime) -> int:
+    """Whole microseconds since 1970 in UTC, so that instants sort and compare as numbers."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def instant(micros: int) -> datetime:
+    """The instant in UTC of microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
 def in_order(appends: Sequence[Append], recorded: datetime) -> list[Append]:
     """The appends in name order; ValueError for what no store can write. Stores call it first."""
     zoned = recorded.tzinfo is not None
@@ -305,6 +386,10 @@ def in_order(appends: Sequence[Append], recorded: datetime) -> list[Append]:
             raise ValueError(f"{append.stream}: a stream begins with an entry")
         if append.census is not None and append.census.stream != append.stream:
             raise ValueError(f"{append.stream}: the census row is of {append.census.stream}")
+        if append.values and len(append.values) != len(append.bodies):
+            raise ValueError(f"{append.stream}: values are given for each body, or for none")
+        if append.erase_through or append.rename:
+            _may_erase(append)
         if append.items:
             if len({item.item for item in append.items}) < len(append.items):
                 raise ValueError(f"{append.stream}: an item is given twice")
@@ -321,11 +406,28 @@ def in_order(appends: Sequence[Append], recorded: datetime) -> list[Append]:
     return sorted(appends, key=_name)
 
 
-def reused(command: str) -> Refused:
-    """The refusal of a command whose id was given to another command before."""
+def _may_erase(append: Append) -> None:
+    """ValueError for an erasure that could not be told from tampering."""
+    through, before = append.erase_through, append.expected
+    if not append.bodies:
+        raise ValueError(f"{append.stream}: an erasure is said by an entry")
+    if not 1 <= append.erase_from <= through <= before:
+        raise ValueError(f"{append.stream}: only what was written before can be erased")
+    if append.rename and (append.erase_from, through) != (1, before):
+        raise ValueError(f"{append.stream}: only a stream that is erased wholly is renamed")
+    if append.rename and (append.items or append.census is not None):
+        raise ValueError(f"{append.stream}: no rows are put in for a stream that is renamed")
+
+
+def reused(command: str, erased: bool = False) -> Refused:
+    """The refusal of a command whose id was given to another command before.
+
+    `erased`: what it said then was erased, so that nobody can tell whether it is the same.
+    """
+    what = "a command that was erased" if erased else "something else"
     reason = Reason(
         code="id-reused",
-        says=f"the command id {command} was used before for something else",
+        says=f"the command id {command} was used before for {what}",
         unblock=("send it under an id of its own",),
     )
     return Refused(Refusal(command, (reason,)))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from os import urandom
 from threading import RLock
 from types import TracebackType
 from typing import Self
@@ -20,14 +21,18 @@ from kat_workflow.errors import Conflict, JournalError
 from kat_workflow.journal import (
     Append,
     CensusRow,
+    Chain,
     Cursor,
     Entry,
     ItemRow,
     KeptProgram,
     Receipt,
+    Written,
     in_order,
+    micros,
     reused,
 )
+from kat_workflow.journal.chain import SALT, commitment, frame, genesis, link
 
 __all__ = ["MemoryJournal"]
 
@@ -51,7 +56,9 @@ class MemoryJournal:
         self._items: dict[tuple[str, str], ItemRow] = {}
         self._lists: defaultdict[tuple[str, ...], list[Spot]] = defaultdict(list)
         self._census: dict[str, CensusRow] = {}
-        self._commands: dict[str, tuple[str, Receipt]] = {}
+        self._salts: dict[str, bytes] = {}
+        self._commands: dict[str, Written] = {}
+        self._checkpoints: list[tuple[int, bytes]] = []
         self._programs: dict[str, KeptProgram] = {}
 
     @property
@@ -81,8 +88,16 @@ class MemoryJournal:
                     raise Conflict(f"{append.stream} is at version {now}, not {append.expected}")
             first = len(self._entries) + 1
             instant = recorded.astimezone(UTC)
+            seal = urandom(SALT)
+            sealed = commitment(seal, digest.encode())
+            framed = frame(micros(recorded), command, sealed, person, role)
             for append in ordered:
-                for version, body in enumerate(append.bodies, append.expected + 1):
+                end = self._end(append)
+                for number, body in enumerate(append.bodies):
+                    values = append.values[number] if append.values else b""
+                    salt = urandom(SALT) if values else b""
+                    version = append.expected + number + 1
+                    end = link(end, version, framed, commitment(salt, values), body)
                     entry = Entry(
                         position=len(self._entries) + 1,
                         stream=append.stream,
@@ -92,18 +107,19 @@ class MemoryJournal:
                         person=person,
                         role=role,
                         body=body,
+                        values=values,
+                        salt=salt,
+                        link=end,
                     )
                     self._entries.append(entry)
                     self._streams.setdefault(append.stream, []).append(entry)
                 self._stand(append)
-            receipt = Receipt(
-                command,
-                first,
-                len(self._entries),
-                tuple((a.stream, a.expected + len(a.bodies)) for a in ordered if a.bodies),
-            )
-            self._commands[command] = digest, receipt
-            return receipt
+            written = Written(command, sealed, seal, first, len(self._entries))
+            self._commands[command] = written
+            for append in ordered:
+                if append.erase_through:
+                    self._erase(append)
+            return self._receipt(written, again=False)
 
     def receipt(self, command: str, digest: str) -> Receipt | None:
         """See `Journal.receipt`."""
@@ -111,9 +127,9 @@ class MemoryJournal:
             known = self._commands.get(command)
             if known is None:
                 return None
-            if known[0] != digest:
-                raise reused(command)
-            return replace(known[1], again=True)
+            if known.digest != commitment(known.salt, digest.encode()):
+                raise reused(command, erased=not known.salt)
+            return self._receipt(known, again=True)
 
     def read(self, stream: str, after_version: int = 0) -> list[Entry]:
         """See `Journal.read`."""
@@ -136,6 +152,36 @@ class MemoryJournal:
         with self._open():
             start = max(after_position, 0)
             return self._entries[start : start + limit]
+
+    def chains(self, after: str = "", limit: int = 1000) -> list[Chain]:
+        """See `Journal.chains`."""
+        with self._open():
+            names = sorted(name for name in self._streams if name > after)[:limit]
+            return [
+                Chain(name, self.version(name), self._streams[name][-1].link, self._salts[name])
+                for name in names
+            ]
+
+    def written(self, after: str = "", limit: int = 1000) -> list[Written]:
+        """See `Journal.written`."""
+        with self._open():
+            names = sorted(name for name in self._commands if name > after)[:limit]
+            return [self._commands[name] for name in names]
+
+    def written_by(self, causes: Iterable[str]) -> list[Written]:
+        """See `Journal.written_by`."""
+        with self._open():
+            return [self._commands[name] for name in set(causes) if name in self._commands]
+
+    def keep_checkpoint(self, position: int, body: bytes) -> None:
+        """See `Journal.keep_checkpoint`."""
+        with self._open():
+            self._checkpoints.append((position, body))
+
+    def checkpoints(self) -> list[bytes]:
+        """See `Journal.checkpoints`."""
+        with self._open():
+            return [body for _, body in sorted(self._checkpoints, key=lambda kept: kept[0])]
 
     def due(self, now: datetime, limit: int) -> list[tuple[str, datetime]]:
         """See `Journal.due`."""
@@ -248,6 +294,10 @@ class MemoryJournal:
             if append.wake is not None:
                 self._wakes[stream] = append.wake.astimezone(UTC)
                 insort(self._waking, (self._wakes[stream], stream))
+        if append.erase_through:
+            self._census.pop(stream, None)
+            for _, _, name in list(self._lists["stream", stream]):
+                self._forget(stream, name)
         for name in append.items_gone:
             self._forget(stream, name)
         for item in append.items:
@@ -257,6 +307,46 @@ class MemoryJournal:
                 insort(self._lists[listed], (item.sort, stream, item.item))
         if append.census is not None:
             self._census[stream] = append.census
+
+    def _receipt(self, written: Written, again: bool) -> Receipt:
+        entries = self._entries[written.first - 1 : written.last]
+        reached = {entry.stream: entry.version for entry in entries}
+        versions = tuple(sorted(reached.items()))
+        return Receipt(written.command, written.first, written.last, versions, again)
+
+    def _end(self, append: Append) -> bytes:
+        """The link that the first entry of the append is linked to."""
+        stream = append.stream
+        if append.expected:
+            return self._streams[stream][-1].link
+        if append.bodies:
+            self._salts[stream] = urandom(SALT)
+            return genesis(self._salts[stream], stream)
+        return b""
+
+    def _erase(self, append: Append) -> None:
+        """Take away what the append erases; its own entries are written."""
+        stream, name = append.stream, append.rename or append.stream
+        entries = self._streams.pop(stream)
+        for index, entry in enumerate(entries):
+            if append.erase_from <= entry.version <= append.erase_through:
+                self._commands[entry.cause] = replace(self._commands[entry.cause], salt=b"")
+                if entry.values:
+                    held = commitment(entry.salt, entry.values)
+                    entry = replace(entry, values=b"", salt=held)  # noqa: PLW2901
+            entries[index] = replace(entry, stream=name)
+            self._entries[entry.position - 1] = entries[index]
+        self._streams[name] = entries
+        if append.rename:
+            salt = self._salts.pop(stream)
+            self._salts[name] = genesis(salt, stream) if len(salt) == SALT else salt
+            row, wake = self._rows.pop(stream, None), self._wakes.pop(stream, None)
+            if row is not None:
+                self._rows[name] = row
+            if wake is not None:
+                self._wakes[name] = wake
+                del self._waking[bisect_left(self._waking, (wake, stream))]
+                insort(self._waking, (wake, name))
 
     def _forget(self, stream: str, name: str) -> None:
         item = self._items.pop((stream, name), None)

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from threading import RLock
 from time import monotonic
@@ -33,18 +33,23 @@ from kat_workflow.errors import Conflict, JournalError, KatError
 from kat_workflow.journal import (
     Append,
     CensusRow,
+    Chain,
     Cursor,
     Entry,
     ItemRow,
     KeptProgram,
     Receipt,
+    Written,
     in_order,
+    instant,
+    micros,
     reused,
 )
+from kat_workflow.journal.chain import SALT, commitment, frame, genesis, link
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "SqliteJournal"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Kept in a table, because `PRAGMA user_version` belongs to a host that shares the file."""
 
 SCHEMA = (
@@ -59,15 +64,21 @@ SCHEMA = (
         person TEXT NOT NULL,
         role TEXT NOT NULL,
         body BLOB NOT NULL,
+        "values" BLOB NOT NULL,
+        salt BLOB NOT NULL,
+        link BLOB NOT NULL,
         UNIQUE (stream, version))""",
     """CREATE TABLE kat_commands (
         command TEXT PRIMARY KEY,
-        digest TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        salt BLOB NOT NULL,
         first INTEGER NOT NULL,
         last INTEGER NOT NULL) WITHOUT ROWID""",
     """CREATE TABLE kat_streams (
         stream TEXT PRIMARY KEY NOT NULL,
         version INTEGER NOT NULL,
+        link BLOB NOT NULL,
+        salt BLOB NOT NULL,
         row BLOB,
         wake INTEGER)""",
     "CREATE INDEX kat_wakes ON kat_streams (wake, stream) WHERE wake IS NOT NULL",
@@ -80,6 +91,7 @@ SCHEMA = (
         lead INTEGER NOT NULL,
         site TEXT NOT NULL,
         patient TEXT NOT NULL,
+        assigned TEXT NOT NULL,
         sort INTEGER NOT NULL,
         body BLOB NOT NULL,
         PRIMARY KEY (stream, item, role)) WITHOUT ROWID""",
@@ -98,28 +110,43 @@ SCHEMA = (
         version TEXT NOT NULL,
         main TEXT NOT NULL,
         files BLOB NOT NULL) WITHOUT ROWID""",
+    "CREATE TABLE kat_checkpoints (position INTEGER NOT NULL, body BLOB NOT NULL)",
 )
 
-_INSERT_ENTRY = "INSERT INTO kat_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_ITEM = "INSERT INTO kat_items VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_ASSIGNED = "coalesce(json_extract(CAST(body AS TEXT), '$.assigned'), '')"
+_INSERT_ENTRY = "INSERT INTO kat_entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_ITEM = "INSERT INTO kat_items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DELETE_ITEM = "DELETE FROM kat_items WHERE stream = ? AND item = ?"
-_INSERT_STREAM = "INSERT INTO kat_streams VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_UPDATE_STREAM = """UPDATE kat_streams SET version = ?, row = ?, wake = ?
-    WHERE stream = ? AND version = ?"""
+_INSERT_STREAM = "INSERT INTO kat_streams VALUES (?, ?, ?, ?, ?, ?)"
+_UPDATE_STREAM = """UPDATE kat_streams SET version = ?, link = ?, row = ?, wake = ?
+    WHERE stream = ?"""
+_SELECT_CHAIN = "SELECT version, link FROM kat_streams WHERE stream = ?"
 _SELECT_VERSION = "SELECT version FROM kat_streams WHERE stream = ?"
-_SELECT_ENTRIES = """SELECT position, stream, version, recorded, cause, person, role, body
-    FROM kat_entries"""
-_SELECT_COMMAND = "SELECT digest, first, last FROM kat_commands WHERE command = ?"
+_SELECT_ENTRIES = """SELECT position, stream, version, recorded, cause, person, role, body,
+    "values", salt, link FROM kat_entries"""
+_SELECT_COMMANDS = "SELECT command, digest, salt, first, last FROM kat_commands"
+_AMONG = " WHERE command IN (SELECT value FROM json_each(?))"
+_SELECT_COMMAND = _SELECT_COMMANDS + " WHERE command = ?"
 _SELECT_LAST = "SELECT max(position) FROM kat_entries"
-_INSERT_COMMAND = "INSERT INTO kat_commands VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_INSERT_COMMAND = "INSERT INTO kat_commands VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_FORGET_COMMANDS = """UPDATE kat_commands SET salt = x'' WHERE command IN
+    (SELECT cause FROM kat_entries WHERE stream = ? AND version BETWEEN ? AND ?)"""
+_SELECT_VALUES = """SELECT salt, "values", position FROM kat_entries
+    WHERE stream = ? AND version BETWEEN ? AND ? AND "values" <> x''"""
+_ERASE_VALUES = """UPDATE kat_entries SET "values" = x'', salt = ? WHERE position = ?"""
+_ERASE_ROWS = (
+    "DELETE FROM kat_items WHERE stream = ?",
+    "DELETE FROM kat_census WHERE stream = ?",
+)
+_SELECT_SALT = "SELECT salt FROM kat_streams WHERE stream = ?"
+_RENAME = (
+    "UPDATE kat_entries SET stream = ? WHERE stream = ?",
+    "UPDATE kat_streams SET stream = ?, salt = ? WHERE stream = ?",
+)
+_KEEP_CHECKPOINT = "INSERT INTO kat_checkpoints VALUES (?, ?)"
 _KEEP_PROGRAM = "INSERT INTO kat_programs VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _UPSERT_CENSUS = "INSERT OR REPLACE INTO kat_census VALUES (?, ?, ?, ?)"
 
 _Answer = TypeVar("_Answer")
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode_item = msgspec.json.Decoder(ItemRow).decode
@@ -170,9 +197,11 @@ class SqliteJournal:
                     self._create()
                 found = self._schema()
             if found != SCHEMA_VERSION:
+                newer = found is not None and found > SCHEMA_VERSION
                 raise JournalError(
                     f"{self._name} is a journal of schema {found}, this release reads"
-                    f" {SCHEMA_VERSION}; open it with a newer release"
+                    f" {SCHEMA_VERSION}; open it with "
+                    + ("a newer release" if newer else "the release that wrote it")
                 )
         except BaseException:
             self.close()
@@ -236,13 +265,45 @@ class SqliteJournal:
         )
         return [_entry(row) for row in found]
 
+    def chains(self, after: str = "", limit: int = 1000) -> list[Chain]:
+        """See `Journal.chains`."""
+        found = self._select(
+            """SELECT stream, version, link, salt FROM kat_streams WHERE stream > ?
+            ORDER BY stream LIMIT ?""",
+            (after, limit),
+        )
+        return [Chain(*row) for row in found]
+
+    def written(self, after: str = "", limit: int = 1000) -> list[Written]:
+        """See `Journal.written`."""
+        found = self._select(
+            f"{_SELECT_COMMANDS} WHERE command > ? ORDER BY command LIMIT ?", (after, limit)
+        )
+        return [Written(*row) for row in found]
+
+    def written_by(self, causes: Iterable[str]) -> list[Written]:
+        """See `Journal.written_by`."""
+        asked = _encode(sorted(set(causes))).decode()
+        found = self._select(_SELECT_COMMANDS + _AMONG, (asked,))
+        return [Written(*row) for row in found]
+
+    def keep_checkpoint(self, position: int, body: bytes) -> None:
+        """See `Journal.keep_checkpoint`."""
+        row = position, body
+        self._written("keep a checkpoint", lambda cursor: cursor.execute(_KEEP_CHECKPOINT, row))
+
+    def checkpoints(self) -> list[bytes]:
+        """See `Journal.checkpoints`."""
+        found = self._select("SELECT body FROM kat_checkpoints ORDER BY position, rowid", ())
+        return [body for (body,) in found]
+
     def due(self, now: datetime, limit: int) -> list[tuple[str, datetime]]:
         """See `Journal.due`."""
         found = self._select(
             "SELECT stream, wake FROM kat_streams WHERE wake <= ? ORDER BY wake, stream LIMIT ?",
-            (_micros(now), limit),
+            (micros(now), limit),
         )
-        return [(stream, _instant(wake)) for stream, wake in found]
+        return [(stream, instant(wake)) for stream, wake in found]
 
     def worklist(
         self,
@@ -265,12 +326,12 @@ class SqliteJournal:
             "site": site,
             "stream": stream,
             "patient": patient,
-            _ASSIGNED: assigned,
+            "assigned": assigned,
         }
         given = tuple(name for name, value in asked.items() if value is not None)
         values: list[object] = [asked[name] for name in given]
         if after is not None:
-            values += [_micros(after.sort), after.stream, after.item]
+            values += [micros(after.sort), after.stream, after.item]
         # One more than asked for tells whether there is another page.
         found = self._select(_worklist(given, after is not None), (*values, limit + 1))
         rows = [_decode_item(body) for (body,) in found[:limit]]
@@ -484,24 +545,42 @@ def _append(
     first = position = (last or 0) + 1
     total = sum([len(append.bodies) for append in appends])
     # A command that is new, as nearly all are, is found out by writing it.
-    cursor.execute(_INSERT_COMMAND, (command, digest, first, last := first + total - 1))
+    salt = os.urandom(SALT)
+    sealed = commitment(salt, digest.encode())
+    cursor.execute(_INSERT_COMMAND, (command, sealed, salt, first, last := first + total - 1))
     if not cursor.rowcount and (known := _known(cursor, command, digest)) is not None:
         return known
-    instant = _micros(recorded)
+    written = micros(recorded)
+    framed = frame(written, command, sealed, person, role)
     entries: list[tuple[object, ...]] = []
     gone: list[tuple[str, str]] = []
     listed: list[tuple[object, ...]] = []
     versions: list[tuple[str, int]] = []
+    erased: list[Append] = []
     for append in appends:
-        stream = append.stream
-        _claim(cursor, append)
+        stream, version = append.stream, append.expected
+        origin, end = _stands(cursor, append)
+        for number, body in enumerate(append.bodies):
+            version += 1
+            values = append.values[number] if append.values else b""
+            salt = os.urandom(SALT) if values else b""
+            end = link(end, version, framed, commitment(salt, values), body)
+            entries.append(
+                (position, stream, version, written, command, person, role, body, values, salt, end)
+            )
+            position += 1
         if append.bodies:
-            version = append.expected
-            for body in append.bodies:
-                version += 1
-                entries.append((position, stream, version, instant, command, person, role, body))
-                position += 1
-            versions.append((stream, version))
+            versions.append((append.rename or stream, version))
+        if append.bodies or append.row is not None:
+            wake = None if append.wake is None else micros(append.wake)
+            if append.expected:
+                cursor.execute(_UPDATE_STREAM, (version, end, append.row, wake, stream))
+            else:
+                cursor.execute(_INSERT_STREAM, (stream, version, end, origin, append.row, wake))
+        if append.erase_through:
+            erased.append(append)
+            for statement in _ERASE_ROWS:
+                cursor.execute(statement, (stream,))
         for name in append.items_gone:
             gone.append((stream, name))
         for item in append.items:
@@ -516,26 +595,42 @@ def _append(
         cursor.executemany(_DELETE_ITEM, gone)
     if listed:
         cursor.executemany(_INSERT_ITEM, listed)
+    for append in erased:
+        _erase(cursor, append)
+        versions.sort()  # one may have another name now
     return Receipt(command, first, last, tuple(versions))
 
 
-def _claim(cursor: sqlite3.Cursor, append: Append) -> None:
-    """Move the stream on from the version expected; Conflict if it is at another one."""
+def _stands(cursor: sqlite3.Cursor, append: Append) -> tuple[bytes, bytes]:
+    """The salt and the genesis of a new stream; b"" and the last link of one that is there.
+
+    Conflict if it is not at the version expected.
+    """
     stream, expected = append.stream, append.expected
-    moves = bool(append.bodies) or append.row is not None
-    if moves:
-        wake = None if append.wake is None else _micros(append.wake)
-        version = expected + len(append.bodies)
-        if expected:
-            cursor.execute(_UPDATE_STREAM, (version, append.row, wake, stream, expected))
-        else:
-            cursor.execute(_INSERT_STREAM, (stream, version, append.row, wake))
-        if cursor.rowcount == 1:
-            return
-    found = cursor.execute(_SELECT_VERSION, (stream,)).fetchone()
-    now = found[0] if found else 0
-    if moves or now != expected:
+    found = cursor.execute(_SELECT_CHAIN, (stream,)).fetchone()
+    now, end = found or (0, b"")
+    if now != expected:
         raise Conflict(f"{stream} is at version {now}, not {expected}")
+    if found is not None:
+        return b"", end
+    salt = os.urandom(SALT)
+    return salt, genesis(salt, stream)
+
+
+def _erase(cursor: sqlite3.Cursor, append: Append) -> None:
+    """Take away what the append erases; its own entries are written."""
+    stream, name = append.stream, append.rename
+    span = stream, append.erase_from, append.erase_through
+    cursor.execute(_FORGET_COMMANDS, span)
+    told = cursor.execute(_SELECT_VALUES, span).fetchall()
+    cursor.executemany(_ERASE_VALUES, [(commitment(salt, values), at) for salt, values, at in told])
+    if name:
+        (salt,) = cursor.execute(_SELECT_SALT, (stream,)).fetchone()
+        origin = genesis(salt, stream) if len(salt) == SALT else salt
+        for statement, values in zip(
+            _RENAME, ((name, stream), (name, origin, stream)), strict=True
+        ):
+            cursor.execute(statement, values)
 
 
 def _known(cursor: sqlite3.Cursor, command: str, digest: str) -> Receipt | None:
@@ -543,9 +638,9 @@ def _known(cursor: sqlite3.Cursor, command: str, digest: str) -> Receipt | None:
     known = cursor.execute(_SELECT_COMMAND, (command,)).fetchone()
     if known is None:
         return None
-    written, first, last = known
-    if written != digest:
-        raise reused(command)
+    _, sealed, salt, first, last = known
+    if sealed != commitment(salt, digest.encode()):
+        raise reused(command, erased=not salt)
     reached = cursor.execute(
         """SELECT stream, max(version) FROM kat_entries WHERE position BETWEEN ? AND ?
         GROUP BY stream ORDER BY stream""",
@@ -556,10 +651,11 @@ def _known(cursor: sqlite3.Cursor, command: str, digest: str) -> Receipt | None:
 
 def _list(listed: list[tuple[object, ...]], item: ItemRow) -> None:
     """Add the rows of an item: one per role, one without if it has none."""
-    sort, body = _micros(item.sort), _encode(item)
+    sort, body = micros(item.sort), _encode(item)
     lead = 1
     for role in dict.fromkeys(item.roles) or ("",):
-        listed.append((item.stream, item.item, role, lead, item.site, item.patient, sort, body))
+        key = item.stream, item.item, role, lead
+        listed.append((*key, item.site, item.patient, item.assigned, sort, body))
         lead = 0
 
 
@@ -581,17 +677,8 @@ def _worklist(given: tuple[str, ...], later: bool) -> str:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    position, stream, version, recorded, cause, person, role, body = row
-    return Entry(position, stream, version, _instant(recorded), cause, person, role, body)
-
-
-def _micros(instant: datetime) -> int:
-    """Whole microseconds since 1970 in UTC, so that instants sort and compare as numbers."""
-    return (instant - _EPOCH) // _MICROSECOND
-
-
-def _instant(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
+    position, stream, version, recorded, *rest = row
+    return Entry(position, stream, version, instant(recorded), *rest)
 
 
 def _code(error: sqlite3.Error) -> int:
