@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -10,11 +13,12 @@ from typing import Any, get_args
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from walk_in import TEXT
 
 from kat_workflow.cli import kat
 from kat_workflow.cli.telling import said
 from kat_workflow.enrollment import events as e
-from kat_workflow.errors import Refused
+from kat_workflow.errors import EXIT_INTERRUPTED, Refused
 
 NURSE = ["--by", "bo:nurse"]
 NPR = ["--by", "ann:nurse_practitioner"]
@@ -376,3 +380,30 @@ def test_every_event_is_said_in_words_or_is_inner_working() -> None:
         if kind is e.PhaseEntered:
             made = msgspec.structs.replace(made, round=2)
         assert bool(said(made)) == (kind not in silent), kind
+
+
+def test_timers_that_are_due_are_run_and_counted(run: Kat) -> None:
+    Path("programs/walk-in").mkdir(parents=True)
+    Path("programs/walk-in/walk-in.yaml").write_text(TEXT, encoding="utf-8")
+    id_ = run("enroll", "walk-in", "--patient", "M", *NURSE, *NOW).output.strip()
+    nine_hours_later = ["run-due", "--now", "2026-03-02T17:00"]
+
+    assert run(*nine_hours_later).output == "2 timers were run\n"
+
+    assert "missed" in run("history", id_).output
+    assert run(*nine_hours_later).output == "0 timers were run\n"
+
+
+def test_who_watches_goes_on_until_interrupted(tmp_path: Path) -> None:
+    code = "import sys; from kat_workflow.cli import main; main(sys.argv[1:])"
+    words = [sys.executable, "-u", "-c", code, "run-due", "--watch", "--db"]
+
+    with subprocess.Popen(
+        [*words, str(tmp_path / "clinic.db")], stdout=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        said = [watching.stdout.readline() for _ in range(2)]
+        watching.send_signal(signal.SIGINT)
+
+    assert said == ["0 timers were run\n", "Watching; an interrupt ends it.\n"]
+    assert watching.returncode == EXIT_INTERRUPTED

@@ -31,7 +31,7 @@ ENGINE = [
     ["receiving", "views"],
     ["shell"],
     ["questions", "commands", "clinic"],
-    ["patients", "groups"],
+    ["patients", "groups", "scheduling"],
     ["__init__"],
 ]
 """The chapters of the engine, likewise: the shell knows none of them, nor do they each other."""

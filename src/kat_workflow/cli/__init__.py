@@ -72,6 +72,7 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "merge": Verb("patients", "Say that two ids are one patient."),
         "unmerge": Verb("patients", "Say that they are two patients after all."),
         "outbox": Verb("patients", "List whom somebody is to tell."),
+        "run-due": Verb("patients", "Run the timers that are due."),
     },
     "Drugs": {
         "receive": Verb("cupboard", "Take some of a lot into a site's drug cupboard."),

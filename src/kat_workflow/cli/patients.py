@@ -965,8 +965,32 @@ def outbox(ctx: click.Context, engine: Engine, after: int, limit: int, as_json: 
     click.echo(f"Next: --after {found.next}")
 
 
+@click.command("run-due")
+@click.option("--watch", is_flag=True, help="Go on, each timer when it is due, until interrupted.")
+@on_clinic
+def run_due(ctx: click.Context, engine: Engine, watch: bool) -> None:
+    """Run the timers that are due: what is missed, late or called for is then in the record.
+
+    No outcome depends on it, since every command catches up first. It keeps worklists, the
+    census and the outbox true while nobody writes. Several may run at once, on one record.
+
+    \b
+    Examples:
+      kat run-due
+      kat run-due --watch
+    """
+    click.echo(f"{engine.run_due()} timers were run")
+    if watch:
+        from threading import Event
+
+        with engine.scheduler():
+            click.echo("Watching; an interrupt ends it.")
+            Event().wait()
+
+
 COMMANDS = {
     "enroll": enroll,
+    "run-due": run_due,
     "outbox": outbox,
     "record": record,
     "do": do,

@@ -41,6 +41,8 @@ from kat_workflow.program.clock import Site
 if TYPE_CHECKING:
     import sqlite3
 
+    from kat_workflow.engine.scheduling import Scheduler
+
 __all__ = [
     "Attested",
     "Course",
@@ -66,6 +68,8 @@ class Engine(Patients, Groups, Clinic):
     Safe to use from several threads and, on SQLite, from several processes. Open it with
     `Engine.open`; close it, or use it in a `with` statement.
     """
+
+    _hosted = False
 
     @classmethod
     def open(
@@ -101,7 +105,22 @@ class Engine(Patients, Groups, Clinic):
         else:
             journal = open_journal(where)
         library = shipped() if programs is None else Folder(os.fspath(programs), shipped())
-        return cls(journal, library, clock, sites, signed_only, authenticate)
+        engine = cls(journal, library, clock, sites, signed_only, authenticate)
+        engine._hosted = connection is not None
+        return engine
+
+    def scheduler(self, every: float = 1.0) -> Scheduler:
+        """A thread that runs timers when they are due: `with engine.scheduler(): …`.
+
+        What other processes commit is found by looking `every` so many seconds. Stop it before
+        the engine is closed. On a host's own connection there is none, since its thread would
+        write into the host's transactions: such a host calls `run_due` itself.
+        """
+        from kat_workflow.engine.scheduling import ThreadScheduler  # noqa: PLC0415  # on first use
+
+        if self._hosted:
+            raise ValueError("on a host's connection timers are run by the host: call run_due")
+        return ThreadScheduler(self, every)
 
     def close(self) -> None:
         """Give back the journal; a second time does nothing."""

@@ -20,7 +20,7 @@ from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import catch_up, decide
 from kat_workflow.enrollment.patients import PatientRecord
 from kat_workflow.enrollment.reading import refusal_for_reader
-from kat_workflow.errors import Conflict, JournalError, Refusal, Refused
+from kat_workflow.errors import Conflict, KatError, Refusal, Refused
 
 _log = logging.getLogger("kat_workflow")
 
@@ -215,19 +215,33 @@ class Commands(Shell):
     def run_due(self, limit: int = 1000) -> int:
         """Run the timers that are due in up to `limit` enrollments; returns how many ran.
 
-        Nothing depends on when, or whether, this is called: every command catches up first.
+        Nothing depends on when, or whether, this is called: every command catches up first. An
+        enrollment whose timers cannot be run is said in the log and holds up no other.
         """
-        ran = 0
-        for stream, _ in self.journal.due(self._instant(), limit):
-            try:
-                ran += self._run_due_of(stream.partition(":")[2])
-            except (JournalError, Refused) as error:
-                # One record that cannot be read, or of a site that is another engine's, must
-                # not hold up the timers of all others.
-                _log.error("the timers of %s were not run: %s", stream, error)
+        now, ran = self._instant(), 0
+        failed: set[str] = set()
+        while limit > 0:
+            page = self.journal.due(now, limit + len(failed))
+            found = [stream for stream, _ in page if stream not in failed]
+            if not found:
+                break
+            for stream in found:
+                try:
+                    ran += self.run_due_in(stream.partition(":")[2])
+                except Exception as error:
+                    # One record that cannot be read, or of a site that is another engine's, must
+                    # not hold up the timers of all others.
+                    failed.add(stream)
+                    _log.error("the timers of %s were not run: %s", stream, said(error))
+                else:
+                    limit -= 1
         return ran
 
-    def _run_due_of(self, enrollment: str) -> int:
+    def run_due_in(self, enrollment: str) -> int:
+        """Run the timers that are due in one enrollment; returns how many ran.
+
+        Raises JournalError where it cannot be read, Refused for a site that is another engine's.
+        """
         ran = 0
         while True:
             program, state = self._read(enrollment)
@@ -267,6 +281,11 @@ class Commands(Shell):
                 # It has just ended, or is at a site that is another engine's: what was said of
                 # the patient stands, and no session with a dose starts there against it.
                 _log.warning("%s was not told of %s: %s", enrollment, id_, refused)
+
+
+def said(error: Exception) -> str:
+    """What a log may say of an error: ours tell nothing of a patient, any other could quote."""
+    return str(error) if isinstance(error, KatError) else type(error).__name__
 
 
 _SIGNING = (c.Sign, c.Release, c.Override, c.Order, c.Check, c.WitnessWaste)

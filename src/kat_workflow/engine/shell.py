@@ -55,7 +55,11 @@ def wall_clock() -> datetime:
 
 
 class Shell:
-    """A journal, the programs at hand, a clock and the sites: what every chapter stands on."""
+    """A journal, the programs at hand, a clock and the sites: what every chapter stands on.
+
+    `wakers` are called after a commit with the instant that an enrollment waits for from then on;
+    schedulers put themselves in, and must be quick.
+    """
 
     def __init__(
         self,
@@ -77,6 +81,7 @@ class Shell:
         self._kept: set[str] = set()
         self._states: OrderedDict[str, tuple[Program, Enrollment]] = OrderedDict()
         self._listeners: list[Callable[[Happened], None]] = []
+        self.wakers: list[Callable[[datetime], None]] = []
         self._lock = Lock()
 
     # ---- an enrollment ----------------------------------------------------------------------
@@ -207,6 +212,9 @@ class Shell:
         )
         if self._listeners and not receipt.again and not self.journal.joined:
             self._tell(receipt)
+        if after.wake is not None:
+            for waker in self.wakers:
+                waker(after.wake)
         return receipt
 
     def _again(self, enrollment: str, receipt: Receipt) -> Outcome:
