@@ -19,6 +19,7 @@ from kat_workflow.program import Cause, OnHold, Outcome
 from kat_workflow.program.forms import Observation, Raw
 
 Carried = Literal["", "adopted", "attested"]
+ConsentIs = Literal["given", "revoked"] | Outcome
 """How a recording came from elsewhere: from another enrollment of the patient, or from papers."""
 
 
@@ -284,7 +285,7 @@ class ConsentChanged(_Event, frozen=True, tag="consent-changed"):
     """A consent was given, declined or revoked."""
 
     consent: str
-    state: str
+    state: ConsentIs
     version: str
     at: datetime
     person: str

@@ -248,7 +248,7 @@ def enter(
         phase = run.program.phases[name]
         parent = run.s.visits.get(phase.parent) if phase.parent else None
         base = f"{parent.place}/{name}" if parent is not None else name
-        entries = run.s.counts if parent is None else parent.inside
+        entries = run.s.counts if parent is None else parent.inside or {}
         number = entries.get(name, 0) + 1
         place = f"{base}.{number}"
         visit = visit or number - entries.get(name + "#", 0)

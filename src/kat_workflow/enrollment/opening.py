@@ -49,7 +49,7 @@ def open_items(run: Run) -> bool:
         if not names or (not everything and wanted.isdisjoint(names)):
             continue
         place = visit.place
-        away = visit.region == "excursion"
+        away = visit.away
         for name, recurs, first, step in steps:
             if name in open_ or not (everything or name in wanted):
                 continue

@@ -275,7 +275,7 @@ def _answer(j: Judge, act: c.Settle, item: Item) -> None:
     j.run.settle_item(item, "done", j.occurred, act.reason)
 
 
-def _consent(j: Judge, step: Step, state: str, at: datetime, person: str) -> None:
+def _consent(j: Judge, step: Step, state: e.ConsentIs, at: datetime, person: str) -> None:
     consent = j.program.consents[step.consent]
     until = None
     if state == "given" and consent.lasts is not None:

@@ -31,17 +31,18 @@ Standing = Literal["new", "applied", "active", "discharged", "closed"]
 
 
 class Visit(Struct, frozen=True, array_like=True, gc=False):
-    """One stay in a phase, in its current round. `ended` are the parts that are finished;
-    `inside` counts the entries of each phase inside (with `#`: its further rounds)."""
+    """One stay in a phase, in its current round, or `away` on an excursion. `ended` are the parts
+    that are finished; `inside` counts the entries of each phase inside (with `#`: its further
+    rounds), None before the first."""
 
     phase: str
     place: str
-    region: str
+    away: bool
     entered: datetime
     visit: int
     round: int
     ended: tuple[str, ...] = ()
-    inside: dict[str, int] = {}
+    inside: dict[str, int] | None = None
 
 
 class Pending(Struct, frozen=True, array_like=True, gc=False):
@@ -56,15 +57,30 @@ class Pending(Struct, frozen=True, array_like=True, gc=False):
     occurred: datetime | None = None
 
 
+class Details(Struct, frozen=True, array_like=True, gc=False):
+    """What only few items have. One without a step (a call, a review, a way to be chosen) says in
+    `about` what it is about and in `roles` for whom. `opened` is kept where a hold lets the times
+    begin anew. `assigned` is the person who has taken it on, `handed_by` who handed it to them,
+    `not_by` who may not answer it, and `level` counts the calls that nobody has answered in time.
+    """
+
+    about: str = ""
+    roles: tuple[str, ...] = ()
+    opened: datetime | None = None
+    assigned: str = ""
+    handed_by: str = ""
+    not_by: str = ""
+    level: int = 0
+
+
+_NO_DETAILS = Details()
+
+
 class Item(Struct, frozen=True, array_like=True, gc=False):
     """An open item: from when, due when; what it is stands in its step.
 
     `opens`, `due` and `closes` are instants; `next` is when its successor opens; `calls` says
-    that its lateness will call somebody. An item without a step (a call, a review, a way to be
-    chosen) says in `about` what it is about and in `roles` for whom. `opened` is kept where a
-    hold lets the times begin anew. `assigned` is the person who has taken it on, `handed_by` who
-    handed it to them, `not_by` who may not answer it, and `level` counts the calls that nobody
-    has answered in time.
+    that its lateness will call somebody. What `Details` tells can be asked of the item itself.
     """
 
     id: str
@@ -77,18 +93,52 @@ class Item(Struct, frozen=True, array_like=True, gc=False):
     on_hold: OnHold = "pauses"
     calls: bool = False
     pending: Pending | None = None
-    about: str = ""
-    roles: tuple[str, ...] = ()
-    opened: datetime | None = None
-    assigned: str = ""
-    handed_by: str = ""
-    not_by: str = ""
-    level: int = 0
+    details: Details | None = None
 
     @property
     def place(self) -> str:
         """The visit or session it belongs to: all but the last part of its id."""
         return self.id.rpartition("/")[0]
+
+    @property
+    def about(self) -> str:
+        """See `Details`."""
+        return "" if self.details is None else self.details.about
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """See `Details`."""
+        return () if self.details is None else self.details.roles
+
+    @property
+    def opened(self) -> datetime | None:
+        """See `Details`."""
+        return None if self.details is None else self.details.opened
+
+    @property
+    def assigned(self) -> str:
+        """See `Details`."""
+        return "" if self.details is None else self.details.assigned
+
+    @property
+    def handed_by(self) -> str:
+        """See `Details`."""
+        return "" if self.details is None else self.details.handed_by
+
+    @property
+    def not_by(self) -> str:
+        """See `Details`."""
+        return "" if self.details is None else self.details.not_by
+
+    @property
+    def level(self) -> int:
+        """See `Details`."""
+        return 0 if self.details is None else self.details.level
+
+    def but(self, **details: Any) -> Details | None:
+        """Its details with some changed; None where it then has none."""
+        changed = replace(self.details or _NO_DETAILS, **details)
+        return None if changed == _NO_DETAILS else changed
 
 
 class Settlement(Struct, frozen=True, array_like=True, gc=False):
@@ -164,9 +214,8 @@ class Session(Struct, frozen=True, array_like=True, gc=False):
 class ConsentState(Struct, frozen=True, array_like=True, gc=False):
     """A consent as it stands: given, declined or revoked."""
 
-    state: str
+    state: e.ConsentIs
     version: str
-    at: datetime
     until: datetime | None = None
 
 
@@ -175,7 +224,6 @@ class OrderState(Struct, frozen=True, array_like=True, gc=False):
     administrations (None: as often as needed); the rest is as in `events.Ordered`."""
 
     number: int
-    at: datetime
     amount: str
     total: str
     unit: str
@@ -251,6 +299,7 @@ class Enrollment(Struct, array_like=True, gc=False):
 
 
 _NONE_YET = Tally()
+_AWAY = "excursion"  # the region of the phases that are left again by the way back
 NOBODY = Enrollment()
 """The enrollment before its first event."""
 
@@ -313,8 +362,10 @@ def fold(s: Enrollment, event: e.Event) -> None:
 
 
 class _Row(Struct, frozen=True, array_like=True, gc=False):
-    """An Enrollment as it is stored: what knows its own name needs no key."""
+    """An Enrollment as it is stored: what knows its own name needs no key. A row of another
+    `form` is no longer read: the entries tell the same."""
 
+    form: Literal[2]
     head: tuple[str, str, str, str, str, str, Standing, int]
     instants: tuple[datetime | None, datetime | None, date | None, datetime | None, datetime | None]
     end: tuple[str, str]
@@ -346,6 +397,7 @@ def encode_row(s: Enrollment) -> bytes:
     """The state row of an enrollment."""
     return _row_encoder.encode(
         (
+            2,
             (
                 s.id,
                 s.program,
@@ -450,7 +502,7 @@ def _admitted(s: Enrollment, x: e.Admitted) -> None:
 
 
 def _phase_entered(s: Enrollment, x: e.PhaseEntered) -> None:
-    s.visits[x.phase] = Visit(x.phase, x.place, x.region, x.at, x.visit, x.round)
+    s.visits[x.phase] = Visit(x.phase, x.place, x.region == _AWAY, x.at, x.visit, x.round)
     outer = x.place.rpartition("/")[0]
     again = x.phase + "#"
     if not outer:
@@ -459,7 +511,8 @@ def _phase_entered(s: Enrollment, x: e.PhaseEntered) -> None:
             s.counts[again] = s.counts.get(again, 0) + 1
     else:
         parent = s.visits[outer.rpartition("/")[2].rpartition(".")[0]]
-        inside = {**parent.inside, x.phase: parent.inside.get(x.phase, 0) + 1}
+        inside = {} if parent.inside is None else parent.inside.copy()
+        inside[x.phase] = inside.get(x.phase, 0) + 1
         if x.round > 1:
             inside[again] = inside.get(again, 0) + 1
         s.visits[parent.phase] = replace(parent, inside=inside)
@@ -516,15 +569,19 @@ def _item_opened(s: Enrollment, x: e.ItemOpened) -> None:
         x.on_hold,
         x.calls,
         None,
-        x.about,
-        () if x.step else x.roles,
-        x.at if x.on_hold == "restarts" else None,
-        not_by=x.not_by,
+        _details(x),
     )
     if x.kind == "watch":
         _watch_planned(s, s.items[x.item])
     if s.last is None or x.at > s.last:
         s.last = x.at
+
+
+def _details(x: e.ItemOpened) -> Details | None:
+    restarts = x.on_hold == "restarts"
+    if x.step and not restarts:
+        return None
+    return Details(x.about, () if x.step else x.roles, x.at if restarts else None, not_by=x.not_by)
 
 
 def _watch_planned(s: Enrollment, item: Item, asked: bool = False) -> None:
@@ -538,7 +595,8 @@ def _watch_planned(s: Enrollment, item: Item, asked: bool = False) -> None:
 
 def _item_assigned(s: Enrollment, x: e.ItemAssigned) -> None:
     by = x.by if x.handed else ""
-    s.items[x.item] = replace(s.items[x.item], assigned=x.person, handed_by=by)
+    item = s.items[x.item]
+    s.items[x.item] = replace(item, details=item.but(assigned=x.person, handed_by=by))
     _at(s, x.at)
 
 
@@ -549,16 +607,17 @@ def _item_answered(s: Enrollment, x: e.ItemAnswered) -> None:
 
 
 def _item_replanned(s: Enrollment, x: e.ItemReplanned) -> None:
+    item = s.items[x.item]
     s.items[x.item] = replace(
-        s.items[x.item],
+        item,
         opens=x.opens,
         due=x.due,
         closes=x.closes,
         next=x.next,
-        opened=x.anew,
         calls=x.calls,
+        details=item.details if x.anew == item.opened else item.but(opened=x.anew),
     )
-    if s.items[x.item].kind == "watch":
+    if item.kind == "watch":
         _watch_planned(s, s.items[x.item], asked=True)
 
 
@@ -669,7 +728,7 @@ def _signed(s: Enrollment, x: e.Signed) -> None:
 
 
 def _consent_changed(s: Enrollment, x: e.ConsentChanged) -> None:
-    s.consents[x.consent] = ConsentState(x.state, x.version, x.at, x.until)
+    s.consents[x.consent] = ConsentState(x.state, x.version, x.until)
     _at(s, x.at)
 
 
@@ -791,7 +850,6 @@ def _session_over(s: Enrollment, id_: str, at: datetime) -> None:
 def _ordered(s: Enrollment, x: e.Ordered) -> None:
     s.orders[x.order] = OrderState(
         x.number,
-        x.at,
         x.amount,
         x.total,
         x.unit,
@@ -866,7 +924,8 @@ def _decision_questioned(s: Enrollment, x: e.DecisionQuestioned) -> None:
 def _alert_escalated(s: Enrollment, x: e.AlertEscalated) -> None:
     item = s.items[x.call]
     roles = tuple(dict.fromkeys((*item.roles, *x.tell)))
-    s.items[x.call] = replace(item, roles=roles, due=x.answer_by, calls=True, level=x.level)
+    details = item.but(roles=roles, level=x.level)
+    s.items[x.call] = replace(item, due=x.answer_by, calls=True, details=details)
     _at(s, x.at)
 
 
