@@ -113,6 +113,26 @@ class Scenario:
     lines: tuple[int, ...]
     others: tuple[Site, ...] = ()
 
+    def instant(self, text: str) -> datetime:
+        """`day 3 08:00`, counted from the date of `starts`, or a date and a clock time."""
+        return _instant(text, self.starts, self.site, Path(self.file))
+
+    def time_of(self, step: Mapping[str, Any], before: datetime, line: int = 1) -> datetime:
+        """When a step happens, `before` being when the one before it did."""
+        text = str(step.get("at", step.get("after", step.get("pass", ""))))
+        if not text:
+            return before
+        if "at" in step or "until" in text:
+            return self.instant(text.removeprefix("until "))
+        lasts = parse_duration(text)
+        if lasts is None:
+            raise BadScenario(f'{self.file}:{line}: "{text}" is no duration')
+        return plus(before, lasts, self.site)
+
+    def person(self, name: str) -> Actor:
+        """Somebody of `people:`, or whoever has the role of that name."""
+        return self.people.get(name) or Actor(name, frozenset({name}))
+
 
 @frozen
 class Mismatch:
@@ -463,7 +483,7 @@ class _Runner:
             self.group = self.engine.plan_group(
                 self.scenario.program,
                 str(act["plan"]),
-                self._instant(str(act.get("when", ""))) if "when" in act else self.now,
+                self.scenario.instant(str(act.get("when", ""))) if "when" in act else self.now,
                 by=by,
                 room=room or "",
                 site=self.scenario.site.name,
@@ -476,13 +496,13 @@ class _Runner:
         elif "drop" in act:
             self.engine.drop_out(self.group, self._patient(act["drop"]), reason, by=by)
         elif "move" in act:
-            when = self._instant(str(act["move"]))
+            when = self.scenario.instant(str(act["move"]))
             answers = self.engine.move_group(self.group, by=by, when=when, room=room)
         elif "start" in act:
             self.engine.start_group(
                 self.group,
                 by=by,
-                present=[self._person(str(name)) for name in act["start"] or ()],
+                present=[self.scenario.person(str(name)) for name in act["start"] or ()],
                 regardless=str(act.get("regardless", "")),
             )
         elif "call_off" in act:
@@ -503,44 +523,22 @@ class _Runner:
         return refusals[0] if refusals else None
 
     def _move_clock(self, step: Mapping[str, Any]) -> None:
-        to = self.now
-        if "at" in step:
-            to = self._instant(str(step["at"]))
-        elif "after" in step:
-            to = self._later(str(step["after"]))
-        elif "pass" in step:
-            text = str(step["pass"])
-            to = (
-                self._instant(text.removeprefix("until ")) if "until" in text else self._later(text)
-            )
+        to = self.scenario.time_of(step, self.now, self.line)
         if to < self.now:
             self._differ("time that does not fall", step.get("at") or step.get("pass"))
         else:
             self.now = to
 
-    def _later(self, text: str) -> datetime:
-        lasts = parse_duration(text)
-        if lasts is None:
-            raise BadScenario(f'{self.scenario.file}:{self.line}: "{text}" is no duration')
-        return plus(self.now, lasts, self.scenario.site)
-
-    def _instant(self, text: str) -> datetime:
-        its = self.scenario
-        return _instant(text, its.starts, its.site, Path(its.file))
-
     def _occurred(self, step: Mapping[str, Any]) -> datetime | None:
-        return self._instant(str(step["occurred"])) if "occurred" in step else None
+        return self.scenario.instant(str(step["occurred"])) if "occurred" in step else None
 
     def _actor(self, step: Mapping[str, Any]) -> Actor:
-        return self._person(str(step.get("by", "")))
-
-    def _person(self, name: str) -> Actor:
-        return self.scenario.people.get(name) or Actor(name, frozenset({name}))
+        return self.scenario.person(str(step.get("by", "")))
 
     def _given(self, step: Mapping[str, Any]) -> dict[str, Any]:
         given = dict(step.get("with") or {})
         if "for" in given:
-            given["for"] = self._instant(str(given["for"]))
+            given["for"] = self.scenario.instant(str(given["for"]))
         if isinstance(given.get("values"), Mapping):  # of a correction
             given["values"] = self._instants(given["values"])
         return self._instants(given)
@@ -548,7 +546,7 @@ class _Runner:
     def _instants(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The details of a phrase, clock times of the story as instants."""
         return {
-            key: self._instant(value) if isinstance(value, str) and _DAY.fullmatch(value) else value
+            key: self.scenario.instant(value) if isinstance(value, str) and _DAY.fullmatch(value) else value
             for key, value in given.items()
         }
 

@@ -1,0 +1,1 @@
+"""Cohorts that do not exist yet: simulated patients, the real engine, `kat simulate`."""
