@@ -20,6 +20,7 @@ FLOORS = [
     ["engine"],
     ["scenarios", "protocol", "reporting"],
     ["drawing", "manual", "replay"],
+    ["simulation"],
     ["pytest_plugin", "cli"],
 ]
 """From the ground up; rooms on one floor do not know each other, except as OPEN says."""

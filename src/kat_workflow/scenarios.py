@@ -8,7 +8,7 @@ compared with the program, so that rows, gates and steps that no scenario has se
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,16 @@ from kat_workflow.language.reader import read
 from kat_workflow.program.clock import Site, at_clock, parse_duration, plus, site_from
 from kat_workflow.program.model import Program
 
-__all__ = ["Coverage", "Mismatch", "Result", "Scenario", "find", "load_scenario", "run"]
+__all__ = [
+    "Coverage",
+    "Mismatch",
+    "Result",
+    "Scenario",
+    "broken_rules",
+    "find",
+    "load_scenario",
+    "run",
+]
 
 _DAY = re.compile(r"day ([0-9]{1,4}) ([0-9]{2}:[0-9]{2})")
 _TOP = {"scenario", "about", "starts", "site", "sites", "people", "steps", "program"}
@@ -379,7 +388,10 @@ class _Runner:
             happened = self.engine.history(enrollment)
             if self.programs[enrollment] == self.scenario.program:
                 self.coverage.add(happened)
-            self._always_after(self.programs[enrollment], happened)
+            program = self.engine.program(self.programs[enrollment])
+            for rule in broken_rules(program, happened, self.now, self.scenario.site):
+                says = "nothing followed in time and nobody was called"
+                self._differ(f"rule {rule}", says)
             told += happened
         return Result(self.scenario, tuple(self.mismatches), tuple(told), self.coverage)
 
@@ -546,7 +558,9 @@ class _Runner:
     def _instants(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The details of a phrase, clock times of the story as instants."""
         return {
-            key: self.scenario.instant(value) if isinstance(value, str) and _DAY.fullmatch(value) else value
+            key: self.scenario.instant(value)
+            if isinstance(value, str) and _DAY.fullmatch(value)
+            else value
             for key, value in given.items()
         }
 
@@ -738,27 +752,25 @@ class _Runner:
             if found != value:
                 self._differ(f"{fact} {value}", found)
 
-    def _always_after(self, program: str, happened: tuple[Happened, ...]) -> None:
-        """The program's `always_after` rules, checked on what happened up to the last instant."""
-        rules = self.engine.program(program).always_after
-        for rule in rules:
-            for each in happened:
-                at = _moment(each.event, rule.source)
-                if at is None:
-                    continue
-                by = plus(at, rule.within, self.scenario.site)
-                done = any(
-                    (then := _moment(x.event, rule.then)) is not None and at <= then <= by
-                    for x in happened
-                )
-                called = any(
-                    isinstance(x.event, e.AlertRaised | e.Discharged) and x.recorded >= at
-                    for x in happened
-                )
-                if not done and not called and self.now > by:
-                    self._differ(
-                        f"rule {rule.name}", "nothing followed in time and nobody was called"
-                    )
+
+def broken_rules(
+    program: Program, happened: Sequence[Happened], now: datetime, site: Site
+) -> list[str]:
+    """The `always_after` rules that a record breaks, by name, once for each time: what should
+    have followed did not in time, and nobody was called."""
+    return [
+        rule.name
+        for rule in program.always_after
+        for each in happened
+        if (at := _moment(each.event, rule.source)) is not None
+        and now > (by := plus(at, rule.within, site))
+        and not any(
+            (then := _moment(x.event, rule.then)) is not None and at <= then <= by for x in happened
+        )
+        and not any(
+            isinstance(x.event, e.AlertRaised | e.Discharged) and x.recorded >= at for x in happened
+        )
+    ]
 
 
 def _moment(event: e.Event, moment: tuple[str, str]) -> datetime | None:

@@ -86,6 +86,7 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
     },
     "Courses": {
         "replay": Verb("courses", "Tell real courses to the engine, and account for every row."),
+        "simulate": Verb("courses", "Send simulated patients through a program."),
     },
     "Shell": {
         "completion": Verb("shell", "Print the completion script for a shell."),

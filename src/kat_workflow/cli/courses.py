@@ -1,20 +1,34 @@
-"""The verbs for whole courses of treatment: replay."""
+"""The verbs for whole courses of treatment, real and simulated: replay, simulate."""
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from kat_workflow.cli.screen import echo_json, folder, json_option, takes_programs, watched, write
+from kat_workflow.cli.screen import (
+    ProgramName,
+    echo_json,
+    folder,
+    json_option,
+    takes_programs,
+    watched,
+    write,
+)
 
 __all__ = ["COMMANDS"]
 
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_NEW = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
 
 @click.command()
-@click.argument("mapping", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("mapping", type=_FILE)
 @click.option(
     "--data",
     required=True,
@@ -23,10 +37,7 @@ __all__ = ["COMMANDS"]
     help="Where the tables are.",
 )
 @click.option(
-    "--html",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write the report as a page with plots.",
+    "--html", metavar="FILE", type=_NEW, help="Also write the report as a page with plots."
 )
 @json_option
 @takes_programs
@@ -99,4 +110,158 @@ def _show(found: dict[str, Any]) -> None:
     console.print(f"\n{found['patients']:,} patients in {found['seconds']} s.")
 
 
-COMMANDS = {"replay": replay}
+@click.command()
+@click.argument("program", type=ProgramName())
+@click.option("--profile", required=True, type=_FILE, help="How patients and clinic behave.")
+@click.option("--patients", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--days", type=click.IntRange(1), default=60, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--workers", type=click.IntRange(1), help="Processes; as many as there are cores.")
+@click.option("--html", type=_NEW, metavar="FILE", help="Also write a page with plots.")
+@click.option(
+    "--out", type=_FOLDER, metavar="FOLDER", help="Also write patients and work as tables."
+)
+@click.option(
+    "--tables", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True
+)
+@click.option("--against", type=ProgramName(), help="What if it were this program?")
+@click.option("--against-profile", type=_FILE, help="What if the clinic were like this?")
+@json_option
+@takes_programs
+@click.pass_context
+def simulate(
+    ctx: click.Context,
+    program: str,
+    profile: Path,
+    patients: int,
+    days: int,
+    seed: int,
+    workers: int | None,
+    html: Path | None,
+    out: Path | None,
+    tables: str,
+    against: str | None,
+    against_profile: Path | None,
+    as_json: bool,
+) -> None:
+    """Send simulated patients through a program, in virtual time, through the real engine.
+
+    The same seed gives the same results, however many processes share the work. With --against
+    or --against-profile a second cohort is simulated and compared with the first. Interrupted
+    (Ctrl-C), what is done is told. It ends with 1 if a rule of the program was broken.
+
+    \b
+    Examples:
+      kat simulate detox-4-day --profile examples/simulation/detox.yaml --patients 200 --seed 7
+      kat simulate detox-4-day --profile detox.yaml --patients 10000 --html report.html --out tables
+      kat simulate detox-4-day --profile detox.yaml --against-profile two-more-beds.yaml
+    """
+    from kat_workflow.simulation.cohort import Cohort, CsvTables, ParquetTables, Plan, compared
+    from kat_workflow.simulation.cohort import simulate as simulated
+    from kat_workflow.simulation.report import difference_page, page, summary
+
+    def cohort(of: str, its: Path, folder_: Path | None) -> Cohort:
+        plan = Plan(of, its, patients, days, seed, folder(ctx))
+
+        def watch(count: int) -> Iterator[None]:
+            return (None for _ in watched(range(count), f"Simulating {of}"))
+
+        many = workers or os.cpu_count() or 1
+        if folder_ is None:
+            return simulated(plan, workers=many, watch=watch)
+        with (ParquetTables if tables == "parquet" else CsvTables)(folder_) as written:
+            return simulated(plan, workers=many, tables=written, watch=watch)
+
+    one = cohort(program, profile, out)
+    found = summary(one)
+    broken = dict(found["violations"])
+    if against is None and against_profile is None:
+        if html is not None:
+            write(html, page(found))
+        if as_json:
+            echo_json(found)
+        else:
+            _show_cohort(found)
+    else:
+        names = (against or program, against_profile or profile)
+        other = cohort(*names, None if out is None else out / "against")
+        after = summary(other)
+        broken.update(after["violations"])
+        said = compared(one, other)
+        if html is not None:
+            write(
+                html,
+                difference_page(
+                    one, other, (f"{program} ({profile.stem})", f"{names[0]} ({names[1].stem})")
+                ),
+            )
+        if as_json:
+            echo_json({"format": 1, "before": found, "after": after, "compared": said})
+        else:
+            _show_differences(said)
+    ctx.exit(1 if broken else 0)
+
+
+def _show_cohort(found: dict[str, Any]) -> None:
+    click.secho(
+        f"{found['program']}: {found['arrived']:,} patients in {found['clinics']} clinics,"
+        f" {found['days']} days, seed {found['seed']}",
+        bold=True,
+    )
+    if found["interrupted"]:
+        click.secho(
+            f"interrupted after {found['clinics']} of {found['clinics_planned']} clinics",
+            fg="yellow",
+        )
+    stay = found["length_of_stay"]
+    ends = ", ".join(f"{end} {count}" for end, count in found["ends"].items())
+    click.echo(f"enrolled {found['enrolled']:,}, discharged {found['discharged']:,}: {ends}")
+    if stay:
+        click.echo(f"length of stay: median {stay['50%']} d, 95 % {stay['95%']} d")
+    click.echo(f"{found['commands']:,} commands, {found['entries']:,} entries")
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table("waited for", box=None)
+    for name in ("hours", "mean wait", "busy", "queued"):
+        shown.add_column(name, justify="right")
+    for each in found["bottlenecks"]:
+        shown.add_row(
+            each["what"],
+            f"{each['hours_waited']:,.0f}" if "hours_waited" in each else "",
+            f"{each['mean_wait_minutes']:.0f} min" if "hours_waited" in each else "",
+            f"{each['busy_share']:.0%}" if "hours_waited" in each else "",
+            f"{each['queued_share']:.0%}" if "held" in each else "",
+        )
+    Console(highlight=False).print(shown)
+    late = sum(each["late"] for each in found["work"])
+    due = sum(each["due"] for each in found["work"])
+    click.echo(
+        f"late: {late:,} of {due:,} that had a time; missed: {sum(found['missed'].values()):,}"
+    )
+    if found["violations"]:
+        click.secho(f"rules broken: {found['violations']}", fg="red")
+    else:
+        click.secho("no rule of the program was broken", fg="green")
+    click.echo("Simulated: it claims no effect of any treatment and is not medical advice.")
+
+
+def _show_differences(said: dict[str, dict[str, float]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table("measure", box=None)
+    for name in ("before", "after", "difference", "95 % interval"):
+        shown.add_column(name, justify="right")
+    for name, its in said.items():
+        shown.add_row(
+            name.replace("_", " "),
+            f"{its['before']:.3f}",
+            f"{its['after']:.3f}",
+            f"{its['difference']:+.3f}",
+            f"{its['low']:+.3f} to {its['high']:+.3f}",
+        )
+    Console(highlight=False).print(shown)
+
+
+COMMANDS = {"replay": replay, "simulate": simulate}

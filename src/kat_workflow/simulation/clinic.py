@@ -10,8 +10,9 @@ one patient, so that what befalls one never depends on who else is there.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
@@ -28,12 +29,14 @@ from kat_workflow.language.library import Library
 from kat_workflow.program.clock import at_clock, local_date
 from kat_workflow.program.forms import Field, Form
 from kat_workflow.program.model import Program, SessionKind, Step
+from kat_workflow.scenarios import broken_rules
 from kat_workflow.simulation.profile import Crew, Profile
 from kat_workflow.simulation.story import Beat, Story
 
 __all__ = ["Clinic", "Course", "Tallies", "Work"]
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+_BY_ANOTHER = {"check", "witness waste"}
 STEWARD = "steward"
 """Whoever reports what needs nobody's time."""
 
@@ -81,6 +84,7 @@ class Tallies:
     alerts: Counter[str] = field(factory=Counter)
     missed: Counter[str] = field(factory=Counter)
     given_up: Counter[str] = field(factory=Counter)
+    violations: Counter[str] = field(factory=Counter)
     census: Counter[int] = field(factory=Counter)
     left_from: Counter[tuple[str, str]] = field(factory=Counter)
     busy: Counter[tuple[str, int]] = field(factory=Counter)
@@ -94,6 +98,7 @@ class _Person:
     actor: c.Actor
     crew: Crew
     free: bool = True
+    there: bool = False
 
 
 @define(eq=False)
@@ -188,6 +193,8 @@ class Clinic:
             else:
                 break
         self.now = self.ends
+        for patient in self._patients.values():
+            self._judge(patient)
 
     def _at(self, when: datetime, happen: Callable[[], None]) -> None:
         heappush(self._heap, (max(when, self.now), next(self._order), happen))
@@ -207,19 +214,28 @@ class Clinic:
             at += DAY * chance.expovariate(self.profile.arrivals)
             if at >= self.ends:
                 break
-            self._at(at, lambda number=number, at=at: self._arrive(number, at))  # type: ignore[misc]
+            self._at(at, partial(self._arrive, number, at))
         first = local_date(self.begins, self.site)
         for crew in self.profile.crews:
             starts, long = crew.hours()
+            people = [person for person in self._people if person.crew is crew]
             for day in range(-1, (self.ends - self.begins).days + 1):
                 date = first + timedelta(days=day)
                 if date.isoweekday() in crew.weekdays:
                     begins = at_clock(date, starts, self.site)
                     self._on_shift(crew, begins, begins + long)
-                    if begins >= self.begins:
-                        self._at(begins, self._dispatch)
+                    if begins + long > self.begins:
+                        self._at(begins + long, partial(self._change, people, False))
+                        self._at(begins, partial(self._change, people, True))
         for day in range((self.ends - self.begins).days):
-            self._at(self.begins + day * DAY + DAY / 2, lambda day=day: self._count(day))  # type: ignore[misc]
+            self._at(self.begins + day * DAY + DAY / 2, partial(self._count, day))
+
+    def _change(self, people: list[_Person], come: bool) -> None:
+        """A shift ends or begins; whoever is busy finishes first."""
+        for person in people:
+            person.there = come
+        if come:
+            self._dispatch()
 
     def _on_shift(self, crew: Crew, begins: datetime, ends: datetime) -> None:
         """Hours that people are there, by role and hour of the day."""
@@ -239,7 +255,7 @@ class Clinic:
         course = Course(self.number, number, at)
         self.courses.append(course)
         stays = [name for name, its in self.profile.resources.items() if its.stay]
-        self._with(stays, lambda: self._enroll(number, course, stays))
+        self._with(stays, partial(self._enroll, number, course, stays))
 
     def _enroll(self, number: int, course: Course, held: list[str]) -> None:
         enrollment = self.clinic.enroll(
@@ -249,7 +265,8 @@ class Clinic:
             command_id=f"{self.seed}/{self.number}/{number}",
         )
         course.enrolled = self.now
-        patient = _Patient(number, enrollment, course, Random(f"{self.seed}/{self.number}/{number}"))
+        chance = Random(f"{self.seed}/{self.number}/{number}")
+        patient = _Patient(number, enrollment, course, chance)
         patient.holding[""] = held
         self._patients[enrollment] = patient
         self._read()
@@ -257,7 +274,7 @@ class Clinic:
             chance = self._own(patient, f"leaves/{end}")
             self._at(
                 self.now + DAY * chance.expovariate(a_day),
-                lambda: self._leave(patient, end),
+                partial(self._leave, patient, end),
             )
         for at, its in enumerate(self.profile.befalls):
             self._befall(patient, at, its.per_day, self._own(patient, f"befalls/{at}"))
@@ -270,7 +287,7 @@ class Clinic:
         if patient.course.discharged is None and patient.enrollment in self._patients:
             act = c.Leave(end, "as it happens")
             if self._told(patient, act, self._steward):
-                self._at(self.now + HOUR, lambda: self._leave(patient, end))
+                self._at(self.now + HOUR, partial(self._leave, patient, end))
 
     def _befall(self, patient: _Patient, number: int, a_day: float, chance: Random) -> None:
         its = self.profile.befalls[number]
@@ -278,9 +295,7 @@ class Clinic:
         def happen() -> None:
             if patient.course.discharged is not None:
                 return
-            values = {
-                name: answer.drawn(chance, 0.0, 0.0) for name, answer in its.answers.items()
-            }
+            values = {name: answer.drawn(chance, 0.0, 0.0) for name, answer in its.answers.items()}
             form = self.program.forms[its.record]
             values = {**self._defaults(form), **values}
             self._offer(
@@ -290,7 +305,7 @@ class Clinic:
                     (its.by,),
                     self.now,
                     None,
-                    lambda who: self._do(patient, c.Record(its.record, values), who),
+                    partial(self._do, patient, c.Record(its.record, values)),
                 )
             )
             self._befall(patient, number, a_day, chance)
@@ -313,7 +328,7 @@ class Clinic:
         match event:
             case e.ItemOpened():
                 patient.open[event.item] = event
-                self._at(event.opens, lambda: self._take_up(patient, event))
+                self._at(event.opens, partial(self._take_up, patient, event))
             case e.ItemSettled():
                 patient.open.pop(event.item, None)
                 if event.outcome == "missed":
@@ -343,9 +358,17 @@ class Clinic:
                 for kind in list(patient.holding):
                     self._give_back(patient, kind)
             case e.Closed():
+                self._judge(patient)
                 self._patients.pop(patient.enrollment, None)
             case _:
                 pass
+
+    def _judge(self, patient: _Patient) -> None:
+        """What the record of a patient breaks of the program's rules."""
+        if self.program.always_after and patient.course.sessions:
+            happened = self.clinic.history(patient.enrollment)
+            for rule in broken_rules(self.program, happened, self.now, self.site):
+                self.tallies.violations[rule] += 1
 
     # What is scarce
 
@@ -354,7 +377,7 @@ class Clinic:
         lacking = next((name for name in names if not self._scarce[name]), None)
         if lacking is not None:
             self.tallies.queued[lacking] += 1
-            self._lines[lacking].append(lambda: self._with(names, then))
+            self._lines[lacking].append(partial(self._with, names, then))
             return
         for name in names:
             self._scarce[name] -= 1
@@ -444,9 +467,10 @@ class Clinic:
         elif callable(act):
             do = act
         else:
-            do = lambda who: self._do(patient, act, who)  # noqa: E731
+            do = partial(self._do, patient, act)
         barred = {item.not_by} - {""}
-        self._offer(_Job(patient, what, item.roles, self.now, item.due, do, item.item, barred, 0, step))
+        roles, due = item.roles, item.due
+        self._offer(_Job(patient, what, roles, self.now, due, do, item.item, barred, step=step))
 
     def _recording(
         self, patient: _Patient, item: e.ItemOpened, step: Step
@@ -471,11 +495,11 @@ class Clinic:
             (step.witnessed_by, c.Sign(item.item, witness=True)),
         ):
             if roles:
-                do = lambda who, sign=sign: self._do(patient, sign, who)  # noqa: E731
+                do = partial(self._do, patient, sign)
                 what = f"sign {step.name}"
-                self._offer(
-                    _Job(patient, what, roles, self.now, item.due, do, item.item, set(hands), 0, step)
-                )
+                job = _Job(patient, what, roles, self.now, item.due, do, item.item, step=step)
+                job.barred |= hands
+                self._offer(job)
 
     def _offer(self, job: _Job) -> None:
         """Put work where somebody will take it up, the most urgent first."""
@@ -486,7 +510,7 @@ class Clinic:
         """Give what waits to whoever is there and free."""
         if not self._waiting:
             return
-        free = [person for person in self._people if person.free and self._there(person.crew)]
+        free = [person for person in self._people if person.free and person.there]
         kept = []
         while self._waiting and free:
             entry = heappop(self._waiting)
@@ -499,25 +523,14 @@ class Clinic:
                 continue
             free.remove(person)
             person.free = False
-            begun = self.now
             takes = self.profile.time_for(job.what)
-            self._at(self.now + takes, lambda job=job, person=person, begun=begun: self._finish(job, person, begun))  # type: ignore[misc]
+            self._at(self.now + takes, partial(self._finish, job, person, self.now))
         for entry in kept:
             heappush(self._waiting, entry)
 
     def _can(self, person: _Person, job: _Job) -> bool:
         who = person.actor
         return who.person not in job.barred and not who.roles.isdisjoint(job.roles)
-
-    def _there(self, crew: Crew) -> bool:
-        starts, long = crew.hours()
-        today = local_date(self.now, self.site)
-        for date in (today - timedelta(days=1), today):
-            if date.isoweekday() in crew.weekdays:
-                begins = at_clock(date, starts, self.site)
-                if begins <= self.now < begins + long:
-                    return True
-        return False
 
     def _finish(self, job: _Job, person: _Person, begun: datetime) -> None:
         """Somebody is done with something: it is told to the engine, which may refuse it."""
@@ -554,7 +567,7 @@ class Clinic:
             if refused.code == "same-person":
                 job.barred.add(person.actor.person)
             if job.tries < self.profile.tries:
-                self._at(self.now + self.profile.waits, lambda: self._offer(job))
+                self._at(self.now + self.profile.waits, partial(self._offer, job))
                 return "again"
             self.tallies.given_up[job.what] += 1
             self._let_be(job.patient, job.item, job.step)
@@ -588,7 +601,7 @@ class Clinic:
             self.tallies.missed[f"{kind.name} (nobody came)"] += 1
             self._let_be(patient, item.item, step)
             if item.item in patient.open:
-                self._at(self.now + DAY, lambda: self._take_up(patient, item))
+                self._at(self.now + DAY, partial(self._take_up, patient, item))
             return
         scarce = [name for name, its in self.profile.resources.items() if kind.name in its.sessions]
         beats = self.story.sessions.get(kind.name) or [
@@ -619,13 +632,9 @@ class Clinic:
         beat = beats[at]
         if at and kind.name not in patient.sessions:
             return  # it was stopped or called off
-        before = any(
-            self.program.steps[x.step].part == "before" and self.program.steps[x.step].owner == kind.name
-            for x in patient.open.values()
-            if x.step
-        )  # fmt: skip
-        if beat.verb != "arrive" and before:
-            self._at(self.now + 5 * MINUTE, lambda: self._beat(patient, item, kind, beats, at, barred))
+        again = partial(self._beat, patient, item, kind, beats, at, barred)
+        if beat.verb != "arrive" and any(x.step in kind.before for x in patient.open.values()):
+            self._at(self.now + 5 * MINUTE, again)
             return
         rule = kind.dose
         roles = kind.by
@@ -649,19 +658,17 @@ class Clinic:
         def then(outcome: str) -> None:
             if outcome == "given up" and beat.verb in ("arrive", "start"):
                 self._call_off(patient, item, kind)
+            elif outcome == "given up" and at + 1 == len(beats):
+                again()  # nobody is left on the chair
             elif at + 1 < len(beats):
-                bars = barred
-                if beat.verb == "check":
-                    bars = barred | doer  # whoever gives it is another
                 following = beats[at + 1]
-                bars = bars | doer if following.verb in ("check", "witness waste") else bars
+                # Whoever checked gives nothing, and whoever acted before checks nothing.
+                bars = doer if {beat.verb, following.verb} & _BY_ANOTHER else set()
                 when = self.now + following.after
-                self._at(when, lambda: self._beat(patient, item, kind, beats, at + 1, bars - (doer if beat.verb == "witness waste" else set())))
-            elif outcome == "given up":
-                self._beat(patient, item, kind, beats, at, barred)  # nobody is left on the chair
+                self._at(when, partial(self._beat, patient, item, kind, beats, at + 1, bars))
 
         what = f"{beat.verb} {kind.name}"
-        self._offer(_Job(patient, what, roles, self.now, None, act, "", set(barred), 0, None, then))
+        self._offer(_Job(patient, what, roles, self.now, None, act, barred=set(barred), then=then))
 
     def _call_off(self, patient: _Patient, item: e.ItemOpened, kind: SessionKind) -> None:
         session = patient.sessions.get(kind.name)
@@ -670,7 +677,7 @@ class Clinic:
         self._give_back(patient, kind.name)
         self._let_be(patient, item.item, self.program.steps[item.step])
         if item.item in patient.open:
-            self._at(self.now + DAY, lambda: self._take_up(patient, item))
+            self._at(self.now + DAY, partial(self._take_up, patient, item))
 
     # Telling the engine
 
@@ -700,7 +707,8 @@ class Clinic:
             values = {name: self._placed(value) for name, value in told[times].items()}
         else:
             values = self._defaults(form)
-        asked = {**self.profile.answers.get(form.name, {}), **self.profile.answers.get(step.name, {})}
+        answers = self.profile.answers
+        asked = {**answers.get(form.name, {}), **answers.get(step.name, {})}
         enrolled = patient.course.enrolled or self.now
         day = (self.now - enrolled) / DAY
         for name, answer in asked.items():
@@ -714,7 +722,7 @@ class Clinic:
     def _placed(self, value: Any) -> Any:
         return self.now - value if isinstance(value, timedelta) else value
 
-    def _defaults(self, form: Form) -> Mapping[str, Any]:
+    def _defaults(self, form: Form) -> dict[str, Any]:
         """Values for a form of which neither story nor profile tells: the mildest there are."""
         return {x.name: self._mildest(x) for x in form.fields.values() if x.required}
 

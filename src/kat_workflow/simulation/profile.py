@@ -167,7 +167,8 @@ class Profile(_Part, frozen=True):
             raise BadProfile("\n".join(str(finding) for finding in document.findings))
         try:
             profile = msgspec.convert(_plain(document.data), Profile, strict=False)
-            assert profile.start and profile.site
+            assert profile.start
+            assert profile.site
             for text in (profile.otherwise, profile.patience, *profile.takes.values()):
                 _elapsed(text)
             if profile.arrivals <= 0 or profile.clinic_size < 1 or profile.tries < 1:

@@ -61,9 +61,9 @@ class Story:
             if verb == "record":
                 kept = {key: _relative(scenario, value, now) for key, value in given.items()}
                 story.answers.setdefault(name, []).append(kept)
-                step = program.steps.get(program.find("steps", name) or "")
-                if step is not None and step.form != name:
-                    story.answers.setdefault(step.form, []).append(kept)
+                its = program.steps.get(program.find("steps", name) or "")
+                if its is not None and its.form != name:
+                    story.answers.setdefault(its.form, []).append(kept)
                 continue
             act = c.parse(str(step["do"]), given)
             if isinstance(act, c.Settle) and act.outcome != "done":
