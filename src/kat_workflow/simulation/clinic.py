@@ -26,7 +26,7 @@ from kat_workflow.enrollment import events as e
 from kat_workflow.errors import Refused
 from kat_workflow.journal.memory import MemoryJournal
 from kat_workflow.language.library import Library
-from kat_workflow.program.clock import at_clock, local_date
+from kat_workflow.program.clock import at_clock, local_date, plus
 from kat_workflow.program.forms import Field, Form
 from kat_workflow.program.model import Program, SessionKind, Step
 from kat_workflow.scenarios import broken_rules
@@ -112,6 +112,7 @@ class _Patient:
     own: dict[str, float] = field(factory=dict)
     orders: dict[str, str] = field(factory=dict)
     sessions: dict[str, str] = field(factory=dict)
+    started: dict[str, datetime] = field(factory=dict)
     holding: dict[str, list[str]] = field(factory=lambda: defaultdict(list))
 
 
@@ -341,6 +342,8 @@ class Clinic:
                 patient.orders[event.order] = f"{event.total} {event.unit}"
             case e.SessionBooked():
                 patient.sessions[event.kind] = event.session
+            case e.SessionStarted():
+                patient.started[event.session.rpartition(".")[0]] = event.at
             case e.SessionReleased() | e.SessionCancelled():
                 kind = event.session.rpartition(".")[0]
                 patient.sessions.pop(kind, None)
@@ -597,6 +600,12 @@ class Clinic:
     def _hold(self, patient: _Patient, item: e.ItemOpened, step: Step) -> None:
         """The patient comes to a session, or does not; it is held as the story tells."""
         kind = self.program.sessions[step.session]
+        last = patient.started.get(kind.name)
+        if last is not None and kind.apart is not None:
+            soonest = plus(last, kind.apart, self.site)
+            if self.now < soonest:
+                self._at(soonest, partial(self._take_up, patient, item))
+                return
         if patient.chance.random() < self.profile.misses.get(kind.name, 0.0):
             self.tallies.missed[f"{kind.name} (nobody came)"] += 1
             self._let_be(patient, item.item, step)
@@ -613,7 +622,7 @@ class Clinic:
         def begin() -> None:
             patient.holding[kind.name] = scarce
             if item.item in patient.open:
-                self._beat(patient, item, kind, beats, 0, set())
+                self._beat(patient, item, kind, beats, 0, set(), set())
             else:
                 self._give_back(patient, kind.name)
 
@@ -627,12 +636,13 @@ class Clinic:
         beats: list[Beat],
         at: int,
         barred: set[str],
+        before: set[str],
     ) -> None:
-        """One act of a session; the next follows when it is done."""
+        """One act of a session; the next follows when it is done. `before` did the last one."""
         beat = beats[at]
         if at and kind.name not in patient.sessions:
             return  # it was stopped or called off
-        again = partial(self._beat, patient, item, kind, beats, at, barred)
+        again = partial(self._beat, patient, item, kind, beats, at, barred, before)
         if beat.verb != "arrive" and any(x.step in kind.before for x in patient.open.values()):
             self._at(self.now + 5 * MINUTE, again)
             return
@@ -648,11 +658,7 @@ class Clinic:
 
         def act(who: c.Actor) -> None:
             doer.add(who.person)
-            given = dict(beat.given)
-            if "amount" in given and rule is not None and rule.order in patient.orders:
-                given["amount"] = patient.orders[rule.order]
-            if beat.verb == "start" and kind.present:
-                given["present"] = list(kind.present)
+            given = self._given(patient, kind, beat)
             self._do(patient, c.parse(f"{beat.verb} {kind.name}", given), who)
 
         def then(outcome: str) -> None:
@@ -661,18 +667,31 @@ class Clinic:
             elif outcome == "given up" and at + 1 == len(beats):
                 again()  # nobody is left on the chair
             elif at + 1 < len(beats):
-                following = beats[at + 1]
-                # Whoever checked gives nothing, and whoever acted before checks nothing.
-                bars = doer if {beat.verb, following.verb} & _BY_ANOTHER else set()
-                when = self.now + following.after
-                self._at(when, partial(self._beat, patient, item, kind, beats, at + 1, bars))
+                # Whoever has checked gives nothing after it.
+                kept = barred | doer if beat.verb == "check" else barred
+                following = partial(self._beat, patient, item, kind, beats, at + 1, kept, doer)
+                self._at(self.now + beats[at + 1].after, following)
 
         what = f"{beat.verb} {kind.name}"
-        self._offer(_Job(patient, what, roles, self.now, None, act, barred=set(barred), then=then))
+        not_by = barred | before if beat.verb in _BY_ANOTHER else set(barred)
+        self._offer(_Job(patient, what, roles, self.now, None, act, barred=not_by, then=then))
+
+    def _given(self, patient: _Patient, kind: SessionKind, beat: Beat) -> dict[str, Any]:
+        """The details of an act: as the story tells, with this patient's own amount."""
+        given = dict(beat.given)
+        if "amount" in given and kind.dose is not None and kind.dose.order in patient.orders:
+            given["amount"] = patient.orders[kind.dose.order]
+        if beat.verb == "start" and kind.present:
+            given["present"] = list(kind.present)
+        return given
 
     def _call_off(self, patient: _Patient, item: e.ItemOpened, kind: SessionKind) -> None:
         session = patient.sessions.get(kind.name)
         if session is not None:
+            for beat in self.story.sessions.get(kind.name, ()):
+                if beat.verb == "draw":  # what was drawn goes back untouched
+                    act = c.parse(f"return {kind.name}", self._given(patient, kind, beat))
+                    self._told(patient, act, self._steward)
             self._told(patient, c.Cancel(kind.name, "it could not begin", "unfit"), self._steward)
         self._give_back(patient, kind.name)
         self._let_be(patient, item.item, self.program.steps[item.step])

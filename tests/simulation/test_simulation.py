@@ -1,0 +1,297 @@
+"""Simulated cohorts: the same seed gives the same patients, whoever works on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+
+import pytest
+from click.testing import CliRunner
+
+from kat_workflow.cli import kat
+from kat_workflow.enrollment.events import decode
+from kat_workflow.enrollment.state import encode_row, replay
+from kat_workflow.language import load, shipped
+from kat_workflow.scenarios import load_scenario
+from kat_workflow.simulation.clinic import Clinic
+from kat_workflow.simulation.cohort import (
+    CsvTables,
+    ParquetTables,
+    Plan,
+    compared,
+    simulate,
+)
+from kat_workflow.simulation.profile import Answer, BadProfile, Crew, Profile
+from kat_workflow.simulation.report import difference_page, page, summary
+from kat_workflow.simulation.story import Story
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "simulation"
+DETOX, KETAMINE = EXAMPLES / "detox.yaml", EXAMPLES / "ketamine.yaml"
+
+
+def profile(tmp_path: Path, /, of: Path = DETOX, **replaced: str) -> Path:
+    """An example with some lines replaced by others."""
+    lines = of.read_text(encoding="utf-8").splitlines()
+    for key, value in replaced.items():
+        lines = [f"{key}: {value}" if x.startswith(f"{key}:") else x for x in lines]
+    file = tmp_path / f"profile-{len(list(tmp_path.iterdir()))}.yaml"
+    file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return file
+
+
+def plan(
+    file: Path, patients: int = 6, days: int = 12, seed: int = 7, of: str = "detox-4-day"
+) -> Plan:
+    return Plan(of, file, patients, days, seed)
+
+
+def made(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("tables", [CsvTables, ParquetTables])
+def test_the_same_seed_gives_the_same_bytes_however_many_processes_share_the_work(
+    tmp_path: Path, tables: type[CsvTables] | type[ParquetTables]
+) -> None:
+    of = plan(profile(tmp_path, clinic_size="2"))
+
+    with tables(tmp_path / "one") as written:
+        one = simulate(of, tables=written)
+    with tables(tmp_path / "two") as written:
+        two = simulate(of, workers=2, tables=written)
+    with ThreadPoolExecutor(2) as executor:  # any executor of concurrent.futures
+        three = simulate(of, executor=executor)
+
+    assert made(tmp_path / "one") == made(tmp_path / "two")
+    assert summary(one) == summary(two) == summary(three)
+    assert one.clinics == 3
+    assert summary(one) != summary(simulate(plan(profile(tmp_path, clinic_size="2"), seed=8)))
+
+
+def test_patients_go_from_their_arrival_to_an_end_and_break_no_rule(tmp_path: Path) -> None:
+    cohort = simulate(plan(profile(tmp_path, arrivals="20", leaves="{}"), days=25))
+
+    found = summary(cohort)
+    assert found["arrived"] == found["enrolled"] == found["discharged"] == 6
+    assert found["ends"] == {"linked_to_care": 6}
+    assert found["violations"] == {}
+    assert found["sessions"]["held"] > 0
+    assert sum(patients for _, patients in found["census"]) > 6
+
+
+def test_a_bed_that_is_not_free_is_waited_for(tmp_path: Path) -> None:
+    one_bed = profile(tmp_path, arrivals="20")
+    one_bed.write_text(one_bed.read_text().replace("bed: {count: 8", "bed: {count: 1"))
+
+    found = summary(simulate(plan(one_bed, days=9)))
+
+    assert found["arrived"] == 6
+    assert found["enrolled"] < 6
+    assert max(patients for _, patients in found["census"]) == 1
+    (bed,) = [each for each in found["bottlenecks"] if each["what"] == "bed"]
+    assert bed["queued"] == 5
+
+
+def test_nobody_works_outside_their_hours_and_what_waits_for_them_is_late(tmp_path: Path) -> None:
+    file = profile(tmp_path, arrivals="20")
+    cohort = simulate(plan(file, days=10))
+
+    hours = {
+        hour for (role, hour), busy in cohort.tallies.busy.items() if role == "counselor" and busy
+    }
+    assert hours <= set(range(8, 19))  # the last thing begun may end after the shift
+    assert cohort.tallies.shift["counselor", 7] == 0
+    assert any(each["late"] for each in summary(cohort)["work"])
+
+
+def test_ketamine_is_drawn_checked_by_another_given_and_released_and_its_book_balances(
+    tmp_path: Path,
+) -> None:
+    file = profile(tmp_path, of=KETAMINE, arrivals="3", misses="{}", leaves="{}")
+
+    found = summary(simulate(plan(file, patients=3, days=40, of="ketamine-assisted-therapy")))
+
+    assert found["ends"] == {"completed": 3}
+    assert found["sessions"] == {"aborted": 0, "held": 9}
+    assert "ledger-imbalance" not in found["deviations"]
+    assert "unchecked" not in found["deviations"]
+
+
+def test_what_patients_refuse_and_miss_and_when_they_leave_is_as_the_profile_says(
+    tmp_path: Path,
+) -> None:
+    always = profile(tmp_path, arrivals="20", declines="{nad_consent: 1}", leaves="{}")
+    gone = profile(tmp_path, arrivals="20", leaves="{against_advice: 50}")
+    absent = profile(tmp_path, arrivals="20", misses="{nad_infusion: 1}", leaves="{}")
+
+    refused, left, missed = (summary(simulate(plan(x, days=20))) for x in (always, gone, absent))
+
+    assert refused["sessions"]["held"] == missed["sessions"]["held"] == 0
+    assert set(left["ends"]) == {"against_advice"}
+    assert missed["missed"]["nad_infusion (nobody came)"] >= 6
+
+
+def test_what_befalls_patients_is_recorded_and_calls_somebody(tmp_path: Path) -> None:
+    file = profile(tmp_path, arrivals="20")
+    text = file.read_text().replace("per_day: 0.01\n", "per_day: 3\n")
+    file.write_text(text.replace("mild: 0.8, moderate: 0.18, severe: 0.02", "severe: 1"))
+
+    found = summary(simulate(plan(file, patients=2, days=8)))
+
+    assert any(each["what"] == "record adverse_event" for each in found["work"])
+    assert sum(found["alerts"].values()) > 0
+
+
+def test_what_cannot_be_done_is_tried_again_and_then_given_up(tmp_path: Path) -> None:
+    file = profile(tmp_path, arrivals="20", leaves="{}")
+    file.write_text(file.read_text().replace("systolic: {mean: 132", "systolic: {mean: 239"))
+
+    found = summary(simulate(plan(file, patients=2, days=10)))
+
+    codes = {(x["what"], x["code"]) for x in found["refusals"]}
+    assert ("start nad_infusion", "gate-closed") in codes
+    assert found["given_up"]["start nad_infusion"] > 0
+    assert found["sessions"]["held"] == 0
+
+
+def test_interrupted_what_is_done_is_kept(tmp_path: Path) -> None:
+    of = plan(profile(tmp_path, clinic_size="2"))
+
+    def stop_after_one(count: int) -> Iterator[None]:
+        assert count == 3
+        yield None
+        raise KeyboardInterrupt
+
+    cohort = simulate(of, watch=stop_after_one)
+
+    found = summary(cohort)
+    assert found["interrupted"]
+    assert found["clinics"] == 2
+    assert "Interrupted: 2 of 3 clinics" in page(found)
+
+
+def test_what_if_there_were_more_beds_is_answered_with_an_interval(tmp_path: Path) -> None:
+    few = profile(tmp_path, arrivals="20", clinic_size="3", leaves="{}")
+    few.write_text(few.read_text().replace("bed: {count: 8", "bed: {count: 1"))
+    many = profile(tmp_path, arrivals="20", clinic_size="3", leaves="{}")
+    one, other = (simulate(plan(x, patients=12, days=6)) for x in (few, many))
+
+    found = compared(one, other)
+
+    assert found == compared(one, other)
+    assert found["census"]["low"] > 0
+    assert found["census"]["low"] <= found["census"]["difference"] <= found["census"]["high"]
+    assert "<svg" in difference_page(one, other, ("one bed", "eight beds"))
+
+
+def test_the_page_is_the_same_each_time_and_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
+    found = summary(simulate(plan(profile(tmp_path, clinic_size="3"))))
+
+    assert page(found) == page(found)
+    assert "claims no effect" in page(found)
+    assert "<script" not in page(found)
+
+
+def test_a_simulated_record_is_what_its_entries_fold_to() -> None:
+    program, library = load("detox-4-day", shipped()), shipped()
+    story = Story.told_by(load_scenario(STORY), program)
+    its = Profile.load(DETOX)
+    clinic = Clinic(program, library, its, story, seed=1, number=0, patients=2, days=6)
+    clinic.run()
+
+    journal = clinic.clinic.journal
+    streams = journal.streams("enrollment:")
+    assert len(streams) == 2
+    for stream in streams:
+        row = journal.row(stream)
+        state = replay(decode(entry.body) for entry in journal.read(stream))
+        assert row == (state.version, encode_row(state))
+
+
+STORY = shipped().root / "detox-4-day" / "scenarios" / "straight-way-through.yaml"
+
+
+@pytest.mark.parametrize(
+    ("answer", "low", "high"),
+    [
+        (Answer(mean=5, sd=2, least=0, most=7), 0, 7),
+        (Answer(mean=5, per_day=-1), 2, 2),
+        (Answer(mean=1.5, digits=1), 1.5, 1.5),
+    ],
+)
+def test_a_number_stays_within_its_bounds_and_follows_its_course(
+    answer: Answer, low: float, high: float
+) -> None:
+    drawn = [answer.drawn(Random(seed), 0.0, 3.0 if answer.per_day else 0.0) for seed in range(50)]
+
+    assert all(low <= value <= high for value in drawn)
+    assert Answer(always="x").drawn(Random(1), 0, 0) == "x"
+    assert Answer(options={"a": 0, "b": 1}).drawn(Random(1), 0, 0) == "b"
+
+
+def test_a_shift_may_go_over_midnight_and_round_the_clock() -> None:
+    assert Crew("n", ("nurse",), start="19:00", end="07:00").hours()[1].total_seconds() == 12 * 3600
+    assert Crew("n", ("nurse",)).hours()[1].total_seconds() == 24 * 3600
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("arrivals: 0", "more than nothing"),
+        ("otherwise: soon", '"soon" is no duration'),
+        ("zone: Nowhere/Land", "Nowhere/Land"),
+        ("simulation: 2", "reads simulation: 1"),
+        ("declines: {nothing: 1}", 'declines: detox-4-day has no "nothing"'),
+        ("misses: {nothing: 1}", 'misses: detox-4-day has no "nothing"'),
+        ("leaves: {nothing: 1}", 'leaves: detox-4-day has no "nothing"'),
+        ("story: nothing", 'no story "nothing"'),
+        ("starts: never", "never"),
+        ("about: [", "profile"),
+        ("clinic_size: many", "clinic_size"),
+    ],
+)
+def test_a_profile_that_says_nonsense_is_told_what(tmp_path: Path, line: str, says: str) -> None:
+    key, _, value = line.partition(": ")
+    replaced = {key: value}
+    file = profile(tmp_path, **replaced)  # type: ignore[arg-type]
+
+    with pytest.raises(BadProfile) as caught:
+        simulate(plan(file))
+
+    assert says in str(caught.value)
+    assert file.name in str(caught.value)
+
+
+def test_a_profile_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadProfile, match=r"none\.yaml: cannot be read"):
+        Profile.load(tmp_path / "none.yaml")
+
+
+def test_the_command_shows_the_account_and_writes_page_and_tables(tmp_path: Path) -> None:
+    asked = ["simulate", "detox-4-day", "--profile", str(DETOX), "--patients", "4", "--days", "6"]
+    files = ["--html", str(tmp_path / "r.html"), "--out", str(tmp_path / "t"), "--tables", "csv"]
+
+    shown = CliRunner().invoke(kat, [*asked, *files, "--workers", "1"])
+    plain = CliRunner().invoke(kat, [*asked, "--json", "--workers", "1"])
+
+    assert shown.exit_code == 0, shown.output
+    assert "no rule of the program was broken" in shown.output
+    assert (tmp_path / "r.html").is_file()
+    assert (tmp_path / "t" / "work.csv").is_file()
+    assert json.loads(plain.output)["seed"] == 1
+
+
+def test_the_command_compares_two_clinics(tmp_path: Path) -> None:
+    other = profile(tmp_path, arrivals="3")
+    asked = ["simulate", "detox-4-day", "--profile", str(DETOX), "--patients", "4", "--days", "6"]
+    asked += ["--against-profile", str(other), "--workers", "1"]
+
+    shown = CliRunner().invoke(kat, [*asked, "--html", str(tmp_path / "r.html")])
+    plain = CliRunner().invoke(kat, [*asked, "--json"])
+
+    assert shown.exit_code == 0, shown.output
+    assert "95 % interval" in shown.output
+    assert set(json.loads(plain.output)) == {"format", "before", "after", "compared"}
