@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from os import urandom
 from threading import RLock
@@ -63,8 +64,12 @@ class MemoryJournal:
 
     @property
     def joined(self) -> bool:
-        """See `Journal.joined`; memory has no host."""
+        """See `Journal.joined`; memory has no host, and what is written stays."""
         return False
+
+    def batch(self) -> AbstractContextManager[None]:
+        """See `Journal.batch`; here nothing is gained by it."""
+        return nullcontext()
 
     def append(
         self,

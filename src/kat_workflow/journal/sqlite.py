@@ -2,28 +2,31 @@
 
 SQLite lets one transaction write at a time, and a position is taken only inside it. So positions
 are given in commit order, and a reader that has seen position n will never see a smaller one
-appear: `follow` needs no more than that. Every append is one transaction, forced to the disk
-before it returns (write-ahead log, `synchronous=FULL`); a lost process or a power cut leaves
-whole commands only.
+appear: `follow` needs no more than that. Every append is in a transaction that was forced to the
+disk before it returns (write-ahead log, `synchronous=FULL`); a lost process or a power cut leaves
+whole commands only. What several threads append while one of them waits for the disk is one
+transaction, each command in a savepoint of its own.
 
 Entries stand in columns that plain SQL can read. Of item and census rows only what is searched
 by is a column; the row itself is JSON, so that it may grow without a new schema.
 
 A host that keeps tables of its own in the same file hands in its connection. Inside a transaction
 of the host an append is a savepoint: it becomes durable, or is undone, with the host's own
-writes. Durability is then as the host has set up its connection.
+writes. Durability is then as the host has set up its connection, and nothing is written together.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
-from threading import RLock
-from time import monotonic
+from random import uniform
+from threading import Lock, RLock, get_ident
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -166,6 +169,30 @@ _WAYS_OUT = {
 }
 
 
+class _Turn:
+    """What a thread wants written while another writes, and what came of it.
+
+    It is `called` when it was written, or when it `leads`: then it is its own thread's to write.
+    """
+
+    __slots__ = ("answer", "called", "error", "gone", "leads", "what", "write")
+
+    def __init__(self, what: str, write: Callable[[sqlite3.Cursor], Any]) -> None:
+        self.what = what
+        self.write = write
+        self.answer: Any = None
+        self.error: Exception | None = None
+        self.leads = self.gone = False
+        self.called = Lock()
+        self.called.acquire()
+
+    def outcome(self) -> Any:
+        """What the write answered, or its error."""
+        if self.error is not None:
+            raise self.error
+        return self.answer
+
+
 class SqliteJournal:
     """A `Journal` in a SQLite file, or in the database of a host's own `connection`.
 
@@ -180,7 +207,12 @@ class SqliteJournal:
         connection: sqlite3.Connection | None = None,
         patience: float = 10.0,
     ) -> None:
-        self._lock = RLock()
+        self._lock = RLock()  # the connection
+        self._door = Lock()  # the three below
+        self._writing = False  # whether a thread writes, for all that stand in line as well
+        self._line: deque[_Turn] = deque()
+        self._batching = 0  # the thread whose batch is open
+        self._patience = patience
         self._process = os.getpid()
         self._hosted = connection is not None
         if connection is not None and path is None:
@@ -209,8 +241,9 @@ class SqliteJournal:
 
     @property
     def joined(self) -> bool:
-        """Whether an append now would join a transaction that the host has open."""
-        return self._connection.in_transaction
+        """Whether an append now would join a transaction of the host, or a batch."""
+        own = not self._hosted and self._batching != get_ident()
+        return not own and self._connection.in_transaction
 
     def append(
         self,
@@ -234,10 +267,30 @@ class SqliteJournal:
 
         return self._written("append", write)
 
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """See `Journal.batch`. Other threads wait until it is over, readers as well."""
+        if self._process != os.getpid():
+            raise self._forked()
+        with self._lock:
+            if self._hosted or self._batching:
+                yield
+                return
+            with self._doing("begin a batch") as cursor:
+                self._patiently(lambda: cursor.execute("BEGIN IMMEDIATE"))
+            self._batching = get_ident()
+            try:
+                yield
+                with self._doing("end a batch") as cursor:
+                    cursor.execute("COMMIT")
+            finally:
+                self._batching = 0
+                self._undo(cursor)
+
     def receipt(self, command: str, digest: str) -> Receipt | None:
         """See `Journal.receipt`."""
         with self._doing("read") as cursor:
-            return _known(cursor, command, digest)
+            return self._patiently(lambda: _known(cursor, command, digest))
 
     def read(self, stream: str, after_version: int = 0) -> list[Entry]:
         """See `Journal.read`."""
@@ -419,6 +472,7 @@ class SqliteJournal:
             try:
                 self._write_ahead(connection, monotonic() + patience)
                 connection.execute("PRAGMA synchronous=FULL")
+                connection.execute("PRAGMA busy_timeout=0")  # see `_patiently`
             except BaseException:
                 connection.close()
                 raise
@@ -467,7 +521,7 @@ class SqliteJournal:
             try:
                 cursor = self._connection.cursor()
                 cursor.row_factory = None
-                return cursor.execute(statement, values).fetchall()
+                return self._patiently(lambda: cursor.execute(statement, values).fetchall())
             except sqlite3.Error as error:
                 raise self._ours(error, "read") from error
 
@@ -487,22 +541,65 @@ class SqliteJournal:
     def _written(self, what: str, write: Callable[[sqlite3.Cursor], _Answer]) -> _Answer:
         """What `write` answers, all of whose writes are durable then; nothing stays if it fails.
 
-        It runs in a transaction, or in a savepoint within the host's. Its code stands in one
-        function, since after the wait for a disk every further one is dear to enter.
+        It runs in a transaction, or in a savepoint within the host's or a batch. Who comes while
+        another thread writes stands in line, and is written together with all others there by
+        the one in front. The code of the usual case stands in one function, since after the wait
+        for a disk every further one is dear to enter.
         """
         if self._process != os.getpid():
             raise self._forked()
+        if self._hosted or self._batching == get_ident():
+            return self._within(what, write)
+        leads, turn = False, None
+        try:
+            with self._door:
+                if self._writing:
+                    turn = _Turn(what, write)
+                    self._line.append(turn)
+                else:
+                    leads = self._writing = True
+            if turn is not None:
+                leads = not self._was_written(turn)
+                if not leads:
+                    written: _Answer = turn.outcome()
+                    return written
+            with self._lock:
+                try:
+                    cursor = self._connection.cursor()
+                    cursor.row_factory = None
+                    self._patiently(lambda: cursor.execute("BEGIN IMMEDIATE"))
+                    try:
+                        if self._line:
+                            turn = _Turn(what, write)
+                            self._write_together(cursor, turn)
+                            answer: _Answer = turn.outcome()
+                        else:
+                            answer = write(cursor)
+                            cursor.execute("COMMIT")
+                    except BaseException:
+                        self._undo(cursor)
+                        raise
+                except sqlite3.Error as error:
+                    raise self._ours(error, what) from error
+            return answer
+        finally:
+            if leads:
+                self._next_in_line()
+
+    def _within(self, what: str, write: Callable[[sqlite3.Cursor], _Answer]) -> _Answer:
+        """As `_written`, where somebody else commits: the host, if it has begun, or the batch."""
         with self._lock:
             try:
                 cursor = self._connection.cursor()
                 cursor.row_factory = None
                 joined = self._connection.in_transaction
+                if self._batching and not joined:
+                    raise JournalError(f"{self._name}: the batch was undone; begin it again")
                 cursor.execute("SAVEPOINT kat" if joined else "BEGIN IMMEDIATE")
                 try:
                     answer = write(cursor)
                     cursor.execute("RELEASE kat" if joined else "COMMIT")
                 except BaseException:
-                    # SQLite may have undone everything itself, as on a full disk.
                     with suppress(sqlite3.Error):
                         if self._connection.in_transaction:
                             if joined:
@@ -512,6 +609,92 @@ class SqliteJournal:
             except sqlite3.Error as error:
                 raise self._ours(error, what) from error
         return answer
+
+    def _undo(self, cursor: sqlite3.Cursor) -> None:
+        """Roll back, unless SQLite has undone everything itself, as on a full disk."""
+        with suppress(sqlite3.Error):
+            if self._connection.in_transaction:
+                cursor.execute("ROLLBACK")
+
+    def _patiently(self, do: Callable[[], _Answer]) -> _Answer:
+        """Do it when no other process is in the way.
+
+        SQLite's own wait sleeps longer each time, up to a tenth of a second: of several processes
+        that are busy it lets some wait for seconds. Short sleeps of chance lengths are fair.
+        """
+        began = 0.0
+        while True:
+            try:
+                return do()
+            except sqlite3.OperationalError as error:
+                if _code(error) != sqlite3.SQLITE_BUSY or self._hosted:
+                    raise
+                waited = monotonic() - (began := began or monotonic())
+                if waited > self._patience:
+                    raise
+                sleep(uniform(0, 0.0006 if waited < 1 else 0.01))  # noqa: S311  # no secret
+
+    # Writing together: one transaction, and one wait for the disk, for all that stand in line
+
+    def _was_written(self, turn: _Turn) -> bool:
+        """Wait in line; whether it was written by another, else it is this thread's to write."""
+        try:
+            turn.called.acquire()
+        except BaseException:  # an interrupt: whoever stands behind must not wait for us
+            with self._door:
+                turn.gone = True
+                if turn in self._line:
+                    self._line.remove(turn)
+            if turn.leads:
+                self._next_in_line()
+            raise
+        return not turn.leads
+
+    def _write_together(self, cursor: sqlite3.Cursor, own: _Turn) -> None:
+        """Write this turn and all that stand in line, in the transaction that has begun.
+
+        What one of them raises undoes that one alone. Nobody is told anything before the commit;
+        if that fails, or the transaction with it, it fails for all.
+        """
+        with self._door:
+            others = list(self._line)
+            self._line.clear()
+        turns = (own, *others)
+        try:
+            for turn in turns:
+                cursor.execute("SAVEPOINT kat")
+                try:
+                    turn.answer = turn.write(cursor)
+                except Exception as error:
+                    if not self._connection.in_transaction:
+                        raise
+                    cursor.execute("ROLLBACK TO kat")
+                    turn.error = error
+                cursor.execute("RELEASE kat")
+            cursor.execute("COMMIT")
+        except Exception as error:
+            self._undo(cursor)
+            for turn in turns:
+                turn.error = error
+        except BaseException:  # this thread is interrupted, and another must write the others
+            with self._door:
+                self._line.extendleft(turn for turn in reversed(others) if not turn.gone)
+            raise
+        for turn in turns:
+            if isinstance(turn.error, sqlite3.Error):
+                cause, turn.error = turn.error, self._ours(turn.error, turn.what)
+                turn.error.__cause__ = cause
+        for turn in others:
+            turn.called.release()
+
+    def _next_in_line(self) -> None:
+        """Let the next thread in line write, if any is there."""
+        with self._door:
+            self._writing = bool(self._line)
+            if self._writing:
+                turn = self._line.popleft()
+                turn.leads = True
+                turn.called.release()
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
