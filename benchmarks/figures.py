@@ -19,7 +19,7 @@ from time import perf_counter
 
 import yaml
 
-from benchmarks import chart_fixture, durable_fixture, workload
+from benchmarks import chart_fixture, durable_fixture, journal_fixture, workload
 from benchmarks.measure import Effort, Figure, Side, cost
 from kat_workflow.enrollment.state import Enrollment, decode_row, encode_row
 from kat_workflow.journal import Append
@@ -63,6 +63,22 @@ def durable(_: Effort) -> Iterator[Figure]:
             return commits / durable_fixture.bare(Path(directory) / "bare.db", rows)
 
     yield Figure("durable", "commits/s", ours, bare, 0.7, at_least=True)
+
+
+def groupcommit(effort: Effort) -> Iterator[Figure]:
+    """What 50 threads that append at once gain over one, against the bare SQL, 50 a transaction."""
+    together = 50
+    commands = together * effort.times(20)
+
+    def gain(of: Callable[[Path, int, int], float]) -> Side:
+        def side() -> float:
+            with TemporaryDirectory() as directory:
+                return of(Path(directory) / "journal.db", together, commands)
+
+        return side
+
+    ours, bare = gain(journal_fixture.gain_of_journal), gain(journal_fixture.gain_of_bare)
+    yield Figure("groupcommit", "times", ours, bare, 0.7, at_least=True)
 
 
 def state(effort: Effort) -> Iterator[Figure]:
@@ -154,6 +170,7 @@ GROUPS: dict[str, Callable[[Effort], Iterator[Figure]]] = {
     "chart": chart,
     "decide": decide,
     "durable": durable,
+    "groupcommit": groupcommit,
     "state": state,
     "import": importing,
     "compile": compiling,

@@ -13,10 +13,13 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from threading import Thread
 from time import perf_counter
 
 import msgspec
@@ -63,9 +66,9 @@ def rates(directory: Path, rounds: int = 9, commands: int = 300) -> Rates:
     return measured
 
 
-def write_by_journal(journal: Journal) -> Iterator[None]:
-    """Each step appends one command through the journal."""
-    for number in _numbers():
+def write_by_journal(journal: Journal, first: int = 0, step: int = 1) -> Iterator[None]:
+    """Each step appends one command through the journal: the first, and every so many after it."""
+    for number in count(first, step):
         stream, version = _target(number)
         now = NOON + timedelta(seconds=number)
         journal.append(
@@ -113,18 +116,18 @@ def bare_connection(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def write_bare(connection: sqlite3.Connection) -> Iterator[None]:
-    """Each step writes the rows of one command in one transaction and checks nothing."""
-    for number in _numbers():
+def write_bare(connection: sqlite3.Connection, first: int = 0, together: int = 1) -> Iterator[None]:
+    """Each step writes the rows of one command and checks nothing; so many are a transaction."""
+    for number in count(first):
         stream, version = _target(number)
         now = int((NOON + timedelta(seconds=number)).timestamp()) * 1_000_000
         due = now + 900_000_000
         body = b'{"item":"' + b"z" * 300 + b'"}'
         cause = f"command-{number:032d}"
-        first = 3 * number + 1
+        position = 3 * number + 1
         entries = [
             (
-                first + i,
+                position + i,
                 stream,
                 version + i + 1,
                 now,
@@ -141,7 +144,8 @@ def write_bare(connection: sqlite3.Connection) -> Iterator[None]:
         names = [(stream, f"stay.1/day.1/{step}") for step in ("vitals", "scores")]
         patient = f"patient:{stream[-6:]}"
         items = [(*name, "nurse", 1, "main", patient, "", due, body) for name in names]
-        connection.execute("BEGIN IMMEDIATE")
+        if number % together == 0:
+            connection.execute("BEGIN IMMEDIATE")
         if version:
             connection.execute(
                 "UPDATE kat_streams SET version = ?, link = ?, row = ?, wake = ? WHERE stream = ?",
@@ -159,17 +163,39 @@ def write_bare(connection: sqlite3.Connection) -> Iterator[None]:
         connection.executemany("INSERT INTO kat_items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", items)
         connection.execute(
             "INSERT INTO kat_commands VALUES (?, ?, ?, ?, ?)",
-            (cause, LINK, SALT, first, first + 2),
+            (cause, LINK, SALT, position, position + 2),
         )
-        connection.execute("COMMIT")
+        if (number + 1) % together == 0:
+            connection.execute("COMMIT")
         yield
 
 
-def _numbers() -> Iterator[int]:
-    number = 0
-    while True:
-        yield number
-        number += 1
+def gain_of_journal(path: Path, together: int, commands: int) -> float:
+    """How many times faster so many threads write at once than one that writes alone."""
+    with SqliteJournal(path) as journal:
+        alone = write_by_journal(journal)
+        _rate(alone, ENROLLMENTS)  # every stream begins
+        rate = _rate(alone, commands)
+        each, began = commands // together, ENROLLMENTS + commands
+        threads = [
+            Thread(target=_rate, args=(write_by_journal(journal, began + k, together), each))
+            for k in range(together)
+        ]
+        begun = perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return each * together / (perf_counter() - begun) / rate
+
+
+def gain_of_bare(path: Path, together: int, commands: int) -> float:
+    """How many times faster the bare SQL is with so many commands in a transaction."""
+    with closing(bare_connection(path)) as connection:
+        alone = write_bare(connection)
+        _rate(alone, ENROLLMENTS)
+        rate = _rate(alone, commands)
+        return _rate(write_bare(connection, ENROLLMENTS + commands, together), commands) / rate
 
 
 def _target(number: int) -> tuple[str, int]:

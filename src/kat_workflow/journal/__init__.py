@@ -13,7 +13,6 @@ and simulation, `sqlite.SqliteJournal` for a clinic. `open_journal` opens either
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from os import PathLike
 from types import TracebackType
@@ -211,16 +210,7 @@ class Journal(Protocol):
 
     @property
     def joined(self) -> bool:
-        """Whether an append would be part of a transaction that may still be undone: one that a
-        host has open, or a batch of this thread."""
-        ...
-
-    def batch(self) -> AbstractContextManager[None]:
-        """Write many commands at once: what this thread appends within it is durable at its end.
-
-        For imports and replays, which acknowledge nothing before. If it ends by an error, of its
-        commands some may be there, whole, or none: they can all be sent again under their ids.
-        """
+        """Whether an append would be part of a transaction that a host has open, and may undo."""
         ...
 
     def append(

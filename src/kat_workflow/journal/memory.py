@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from os import urandom
 from threading import RLock
@@ -64,12 +63,8 @@ class MemoryJournal:
 
     @property
     def joined(self) -> bool:
-        """See `Journal.joined`; memory has no host, and what is written stays."""
+        """See `Journal.joined`; memory has no host."""
         return False
-
-    def batch(self) -> AbstractContextManager[None]:
-        """See `Journal.batch`; here nothing is gained by it."""
-        return nullcontext()
 
     def append(
         self,

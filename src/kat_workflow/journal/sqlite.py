@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
 from random import uniform
-from threading import Lock, RLock, get_ident
+from threading import Lock, RLock
 from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -208,10 +208,9 @@ class SqliteJournal:
         patience: float = 10.0,
     ) -> None:
         self._lock = RLock()  # the connection
-        self._door = Lock()  # the three below
+        self._door = Lock()  # the two below
         self._writing = False  # whether a thread writes, for all that stand in line as well
         self._line: deque[_Turn] = deque()
-        self._batching = 0  # the thread whose batch is open
         self._patience = patience
         self._process = os.getpid()
         self._hosted = connection is not None
@@ -241,9 +240,8 @@ class SqliteJournal:
 
     @property
     def joined(self) -> bool:
-        """Whether an append now would join a transaction of the host, or a batch."""
-        own = not self._hosted and self._batching != get_ident()
-        return not own and self._connection.in_transaction
+        """Whether an append now would join a transaction that the host has open."""
+        return self._hosted and self._connection.in_transaction
 
     def append(
         self,
@@ -266,26 +264,6 @@ class SqliteJournal:
             return _append(cursor, ordered, command, digest, recorded, person, role)
 
         return self._written("append", write)
-
-    @contextmanager
-    def batch(self) -> Iterator[None]:
-        """See `Journal.batch`. Other threads wait until it is over, readers as well."""
-        if self._process != os.getpid():
-            raise self._forked()
-        with self._lock:
-            if self._hosted or self._batching:
-                yield
-                return
-            with self._doing("begin a batch") as cursor:
-                self._patiently(lambda: cursor.execute("BEGIN IMMEDIATE"))
-            self._batching = get_ident()
-            try:
-                yield
-                with self._doing("end a batch") as cursor:
-                    cursor.execute("COMMIT")
-            finally:
-                self._batching = 0
-                self._undo(cursor)
 
     def receipt(self, command: str, digest: str) -> Receipt | None:
         """See `Journal.receipt`."""
@@ -541,14 +519,14 @@ class SqliteJournal:
     def _written(self, what: str, write: Callable[[sqlite3.Cursor], _Answer]) -> _Answer:
         """What `write` answers, all of whose writes are durable then; nothing stays if it fails.
 
-        It runs in a transaction, or in a savepoint within the host's or a batch. Who comes while
+        It runs in a transaction, or in a savepoint within the host's. Who comes while
         another thread writes stands in line, and is written together with all others there by
         the one in front. The code of the usual case stands in one function, since after the wait
         for a disk every further one is dear to enter.
         """
         if self._process != os.getpid():
             raise self._forked()
-        if self._hosted or self._batching == get_ident():
+        if self._hosted:
             return self._within(what, write)
         leads, turn = False, None
         try:
@@ -587,14 +565,12 @@ class SqliteJournal:
                 self._next_in_line()
 
     def _within(self, what: str, write: Callable[[sqlite3.Cursor], _Answer]) -> _Answer:
-        """As `_written`, where somebody else commits: the host, if it has begun, or the batch."""
+        """As `_written`, on a host's connection: the host commits, if it has begun."""
         with self._lock:
             try:
                 cursor = self._connection.cursor()
                 cursor.row_factory = None
                 joined = self._connection.in_transaction
-                if self._batching and not joined:
-                    raise JournalError(f"{self._name}: the batch was undone; begin it again")
                 cursor.execute("SAVEPOINT kat" if joined else "BEGIN IMMEDIATE")
                 try:
                     answer = write(cursor)
@@ -653,25 +629,25 @@ class SqliteJournal:
     def _write_together(self, cursor: sqlite3.Cursor, own: _Turn) -> None:
         """Write this turn and all that stand in line, in the transaction that has begun.
 
-        What one of them raises undoes that one alone. Nobody is told anything before the commit;
-        if that fails, or the transaction with it, it fails for all.
+        Nobody is told anything before the commit; if that fails, it fails for all. What one of
+        them raises undoes that one alone: then all is written again, each in a savepoint. Always
+        to have savepoints would cost more than writing together saves.
         """
         with self._door:
             others = list(self._line)
             self._line.clear()
         turns = (own, *others)
         try:
-            for turn in turns:
-                cursor.execute("SAVEPOINT kat")
-                try:
+            try:
+                for turn in turns:
                     turn.answer = turn.write(cursor)
-                except Exception as error:
-                    if not self._connection.in_transaction:
-                        raise
-                    cursor.execute("ROLLBACK TO kat")
-                    turn.error = error
-                cursor.execute("RELEASE kat")
-            cursor.execute("COMMIT")
+                cursor.execute("COMMIT")
+            except Exception:
+                self._undo(cursor)
+                self._patiently(lambda: cursor.execute("BEGIN IMMEDIATE"))
+                for turn in turns:
+                    self._write_apart(cursor, turn)
+                cursor.execute("COMMIT")
         except Exception as error:
             self._undo(cursor)
             for turn in turns:
@@ -686,6 +662,18 @@ class SqliteJournal:
                 turn.error.__cause__ = cause
         for turn in others:
             turn.called.release()
+
+    def _write_apart(self, cursor: sqlite3.Cursor, turn: _Turn) -> None:
+        """Write a turn so that what it raises leaves the others' writes alone."""
+        cursor.execute("SAVEPOINT kat")
+        try:
+            turn.answer = turn.write(cursor)
+        except Exception as error:
+            if not self._connection.in_transaction:
+                raise
+            cursor.execute("ROLLBACK TO kat")
+            turn.error = error
+        cursor.execute("RELEASE kat")
 
     def _next_in_line(self) -> None:
         """Let the next thread in line write, if any is there."""
