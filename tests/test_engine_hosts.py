@@ -307,3 +307,33 @@ def test_the_first_day_of_a_patient_is_that_of_their_own_site(folder: Path, cloc
 
         assert str(clinic.enrollment(patient).admitted) == "2026-03-01"
         assert clinic.status(patient).day == 1
+
+
+def test_threads_that_are_the_first_to_read_anything_do_not_kill_the_process(
+    tmp_path: Path, folder: Path
+) -> None:
+    """Each in a fresh process, since what is once learned of a type is never learned again."""
+    where = tmp_path / "clinic.db"
+    with Engine.open(where, programs=folder) as engine:
+        patient = engine.enroll("walk-in", patient="P", by=ANN)
+    script = f"""
+import sys
+from threading import Barrier, Thread
+from kat_workflow import Engine
+sys.setswitchinterval(1e-6)
+with Engine.open({str(where)!r}, programs={str(folder)!r}) as engine:
+    barrier, read = Barrier(8), []
+    def work(n):
+        barrier.wait()
+        read.append(engine.history({patient!r}) if n % 2 else engine.enrollment({patient!r}))
+    threads = [Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    print(len(read))
+"""
+
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", script], check=False, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stdout) == (0, "8\n"), done.stderr

@@ -33,7 +33,8 @@ canonical = msgspec.json.Encoder(decimal_format="string", order="deterministic",
 
 
 @lru_cache(maxsize=1)
-def _sound_decoder() -> msgspec.json.Decoder[tuple[Act, tuple[str, ...]]]:
+def sound_decoder() -> msgspec.json.Decoder[tuple[Act, tuple[str, ...]]]:
+    """What reads a command again, to see that it can be."""
     return msgspec.json.Decoder(tuple[Act, tuple[str, ...]])
 
 
@@ -47,7 +48,7 @@ def sound(act: Act, by: Actor, id_: str, *texts: str) -> Act:
     plain = act if values is None else replace(act, values={})
     try:
         body = canonical.encode((plain, (by.person, by.name, *by.covers.values(), id_, *texts)))
-        read = _sound_decoder().decode(body)[0]
+        read = sound_decoder().decode(body)[0]
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         says = str(error) if isinstance(error, msgspec.ValidationError) else "it is no plain text"
         verb = c.words(plain).partition(" ")[0]

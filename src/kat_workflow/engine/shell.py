@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from kat_workflow.engine.receiving import canonical, hashed, new_id, refuse
+from kat_workflow.engine.receiving import canonical, hashed, new_id, refuse, sound_decoder
 from kat_workflow.engine.views import Happened, Outcome, as_happened
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
@@ -28,7 +28,14 @@ from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import Behind, Decision, decide, elapse
 from kat_workflow.enrollment.patients import PatientRecord
 from kat_workflow.enrollment.reading import refusal_for_reader
-from kat_workflow.enrollment.state import NOBODY, Enrollment, decode_row, encode_row, replay
+from kat_workflow.enrollment.state import (
+    NOBODY,
+    Enrollment,
+    decode_row,
+    encode_row,
+    replay,
+    row_decoder,
+)
 from kat_workflow.enrollment.timers import Timer
 from kat_workflow.enrollment.worklist import changed, title, where, who
 from kat_workflow.errors import Conflict, JournalError, Refusal, Refused
@@ -70,6 +77,8 @@ class Shell:
         signed_only: bool = False,
         authenticate: Authenticate | None = None,
     ) -> None:
+        with _making:
+            _make_decoders()
         self.journal = journal
         self._signed_only = signed_only
         self._authenticate = authenticate
@@ -484,6 +493,22 @@ encode_beside = msgspec.msgpack.Encoder().encode
 @lru_cache(maxsize=8)
 def _beside_decoder(what: Beside) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(type(EMPTY[what]))
+
+
+_making = Lock()
+
+
+@lru_cache(maxsize=1)
+def _make_decoders() -> None:
+    """Make what reads commands, entries and rows, before any thread needs it.
+
+    msgspec (0.22) learns a type when its first decoder is made. Another thread that makes one of
+    the same type meanwhile takes what is half learned, and the process dies of it.
+    """
+    for make in (sound_decoder, e.decoder, row_decoder):
+        make()
+    for what in EMPTY:
+        _beside_decoder(what)
 
 
 def stream_of(enrollment: str) -> str:

@@ -1245,8 +1245,8 @@ _encoder = msgspec.json.Encoder()
 
 
 @lru_cache(maxsize=1)
-def _decoder() -> msgspec.json.Decoder[Any]:
-    """Made on first use: whoever only writes does not wait for it."""
+def decoder() -> msgspec.json.Decoder[Any]:
+    """What reads entries. Made on first use: whoever only writes does not wait for it."""
     return msgspec.json.Decoder(Event)
 
 
@@ -1261,7 +1261,7 @@ def decode(body: bytes) -> Event:
     Raises JournalError for bytes that are no event of this or an earlier version.
     """
     try:
-        event: Event = _decoder().decode(body)
+        event: Event = decoder().decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalError("an entry of the journal is no event that this version knows") from error
     return event

@@ -160,6 +160,18 @@ class Judge:
             )
         return open_[0] if open_ else None
 
+    def by_whom(self, step: str) -> str:
+        """Who settled a step last, in words; the state does not keep it, so the entries are asked.
+
+        A patient who did it is not named: a refusal may be shown to others.
+        """
+        for past in reversed(self.run.history()):
+            event = past.event
+            if isinstance(event, e.ItemSettled) and event.step == step:
+                person = "the patient" if event.person == self.s.patient else event.person
+                return f" by {person}" if person else ""
+        return ""
+
     def not_open(self, name: str) -> Refused:
         """Why nothing of that name is open."""
         full = self.program.find("steps", name)
@@ -175,7 +187,8 @@ class Judge:
         if last is not None and (self.run.where(step.owner) or last.place) == last.place:
             return self.stop(
                 "already-settled",
-                f"{full} was settled as {last.outcome} on {last.at:%Y-%m-%d %H:%M} UTC",
+                f"{full} was settled as {last.outcome}{self.by_whom(full)}"
+                f" on {last.at:%Y-%m-%d %H:%M} UTC",
                 "record what was found besides with a form that may be recorded at any time",
             )
         if self.s.holds and step.on_hold != "runs":

@@ -388,8 +388,8 @@ _row_encoder = msgspec.msgpack.Encoder()
 
 
 @lru_cache(maxsize=1)
-def _row_decoder() -> msgspec.msgpack.Decoder[_Row]:
-    """Made on first use: whoever only decides does not wait for it."""
+def row_decoder() -> msgspec.msgpack.Decoder[_Row]:
+    """What reads state rows. Made on first use: whoever only decides does not wait for it."""
     return msgspec.msgpack.Decoder(_Row)
 
 
@@ -433,7 +433,7 @@ def decode_row(row: bytes) -> Enrollment:
     Raises JournalError where the row is not one of this version (replay the entries instead).
     """
     try:
-        r = _row_decoder().decode(row)
+        r = row_decoder().decode(row)
     except msgspec.DecodeError as error:
         raise JournalError(
             "a state row cannot be read; replay the entries of its stream"
