@@ -19,9 +19,16 @@ from time import perf_counter
 
 import yaml
 
-from benchmarks import chart_fixture, durable_fixture, journal_fixture, workload
+from benchmarks import (
+    chart_fixture,
+    durable_fixture,
+    journal_fixture,
+    large_fixture,
+    workload,
+)
 from benchmarks.measure import Effort, Figure, Side, cost
-from kat_workflow.enrollment.state import Enrollment, decode_row, encode_row
+from kat_workflow.enrollment.events import decode as decode_event
+from kat_workflow.enrollment.state import Enrollment, decode_row, encode_row, replay
 from kat_workflow.journal import Append
 from kat_workflow.journal.sqlite import SqliteJournal
 from kat_workflow.language import load
@@ -120,6 +127,90 @@ def state(effort: Effort) -> Iterator[Figure]:
     yield Figure("live-fresh", "bytes", lambda: _live(fresh, copies), _kib, 2)
 
 
+def long(effort: Effort) -> Iterator[Figure]:
+    """An enrollment with 5,000 entries: from its state row, from its entries, and on the disk."""
+    with TemporaryDirectory() as directory:
+        file = Path(directory) / "journal.db"
+        enrollment = large_fixture.write_long(file, effort.times(5_000))
+        stream, reads = f"enrollment:{enrollment}", effort.times(2_000)
+        with SqliteJournal(file) as journal, closing(sqlite3.connect(file)) as connection:
+            (entries, told) = connection.execute(
+                "SELECT count(*), sum(length(body)) FROM kat_entries WHERE stream = ?", (stream,)
+            ).fetchone()
+            (on_disk,) = connection.execute(
+                "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+            ).fetchone()
+
+            def comes_back() -> int:
+                for _ in range(reads):
+                    for row in (journal.row(stream) or ())[1:]:
+                        decode_row(row)
+                return reads
+
+            def bare_row() -> int:
+                for _ in range(reads):
+                    connection.execute(
+                        "SELECT version, row FROM kat_streams WHERE stream = ?", (stream,)
+                    ).fetchone()
+                return reads
+
+            def replayed() -> int:
+                return replay(decode_event(x.body) for x in journal.read(stream)).version
+
+            def read_only() -> int:
+                found = connection.execute(
+                    "SELECT body FROM kat_entries WHERE stream = ? ORDER BY version", (stream,)
+                ).fetchall()
+                return len([decode_event(body) for (body,) in found])
+
+            sides = (cost(comes_back, perf_counter), cost(bare_row, perf_counter))
+            yield Figure("long-comes-back", "us/patient", *sides, 4)
+            size = float(len((journal.row(stream) or (0, b""))[1]))
+            yield Figure("long-row", "bytes", lambda: size, _kib, 8)
+            both = (cost(replayed, perf_counter), cost(read_only, perf_counter))
+            yield Figure("long-replay", "us/entry", *both, 3)
+            each, text = on_disk / entries, told / entries
+            yield Figure("long-entry", "bytes", lambda: each, lambda: text, 3)
+
+
+def worklist(effort: Effort) -> Iterator[Figure]:
+    """The first 50 items of a role at one of 100 sites, among a million enrollments."""
+    with TemporaryDirectory() as directory:
+        small, large = Path(directory) / "small.db", Path(directory) / "large.db"
+        large_fixture.write_clinic(small, 10_000)
+        large_fixture.write_clinic(large, effort.times(1_000_000))
+        lists = effort.times(300)
+        with (
+            SqliteJournal(small) as few,
+            SqliteJournal(large) as many,
+            closing(sqlite3.connect(large)) as connection,
+        ):
+
+            def listed(journal: SqliteJournal) -> Side:
+                def work() -> int:
+                    for number in range(lists):
+                        journal.worklist(role="nurse", site=f"site-{number % 100:02d}")
+                    return lists
+
+                return cost(work, perf_counter)
+
+            def bare() -> int:
+                for number in range(lists):
+                    site = f"site-{number % 100:02d}"
+                    connection.execute(large_fixture.BARE_LIST, ("nurse", site)).fetchall()
+                return lists
+
+            yield Figure("worklist", "us/list", listed(many), cost(bare, perf_counter), 2)
+            yield Figure("worklist-growth", "us/list", listed(many), listed(few), 1.2)
+
+        def waits(file: Path) -> Side:
+            return lambda: _child({}, "-m", "benchmarks.waiting", str(file))
+
+        none = Path(directory) / "none.db"
+        SqliteJournal(none).close()
+        yield Figure("waiting", "kib", waits(large), waits(none), 1.05)
+
+
 def importing(_: Effort) -> Iterator[Figure]:
     """Importing the library, against what it cannot do without; each in a fresh process.
 
@@ -172,11 +263,13 @@ GROUPS: dict[str, Callable[[Effort], Iterator[Figure]]] = {
     "durable": durable,
     "groupcommit": groupcommit,
     "state": state,
+    "long": long,
+    "worklist": worklist,
     "import": importing,
     "compile": compiling,
     "scale": scaling,
 }
-"""What can be asked for by name; `state` has four figures, the others one."""
+"""What can be asked for by name; `state` and `long` have four figures, `worklist` three."""
 
 
 def _kib() -> float:

@@ -73,7 +73,8 @@ class ThreadScheduler:
 
     It wakes at the next instant that anything waits for, or when a commit of this engine brings
     a nearer one. What others commit, and that the clock was set, it finds by looking `every` so
-    many seconds; so long it leaves an enrollment alone that failed.
+    many seconds; so long it leaves an enrollment alone that failed. `waits_for` is the instant
+    of the next timer (the end of time where none waits), None while it looks and runs.
     """
 
     def __init__(self, engine: Clinic, every: float = 1.0) -> None:
@@ -83,7 +84,7 @@ class ThreadScheduler:
         self._change = Condition()
         self._stopping = False
         self._asked = False
-        self._next: datetime | None = None  # what is waited for; None while looking
+        self.waits_for: datetime | None = None
         self._resting: dict[str, float] = {}  # streams that failed, and until when
         self._said: dict[str, str] = {}  # of each what was said, once
 
@@ -124,13 +125,15 @@ class ThreadScheduler:
 
     def _nearer(self, wake: datetime) -> None:
         """Hear of an instant that an enrollment waits for since a commit of this engine."""
-        if self._thread is not current_thread() and (self._next is None or wake < self._next):
+        if self._thread is not current_thread() and (
+            self.waits_for is None or wake < self.waits_for
+        ):
             self.look()
 
     def _work(self) -> None:
         while not self._stopping:
             # What is committed from here on is found by this look, or asks for another.
-            self._asked, self._next = False, None
+            self._asked, self.waits_for = False, None
             pause = self._every
             try:
                 self._run()
@@ -168,9 +171,9 @@ class ThreadScheduler:
     def _pause(self) -> float:
         """Seconds until something is due."""
         for _, wake in self._due(_EVER, self._resting, 1):
-            self._next = wake
+            self.waits_for = wake
             return min(self._every, max(0.0, (wake - self._engine.now).total_seconds()))
-        self._next = _EVER
+        self.waits_for = _EVER
         return self._every
 
     def _due(self, until: datetime, but: Collection[str], limit: int) -> list[tuple[str, datetime]]:
