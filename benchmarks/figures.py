@@ -75,7 +75,7 @@ def durable(_: Effort) -> Iterator[Figure]:
 def groupcommit(effort: Effort) -> Iterator[Figure]:
     """What 50 threads that append at once gain over one, against the bare SQL, 50 a transaction."""
     together = 50
-    commands = together * effort.times(20)
+    commands = together * effort.times(40)
 
     def gain(of: Callable[[Path, int, int], float]) -> Side:
         def side() -> float:

@@ -1,8 +1,7 @@
 """Large records: an enrollment with thousands of entries, a clinic of a million enrollments.
 
-The long enrollment is the patient of the workload in the middle of the ketamine session, when the
-state is largest, whose vital signs are then taken minute after minute. It is written by the
-engine, without waiting for the disk.
+The long enrollment is the patient of the workload on the evening of day 20, whose vital signs are
+then taken minute after minute. It is written by the engine, without waiting for the disk.
 
 The large clinic is made by bulk SQL, since only how many rows there are matters to a list: each
 enrollment has a state row with a wake-up, and an item of the nurse. They are spread over a
@@ -20,13 +19,14 @@ import msgspec
 
 from benchmarks.workload import PROGRAM, SITE, TEAM, VITALS, plan
 from kat_workflow.engine import Engine
-from kat_workflow.enrollment.commands import Dose, Enroll
+from kat_workflow.enrollment.commands import Enroll
 from kat_workflow.errors import Refused
 from kat_workflow.journal import ItemRow
 from kat_workflow.journal.sqlite import SqliteJournal
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SITES = 100
+_EVENING = NOON + timedelta(days=18, hours=13)
 
 
 def write_long(file: Path, entries: int) -> str:
@@ -37,14 +37,14 @@ def write_long(file: Path, entries: int) -> str:
         engine.journal._connection.execute("PRAGMA synchronous=OFF")
         enrollment = ""
         for command in plan():
+            if command.at > _EVENING:
+                break
             now = command.at
             if isinstance(command.act, Enroll):
                 enrollment = engine.enroll(PROGRAM, patient="p", by=command.by)
                 continue
             with suppress(Refused):
                 engine.handle(enrollment, command.act, by=command.by)
-            if isinstance(command.act, Dose):
-                break
         nurse = TEAM["nora"]
         while engine.journal.version(f"enrollment:{enrollment}") < entries:
             now += timedelta(minutes=1)
