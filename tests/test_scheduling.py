@@ -37,8 +37,8 @@ class Hands(local):
 class Ward:
     """A clinic of one or more engines on one journal, and what was heard of them."""
 
-    def __init__(self, folder: Path, make: Callable[[Engine], Scheduler]) -> None:
-        self.where = folder / "clinic.db"
+    def __init__(self, folder: Path, make: Callable[[Engine], Scheduler], where: str = "") -> None:
+        self.where = where or str(folder / "clinic.db")
         self.programs = programs(folder)
         self.hands = Hands()
         self._make = make

@@ -135,6 +135,8 @@ def test_a_conflict_undoes_its_own_command_wherever_it_stood_in_line(
     assert [x.result().again for x in done] == [False, False]
     assert streams(crowd) == ["s0", "s1"]
     assert crowd.journal.receipt("late", "d1") is None
+    assert crowd.statements.count("COMMIT") == 1
+    assert "SAVEPOINT kat" not in crowd.statements  # it was seen before it wrote anything
 
 
 def test_the_second_of_two_who_write_one_stream_at_once_is_told(crowd: Crowd) -> None:

@@ -32,7 +32,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from kat_workflow.errors import Conflict, JournalError, KatError
+from kat_workflow.errors import Conflict, JournalError, KatError, Refused
 from kat_workflow.journal import (
     Append,
     CensusRow,
@@ -629,9 +629,10 @@ class SqliteJournal:
     def _write_together(self, cursor: sqlite3.Cursor, own: _Turn) -> None:
         """Write this turn and all that stand in line, in the transaction that has begun.
 
-        Nobody is told anything before the commit; if that fails, it fails for all. What one of
-        them raises undoes that one alone: then all is written again, each in a savepoint. Always
-        to have savepoints would cost more than writing together saves.
+        Nobody is told anything before the commit; if that fails, it fails for all. Conflict and
+        Refused are raised before anything is written. What else one of them raises undoes that
+        one alone: then all is written again, each in a savepoint. Always to have savepoints would
+        cost more than writing together saves.
         """
         with self._door:
             others = list(self._line)
@@ -640,7 +641,10 @@ class SqliteJournal:
         try:
             try:
                 for turn in turns:
-                    turn.answer = turn.write(cursor)
+                    try:
+                        turn.answer = turn.write(cursor)
+                    except (Conflict, Refused) as error:
+                        turn.error = error
                 cursor.execute("COMMIT")
             except Exception:
                 self._undo(cursor)
@@ -665,6 +669,7 @@ class SqliteJournal:
 
     def _write_apart(self, cursor: sqlite3.Cursor, turn: _Turn) -> None:
         """Write a turn so that what it raises leaves the others' writes alone."""
+        turn.error = None
         cursor.execute("SAVEPOINT kat")
         try:
             turn.answer = turn.write(cursor)
@@ -711,10 +716,19 @@ def _append(
     person: str,
     role: str,
 ) -> Receipt:
-    """Write the appends in the order given, in the transaction that is open."""
+    """Write the appends in the order given, in the transaction that is open.
+
+    What raises Conflict or Refused does so before anything is written.
+    """
     (last,) = cursor.execute(_SELECT_LAST).fetchone()
     first = position = (last or 0) + 1
     total = sum([len(append.bodies) for append in appends])
+    try:
+        ends = [_stands(cursor, append) for append in appends]
+    except Conflict:  # also where it is sent again, and others have written since
+        if (known := _known(cursor, command, digest)) is not None:
+            return known
+        raise
     # A command that is new, as nearly all are, is found out by writing it.
     salt = os.urandom(SALT)
     sealed = commitment(salt, digest.encode())
@@ -728,9 +742,8 @@ def _append(
     listed: list[tuple[object, ...]] = []
     versions: list[tuple[str, int]] = []
     erased: list[Append] = []
-    for append in appends:
-        stream, version = append.stream, append.expected
-        origin, end = _stands(cursor, append)
+    for append, (origin, last_link) in zip(appends, ends, strict=True):
+        stream, version, end = append.stream, append.expected, last_link
         for number, body in enumerate(append.bodies):
             version += 1
             values = append.values[number] if append.values else b""
