@@ -268,7 +268,11 @@ class Shell:
         """
         while True:
             try:
-                return around, core(program, state, around, asked)
+                answer = core(program, state, around, asked)
+                settled = isinstance(answer, Refusal) and answer.code == "already-settled"
+                if settled and around.history is None:
+                    raise Unread("history")  # who was first stands in the entries alone
+                return around, answer
             except Unread as missing:
                 if missing.what == "history":
                     past = self._history(state.id)[: state.version]

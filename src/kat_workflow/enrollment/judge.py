@@ -161,11 +161,11 @@ class Judge:
         return open_[0] if open_ else None
 
     def by_whom(self, step: str) -> str:
-        """Who settled a step last, in words; the state does not keep it, so the entries are asked.
+        """Who settled a step last, in words, where the entries were read: no state keeps it.
 
         A patient who did it is not named: a refusal may be shown to others.
         """
-        for past in reversed(self.run.history()):
+        for past in reversed(self.run.around.history or ()):
             event = past.event
             if isinstance(event, e.ItemSettled) and event.step == step:
                 person = "the patient" if event.person == self.s.patient else event.person
