@@ -57,6 +57,7 @@ def test_of_two_nurses_at_one_item_one_wins_and_the_other_is_told_who_and_when(
         two.enrollment(patient)
 
         one.record(patient, "talk", {"story": "Tired"}, by=BO)
+        one.record(patient, "pressure", {"systolic": 121}, by=ANN)
         with pytest.raises(Refused) as refused:
             two.record(patient, "talk", {"story": "Asleep"}, by=CY)
 

@@ -107,6 +107,21 @@ def is_sound(ward: Ward, patient: str) -> bool:
     ) == replay(x.event for x in history)
 
 
+def spoil(ward: Ward, patient: str) -> str:
+    """Write what is no event to the patient's stream, which is due; returns its name."""
+    stream = f"enrollment:{patient}"
+    wake = ward.engine.now - timedelta(hours=8)
+    ward.engine.journal.append(
+        [Append(stream, ward.engine.journal.version(stream), (b'{"event": "?"}',), None, wake)],
+        command=f"spoils {patient}",
+        digest="",
+        recorded=wake,
+        person="",
+        role="",
+    )
+    return stream
+
+
 # Every scheduler
 
 
@@ -178,16 +193,7 @@ def test_an_enrollment_that_cannot_be_read_holds_up_no_other_and_is_named(
 ) -> None:
     spoilt = ward.enrolled("told-in-confidence", timedelta(hours=9))
     sound = [ward.enrolled(f"P-{n}", timedelta(hours=5)) for n in range(3)]
-    stream = f"enrollment:{spoilt}"
-    wake = ward.engine.now - timedelta(hours=8)
-    ward.engine.journal.append(
-        [Append(stream, ward.engine.journal.version(stream), (b'{"event": "?"}',), None, wake)],
-        command="spoils",
-        digest="",
-        recorded=wake,
-        person="",
-        role="",
-    )
+    stream = spoil(ward, spoilt)
 
     with caplog.at_level(logging.ERROR, "kat_workflow"):
         scheduler = ward.scheduler()
@@ -307,6 +313,16 @@ def test_the_thread_survives_a_journal_that_is_away(
         logging.getLogger("kat_workflow").removeHandler(ear)
 
     assert scheduler.stop()
+
+
+def test_however_many_cannot_be_read_run_due_reaches_the_others(alone: Ward) -> None:
+    for number in range(3):
+        spoil(alone, alone.enrolled(f"P-{number}", timedelta(hours=9)))
+    sound = alone.enrolled("P", timedelta(hours=5))
+
+    assert alone.engine.run_due(limit=1) == 1
+
+    assert len(alone.timers(sound)) == 1
 
 
 def test_a_listener_may_stop_the_scheduler(alone: Ward) -> None:
