@@ -77,7 +77,10 @@ def open_items(run: Run) -> bool:
                     run.looked = 0
                     return True
         if session.dosed is not None and session.under_way:
-            watching.open_reading(run, session, open_)
+            watch = run.program.sessions[session.kind].watch
+            assert watch is not None  # a program that gives something without watching is none
+            if everything or watch.step in wanted:
+                watching.open_reading(run, session, watch, open_)
     return False
 
 
@@ -86,28 +89,35 @@ def _wanted(run: Run) -> Set[str]:
 
     Before the command nothing was left to open, so that most recordings need no look at all.
     """
-    opens, seen = run.tables.opens, run.looked
-    run.looked = len(run.events)
-    wanted: set[str] = set()
-    recorded: str | None = None
-    for event in run.events[seen:]:
+    opens, events = run.tables.opens, run.events
+    wanted, recorded = _NOTHING, ""
+    for event in events[run.looked :]:
         # An event is of one class exactly: `isinstance` would ask each class for its subclasses.
         if type(event) is e.ItemSettled:
-            wanted.update(opens.by_step.get(event.step, ()))
+            steps = opens.by_step.get(event.step)
+        elif type(event) in _OPEN_NOTHING:
+            continue
         elif type(event) is e.ObservationRecorded:
-            wanted.update(opens.by_form.get(event.form, ()))
-            recorded = event.observation
+            steps, recorded = opens.by_form.get(event.form), event.observation
+        elif type(event) is e.PhaseEntered or type(event) is e.PhaseLeft:
+            steps = opens.by_phase[event.phase]
         elif type(event) is e.Signed and event.observation == recorded:
-            pass  # signed in the act that recorded it: it never was without that signature
-        elif type(event) not in _OPEN_NOTHING:
-            return _EVERYTHING
-    visits, sessions = run.s.visits, run.s.sessions
-    for owner, steps in opens.timed.items():
-        if owner in visits or (sessions and run.session_of(owner) is not None):
-            wanted.update(steps)
+            continue  # signed in the act that recorded it: it never was without that signature
+        else:
+            wanted = _EVERYTHING
+            break
+        if steps:
+            wanted = wanted | steps if wanted else steps
+    run.looked = len(events)
+    if wanted is not _EVERYTHING and opens.timed:
+        visits, sessions = run.s.visits, run.s.sessions
+        for owner, steps in opens.timed:
+            if owner in visits or (sessions and run.session_of(owner) is not None):
+                wanted = wanted | steps
     return wanted
 
 
+_NOTHING: frozenset[str] = frozenset()
 _EVERYTHING = frozenset(["*"])
 _OPEN_NOTHING = frozenset(
     [
@@ -122,39 +132,47 @@ _OPEN_NOTHING = frozenset(
 
 
 class Opens(Struct, frozen=True):
-    """Which steps of a program could open when a step is settled or a form is recorded; `timed`,
-    by phase or session kind, also by the mere passing of time."""
+    """Which steps of a program could open when a step is settled, a form is recorded, or a phase is
+    entered or left; `timed`, by phase or session kind, also by the mere passing of time."""
 
-    by_step: dict[str, set[str]]
-    by_form: dict[str, set[str]]
-    timed: dict[str, set[str]]
+    by_step: dict[str, frozenset[str]]
+    by_form: dict[str, frozenset[str]]
+    by_phase: dict[str, frozenset[str]]
+    timed: tuple[tuple[str, frozenset[str]], ...]
 
 
 def opens_of(program: Program) -> Opens:
     """What can open when, worked out once per program."""
-    by_step: defaultdict[str, set[str]] = defaultdict(set)
-    by_form: defaultdict[str, set[str]] = defaultdict(set)
-    timed: defaultdict[str, set[str]] = defaultdict(set)
+    by_step, by_form, by_phase, timed = (defaultdict[str, set[str]](set) for _ in range(4))
     for step in program.steps.values():
         name, test, anchor = step.name, step.only_if, step.counted_from
-        steps, forms = set(step.after), set()
+        steps, forms, phases = set(step.after), set(), {step.owner}
         if step.every or step.at_most > 1 or step.part == "watch":
             steps.add(name)
         if anchor.kind == "step":
             steps.add(anchor.name)
         elif anchor.kind == "fact":
             forms.add(anchor.name.rpartition(".")[0])
+        # What it waits for counts where it now matters: that changes with the phase around that.
+        phases.update(program.steps[other].owner for other in steps)
         if test is not None:
             forms.update(read[0] for read in test.reads)
             steps.update(test.steps)
             steps.update(tally.partition(":")[0] for tally in test.tallies)
+            phases.update(program.phases)  # a gate may read of any of them
             if test.temporal:
                 timed[step.owner].add(name)
-        for other in steps:
-            by_step[other].add(name)
-        for form in forms:
-            by_form[form].add(name)
-    return Opens(dict(by_step), dict(by_form), dict(timed))
+        for keys, index in ((steps, by_step), (forms, by_form), (phases, by_phase)):
+            for key in keys:
+                index[key].add(name)
+    by_phase.update((name, by_phase[name]) for name in program.phases)
+    return Opens(
+        _frozen(by_step), _frozen(by_form), _frozen(by_phase), tuple(_frozen(timed).items())
+    )
+
+
+def _frozen(index: dict[str, set[str]]) -> dict[str, frozenset[str]]:
+    return {key: frozenset(names) for key, names in index.items()}
 
 
 def _is_settled(run: Run, step: str, place: str) -> bool:

@@ -24,6 +24,8 @@ def quantity(j: Judge, text: str, unit: str, what: str) -> Decimal | None:
     if found is None or to is None or found.unit.dimension != to.dimension or found.value < 0:
         j.against("bad-value", f"the {what} is not a quantity in {unit}", f"write it as: 50 {unit}")
         return None
+    if found.unit == to:  # nearly always
+        return found.value
     exact = found.unit.convert(found.value, to)
     return Decimal(exact.numerator) / Decimal(exact.denominator)
 

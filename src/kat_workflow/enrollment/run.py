@@ -167,10 +167,10 @@ class Run:
         visit = self.s.visits.get(scope)
         if visit is not None:
             return visit.place
-        if not self.s.sessions:
-            return None
-        session = self.session_of(scope)
-        return None if session is None else session.place
+        for session in self.s.sessions.values():
+            if session.kind == scope:
+                return session.place
+        return None
 
     def settled(self, step: str) -> tuple[str, datetime, str] | None:
         """See `Facts`."""
@@ -319,7 +319,7 @@ class Run:
         """Answer an item for good. What opens next is found by the rules, not here."""
         step = self.program.steps.get(item.step)
         hands = () if item.pending is None else item.pending.hands
-        another = item.assigned and item.assigned != self.person and item.assigned not in hands
+        taken = "" if item.details is None else item.details.assigned
         self.emit(
             e.ItemSettled(
                 item.id,
@@ -333,7 +333,7 @@ class Run:
                 step is not None and step.tallied,
                 hands,
                 step is not None and step.compared,
-                item.assigned if another else "",
+                taken if taken != self.person and taken not in hands else "",
             )
         )
         if self.s.groups:

@@ -52,11 +52,9 @@ def _beyond(span: timedelta, pace: timedelta) -> int:
     return max(1, span // pace + 1)
 
 
-def open_reading(run: Run, session: Session, open_: Set[str]) -> None:
+def open_reading(run: Run, session: Session, watch: Watch, open_: Set[str]) -> None:
     """Open the next reading of a session's watch, or plan the open one anew where the dose has
     ended or it was asked for sooner."""
-    watch = run.program.sessions[session.kind].watch
-    assert watch is not None  # a program that gives something without watching is none
     if watch.step in open_:
         item = next(item for item in run.s.items.values() if item.step == watch.step)
         _plan_anew(run, session, watch, item)

@@ -69,7 +69,7 @@ class Duration(Struct, frozen=True, dict=True):
         return timedelta(seconds=self.seconds)
 
 
-class Site(Struct, frozen=True, dict=True):
+class Site(Struct, frozen=True, dict=True, cache_hash=True):
     """A place of treatment; it owns the zone, the closed days and the quiet hours.
 
     `zone` is an IANA name. `closed` are local dates on which clock-time occurrences move to the

@@ -369,18 +369,20 @@ def judge(node: Node, side: Side) -> Judge:
 
             return denied
         case All(nodes):
-            return _joined(tuple(judge(n, side) for n in nodes), False)
+            return _together(nodes, side, False) or _joined([judge(n, side) for n in nodes], False)
         case Some(nodes):
-            return _joined(tuple(judge(n, side) for n in nodes), True)
+            return _together(nodes, side, True) or _joined([judge(n, side) for n in nodes], True)
         case Use(gate, _, inner, by):
             held = judge(inner, side)
             if not by:
                 return held
             return lambda facts: True if facts.overridden(gate) else held(facts)
-        case Compare():
+        case Compare() | Is() | Has():
+            plain = _plain(node)
+            if plain is not None:
+                return _read(*plain, side)
+            assert isinstance(node, Compare)  # the others are plain
             return _compared(node, side)
-        case Is(fact) | Has(fact):
-            return _read(fact, side, _meets(node))
         case Over():
             meets = _element(node.test, side)
             return lambda facts: over(node, facts, side, meets).truth
@@ -392,7 +394,47 @@ def judge(node: Node, side: Side) -> Judge:
             return lambda facts: _settled(node, facts)
 
 
-def _joined(judges: tuple[Judge, ...], decisive: bool) -> Judge:
+def _plain(node: Node) -> tuple[Fact, Callable[[Any], bool]] | None:
+    """The one recorded value that a comparison judges, and how; None where it asks for more."""
+    if isinstance(node, Is | Has):
+        return node.fact, _meets(node)
+    if isinstance(node, Compare):
+        for one, two, sign in (
+            (node.left, node.right, node.sign),
+            (node.right, node.left, TURNED[node.sign]),
+        ):
+            fact, bound = _single(one), _single(two)
+            if isinstance(fact, Fact) and isinstance(bound, Number):
+                return fact, _bounded(bound, fact.unit, _SIGNS[sign])
+    return None
+
+
+def _together(nodes: tuple[Node, ...], side: Side, decisive: bool) -> Judge | None:
+    """See `_joined`, for comparisons that all judge values of one reading: it is looked for once.
+    None where they do not."""
+    plain = [each for each in map(_plain, nodes) if each is not None]
+    first = plain[0][0] if len(plain) == len(nodes) else None
+    if first is None or any(
+        fact.skipped or (fact.form, fact.step, fact.scope) != (first.form, first.step, first.scope)
+        for fact, _ in plain
+    ):
+        return None
+    tests = tuple((fact.field, holds) for fact, holds in plain)
+
+    def judged(values: Mapping[str, Raw]) -> Truth:
+        result: Truth = not decisive
+        for name, holds in tests:
+            raw = values.get(name)
+            if raw is None:
+                result = None
+            elif holds(raw) is decisive:
+                return decisive
+        return result
+
+    return _vouched(first, side, judged)
+
+
+def _joined(judges: list[Judge], decisive: bool) -> Judge:
     """`and` is decided by one false, `or` by one true; else an unknown makes them unknown."""
     if len(judges) == 2:
         first, second = judges
@@ -424,11 +466,9 @@ def _joined(judges: tuple[Judge, ...], decisive: bool) -> Judge:
 def _compared(node: Compare, side: Side) -> Judge:
     """A comparison; with as little arithmetic as possible left to be done while judging."""
     compare, left, right = _SIGNS[node.sign], _single(node.left), _single(node.right)
-    if isinstance(left, Number) and isinstance(right, Fact):
-        return _compared(Compare(node.right, TURNED[node.sign], node.left), side)
     if isinstance(left, Fact) and isinstance(right, Fact) and left.kind != "number":
         point: Callable[[str], object] = _instant if left.kind == "instant" else date.fromisoformat
-        one, two = _read(left, side, point), _read(right, side, point)
+        one, two = _read(left, point, side), _read(right, point, side)
 
         def ordered(facts: Facts) -> Truth:
             a, b = one(facts), two(facts)
@@ -437,8 +477,6 @@ def _compared(node: Compare, side: Side) -> Judge:
         return ordered
     if (timed := elapsed_span(node)) is not None:
         return _lasted(*timed, side)
-    if isinstance(left, Fact) and isinstance(right, Number):
-        return _read(left, side, _bounded(right, left.unit, compare))
     gap, _ = _gap(node.left, node.right, side)
 
     def summed(facts: Facts) -> Truth:
@@ -543,7 +581,7 @@ def _figure(atom: Measure, side: Side) -> _Figure:
     """What an atom measures, in its own unit; times in `_TICKS`."""
     match atom:
         case Fact():
-            return _read(atom, side, _exact)
+            return _read(atom, _exact, side)
         case Elapsed():
             start = beginning(atom, side)
             return lambda facts: (
@@ -585,16 +623,30 @@ def _meets(node: Is | Has) -> Callable[[Any], bool]:
     return (lambda raw: option not in raw) if node.negated else (lambda raw: option in raw)
 
 
-def _read(fact: Fact, side: Side, then: Callable[[Any], _T]) -> Callable[[Facts], _T | None]:
-    """What `then` makes of the value of a fact, as it is kept; None while that is unknown.
+def _read(fact: Fact, then: Callable[[Any], _T], side: Side) -> Callable[[Facts], _T | None]:
+    """What `then` makes of the value of a fact, as it is kept; None while that is unknown."""
+    name = fact.field
 
-    This is the hottest path of all: what vouches for a reading is written out in both readers.
-    """
-    form, step, name, go, scope = fact.form, fact.step, fact.field, side == "go", fact.scope.name
+    def of(values: Mapping[str, Raw]) -> _T | None:
+        raw = values.get(name)
+        return None if raw is None else then(raw)
 
     def declared(facts: Facts) -> _T | None:
         seen = look(fact, facts, side)
         return then(seen.raw) if seen.state == "known" else None
+
+    return declared if fact.skipped else _vouched(fact, side, of)
+
+
+def _vouched(
+    fact: Fact, side: Side, then: Callable[[Mapping[str, Raw]], _T | None]
+) -> Callable[[Facts], _T | None]:
+    """What `then` makes of the latest reading in the scope of a fact; None where there is none
+    that counts.
+
+    This is the hottest path of all: what vouches for a reading is written out in both readers.
+    """
+    form, step, go, scope = fact.form, fact.step, side == "go", fact.scope.name
 
     def scoped(facts: Facts) -> _T | None:
         place = facts.where(scope)
@@ -609,8 +661,7 @@ def _read(fact: Fact, side: Side, then: Callable[[Any], _T]) -> Callable[[Facts]
                     and (reading.valid_until is None or facts.now < reading.valid_until)
                 ):
                     return None
-                raw = reading.values.get(name)
-                return None if raw is None else then(raw)
+                return then(reading.values)
         return None
 
     def whole(facts: Facts) -> _T | None:
@@ -621,11 +672,10 @@ def _read(fact: Fact, side: Side, then: Callable[[Any], _T]) -> Callable[[Facts]
                     and (reading.valid_until is None or facts.now < reading.valid_until)
                 ):
                     return None
-                raw = reading.values.get(name)
-                return None if raw is None else then(raw)
+                return then(reading.values)
         return None
 
-    return declared if fact.skipped else scoped if scope else whole
+    return scoped if scope else whole
 
 
 def _inside(reading: Observation, place: str, fact: Fact, facts: Facts) -> bool:
@@ -719,7 +769,7 @@ def beginning(elapsed: Elapsed, side: Side) -> Callable[[Facts], datetime | None
     """A function that tells the instant alone that a time is counted from."""
     match elapsed.since:
         case Fact(kind="instant") as fact if not elapsed.age:
-            return _read(fact, side, _instant)
+            return _read(fact, _instant, side)
         case SessionMoment(session, event):
             return lambda facts: facts.session_instant(session, event)
         case Entering(phase):
