@@ -146,14 +146,14 @@ class Judge:
         item = self.s.items.get(name)
         if item is not None:
             return item
-        full = self.program.find("steps", name)
+        full = name if name in self.program.steps else self.program.find("steps", name)
+        items = self.s.items.values()
         if full is not None:
-            items = self.s.items.values()
             open_ = [each for each in items if each.step == full]
             # Else a new version of what was recorded may wait to be signed.
             open_ = open_ or [each for each in items if each.about == full and each.pending]
         else:
-            open_ = [each for each in self.s.items.values() if each.about == name]
+            open_ = [each for each in items if each.about == name]
         if len(open_) > 1:
             raise self.stop(
                 "which-item", f"several items of {name} are open: {names(open_)}", "name the item"

@@ -260,13 +260,13 @@ def _times(
         if held is not None:
             anchor = _paused(run, step, anchor, held)
         opens = anchor if step.opens is None else plus(anchor, step.opens, run.site)
-        later = _quietly(run, step, opens)
-        return (
-            later,
-            None if step.due is None else plus(anchor, step.due, run.site) + (later - opens),
-            None if step.closes is None else plus(anchor, step.closes, run.site) + (later - opens),
-            None,
-        )
+        due = None if step.due is None else plus(anchor, step.due, run.site)
+        closes = None if step.closes is None else plus(anchor, step.closes, run.site)
+        if not step.quiet:
+            return opens, due, closes, None
+        later = after_quiet(opens, run.site)
+        shift = later - opens
+        return later, due and due + shift, closes and closes + shift, None
     interval, clocks = pace(run, step)
     # Whose time ran out is followed at once; what a person settles, also as missed, is
     # followed when the next is planned.

@@ -516,7 +516,9 @@ class Run:
         excess = max(0, len(own) + 1 - retention.last)
         if excess and own[excess - 1].occurred > occurred:
             excess -= 1  # the new one is older than what there is, and pushes nothing newer out
-        spare = _forgettable(own[:excess], occurred, retention)
+        spare = _forgettable(own[:excess], occurred, retention) if excess else ()
+        if not spare:
+            return ()
         pending = {i.pending.observation for i in self.s.items.values() if i.pending is not None}
         return tuple(o.id for o in spare if o.id not in pending)
 

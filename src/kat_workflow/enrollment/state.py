@@ -531,30 +531,25 @@ def _phase_left(s: Enrollment, x: e.PhaseLeft) -> None:
     s.visits.pop(x.phase, None)
     if x.finishes and (parent := s.visits.get(x.finishes)) is not None:
         s.visits[x.finishes] = replace(parent, ended=(*parent.ended, x.phase))
-    place, prefix = x.place, x.place + "/"
-    for step, last in list(s.settled.items()):
-        if last.keep:
-            continue
-        where = last.place
-        if where == place or where.startswith(prefix):
-            del s.settled[step]
+    settled, place = s.settled, x.place
+    inside = [name for name, last in settled.items() if last.place.startswith(place)]
+    for name in inside:  # or in a place whose name goes on: round.1 and round.10
+        if not settled[name].keep and is_within(settled[name].place, place):
+            del settled[name]
     _forget(s, place)
     _decided(s, x.at)
 
 
 def _forget(s: Enrollment, place: str) -> None:
     """A place is over: drop the recordings that can be read only inside it."""
-    prefix = place + "/"
-    for form, kept in list(s.readings.items()):
-        left = kept
-        for each in kept:
-            where = each.kept_in
-            if where and (where == place or where.startswith(prefix)):
-                left = tuple(other for other in left if other is not each)
-        if not left:
-            del s.readings[form]
-        elif left is not kept:
-            s.readings[form] = left
+    readings = s.readings
+    ends = {o.form for kept in readings.values() for o in kept if o.kept_in.startswith(place)}
+    for form in ends:
+        left = tuple(o for o in readings[form] if not (o.kept_in and is_within(o.kept_in, place)))
+        if left:
+            readings[form] = left
+        else:
+            del readings[form]
 
 
 def _item_opened(s: Enrollment, x: e.ItemOpened) -> None:

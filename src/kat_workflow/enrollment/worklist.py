@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from kat_workflow.enrollment import events as e
@@ -59,9 +60,13 @@ def who(program: Program, item: Item) -> tuple[str, ...]:
 
 def where(program: Program, enrollment: Enrollment) -> tuple[str, ...]:
     """The innermost active phases, by name, in the order of the program."""
-    visits = enrollment.visits
-    outer = {program.phases[name].parent for name in visits}
-    return tuple(name for name in program.phases if name in visits and name not in outer)
+    return _innermost(program, frozenset(enrollment.visits))
+
+
+@lru_cache(maxsize=4096)
+def _innermost(program: Program, active: frozenset[str]) -> tuple[str, ...]:
+    outer = {program.phases[name].parent for name in active}
+    return tuple(name for name in program.phases if name in active and name not in outer)
 
 
 def changed(events: Sequence[e.Event]) -> tuple[list[str], list[str], bool]:
