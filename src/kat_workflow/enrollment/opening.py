@@ -90,7 +90,7 @@ def _wanted(run: Run) -> Set[str]:
     Before the command nothing was left to open, so that most recordings need no look at all.
     """
     opens, events = run.tables.opens, run.events
-    wanted, recorded = _NOTHING, ""
+    wanted, recorded, moved = _NOTHING, "", False
     for event in events[run.looked :]:
         # An event is of one class exactly: `isinstance` would ask each class for its subclasses.
         if type(event) is e.ItemSettled:
@@ -100,7 +100,7 @@ def _wanted(run: Run) -> Set[str]:
         elif type(event) is e.ObservationRecorded:
             steps, recorded = opens.by_form.get(event.form), event.observation
         elif type(event) is e.PhaseEntered or type(event) is e.PhaseLeft:
-            steps = opens.by_phase[event.phase]
+            steps, moved = opens.by_phase[event.phase], True
         elif type(event) is e.Signed and event.observation == recorded:
             continue  # signed in the act that recorded it: it never was without that signature
         else:
@@ -109,9 +109,9 @@ def _wanted(run: Run) -> Set[str]:
         if steps:
             wanted = wanted | steps if wanted else steps
     run.looked = len(events)
-    if wanted is not _EVERYTHING and opens.timed:
+    if wanted is not _EVERYTHING:
         visits, sessions = run.s.visits, run.s.sessions
-        for owner, steps in opens.timed:
+        for owner, steps in opens.judged if moved else opens.timed:
             if owner in visits or (sessions and run.session_of(owner) is not None):
                 wanted = wanted | steps
     return wanted
@@ -133,17 +133,21 @@ _OPEN_NOTHING = frozenset(
 
 class Opens(Struct, frozen=True):
     """Which steps of a program could open when a step is settled, a form is recorded, or a phase is
-    entered or left; `timed`, by phase or session kind, also by the mere passing of time."""
+    entered or left. By phase or session kind, those that are `judged` by a gate could open when
+    any phase is, and the `timed` ones of them by the mere passing of time.
+    """
 
     by_step: dict[str, frozenset[str]]
     by_form: dict[str, frozenset[str]]
     by_phase: dict[str, frozenset[str]]
+    judged: tuple[tuple[str, frozenset[str]], ...]
     timed: tuple[tuple[str, frozenset[str]], ...]
 
 
 def opens_of(program: Program) -> Opens:
     """What can open when, worked out once per program."""
-    by_step, by_form, by_phase, timed = (defaultdict[str, set[str]](set) for _ in range(4))
+    by_step, by_form, by_phase = (defaultdict[str, set[str]](set) for _ in range(3))
+    judged, timed = (defaultdict[str, set[str]](set) for _ in range(2))
     for step in program.steps.values():
         name, test, anchor = step.name, step.only_if, step.counted_from
         steps, forms, phases = set(step.after), set(), {step.owner}
@@ -159,7 +163,7 @@ def opens_of(program: Program) -> Opens:
             forms.update(read[0] for read in test.reads)
             steps.update(test.steps)
             steps.update(tally.partition(":")[0] for tally in test.tallies)
-            phases.update(program.phases)  # a gate may read of any of them
+            judged[step.owner].add(name)
             if test.temporal:
                 timed[step.owner].add(name)
         for keys, index in ((steps, by_step), (forms, by_form), (phases, by_phase)):
@@ -167,7 +171,11 @@ def opens_of(program: Program) -> Opens:
                 index[key].add(name)
     by_phase.update((name, by_phase[name]) for name in program.phases)
     return Opens(
-        _frozen(by_step), _frozen(by_form), _frozen(by_phase), tuple(_frozen(timed).items())
+        _frozen(by_step),
+        _frozen(by_form),
+        _frozen(by_phase),
+        tuple(_frozen(judged).items()),
+        tuple(_frozen(timed).items()),
     )
 
 
