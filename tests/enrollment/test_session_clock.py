@@ -235,9 +235,8 @@ def test_a_record_that_does_not_know_its_plan_goes_on_from_the_last_reading() ->
     p.wait("11 min")
     act = p.item("drip.watch")
     session = p.s.sessions["drip.1"]
-    p.s.sessions["drip.1"] = Session(
-        *(getattr(session, name) for name in Session.__struct_fields__[:-2])
-    )
+    known = (getattr(session, name) for name in Session.__struct_fields__[:-2])
+    p.s.sessions = {"drip.1": Session(*known)}
 
     watch(p)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from functools import lru_cache
 from sys import intern
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +23,7 @@ from kat_workflow.errors import JournalError
 from kat_workflow.program import OnHold, Outcome
 from kat_workflow.program.forms import Observation
 
+_T = TypeVar("_T")
 ItemKind = Literal["step", "watch", "decide", "alert", "review"]
 SessionState = Literal[
     "booked", "arrived", "under_way", "recovering", "stopping", "released", "cancelled", "aborted"
@@ -282,19 +283,19 @@ class Enrollment(Struct, array_like=True, gc=False):
     end: str = ""
     end_kind: str = ""
     recheck: datetime | None = None
-    visits: dict[str, Visit] = {}
+    visits: Mapping[str, Visit] = {}
     items: dict[str, Item] = {}
     settled: dict[str, Settlement] = {}
-    readings: dict[str, tuple[Observation, ...]] = {}
-    sessions: dict[str, Session] = {}
-    consents: dict[str, ConsentState] = {}
-    holds: dict[str, HoldState] = {}
-    overrides: dict[str, datetime] = {}
-    counts: dict[str, int] = {}
-    tallies: dict[str, Tally] = {}
+    readings: Mapping[str, tuple[Observation, ...]] = {}
+    sessions: Mapping[str, Session] = {}
+    consents: Mapping[str, ConsentState] = {}
+    holds: Mapping[str, HoldState] = {}
+    overrides: Mapping[str, datetime] = {}
+    counts: Mapping[str, int] = {}
+    tallies: Mapping[str, Tally] = {}
     wake: datetime | None = None
     decided: datetime | None = None
-    orders: dict[str, OrderState] = {}
+    orders: Mapping[str, OrderState] = {}
     groups: Mapping[str, InGroup] = {}
 
 
@@ -305,7 +306,8 @@ NOBODY = Enrollment()
 
 
 def copy_of(s: Enrollment) -> Enrollment:
-    """A builder: the same enrollment with mappings of its own."""
+    """A builder: the same enrollment, with items and settlements of its own, which change with
+    nearly every command. Of the other mappings a fold puts a changed copy in their place."""
     return Enrollment(
         s.id,
         s.program,
@@ -321,20 +323,20 @@ def copy_of(s: Enrollment) -> Enrollment:
         s.end,
         s.end_kind,
         s.recheck,
-        s.visits.copy(),
+        s.visits,
         s.items.copy(),
         s.settled.copy(),
-        s.readings.copy(),
-        s.sessions.copy(),
-        s.consents.copy(),
-        s.holds.copy(),
-        s.overrides.copy(),
-        s.counts.copy(),
-        s.tallies.copy(),
+        s.readings,
+        s.sessions,
+        s.consents,
+        s.holds,
+        s.overrides,
+        s.counts,
+        s.tallies,
         None,
         s.decided,
-        s.orders.copy(),
-        s.groups,  # a fold puts another mapping in its place
+        s.orders,
+        s.groups,
     )
 
 
@@ -502,23 +504,28 @@ def _admitted(s: Enrollment, x: e.Admitted) -> None:
 
 
 def _phase_entered(s: Enrollment, x: e.PhaseEntered) -> None:
-    s.visits[x.phase] = Visit(x.phase, x.place, x.region == _AWAY, x.at, x.visit, x.round)
+    visit = Visit(x.phase, x.place, x.region == _AWAY, x.at, x.visit, x.round)
+    s.visits = {**s.visits, x.phase: visit}
     outer = x.place.rpartition("/")[0]
     again = x.phase + "#"
     if not outer:
-        s.counts[x.phase] = s.counts.get(x.phase, 0) + 1
+        _count_one(s, x.phase)
         if x.round > 1:
-            s.counts[again] = s.counts.get(again, 0) + 1
+            _count_one(s, again)
     else:
         parent = s.visits[outer.rpartition("/")[2].rpartition(".")[0]]
         inside = {} if parent.inside is None else parent.inside.copy()
         inside[x.phase] = inside.get(x.phase, 0) + 1
         if x.round > 1:
             inside[again] = inside.get(again, 0) + 1
-        s.visits[parent.phase] = replace(parent, inside=inside)
+        s.visits = {**s.visits, parent.phase: replace(parent, inside=inside)}
     if x.row != "start":
         s.decided = x.at
     _at(s, x.at)
+
+
+def _count_one(s: Enrollment, what: str) -> None:
+    s.counts = {**s.counts, what: s.counts.get(what, 0) + 1}
 
 
 def _decided(s: Enrollment, at: datetime) -> None:
@@ -528,9 +535,10 @@ def _decided(s: Enrollment, at: datetime) -> None:
 
 
 def _phase_left(s: Enrollment, x: e.PhaseLeft) -> None:
-    s.visits.pop(x.phase, None)
+    s.visits = _without(s.visits, x.phase)
     if x.finishes and (parent := s.visits.get(x.finishes)) is not None:
-        s.visits[x.finishes] = replace(parent, ended=(*parent.ended, x.phase))
+        ended = replace(parent, ended=(*parent.ended, x.phase))
+        s.visits = {**s.visits, x.finishes: ended}
     settled, place = s.settled, x.place
     inside = [name for name, last in settled.items() if last.place.startswith(place)]
     for name in inside:  # or in a place whose name goes on: round.1 and round.10
@@ -540,16 +548,17 @@ def _phase_left(s: Enrollment, x: e.PhaseLeft) -> None:
     _decided(s, x.at)
 
 
+def _without(mapping: Mapping[str, _T], key: str) -> dict[str, _T]:
+    return {name: each for name, each in mapping.items() if name != key}
+
+
 def _forget(s: Enrollment, place: str) -> None:
     """A place is over: drop the recordings that can be read only inside it."""
-    readings = s.readings
-    ends = {o.form for kept in readings.values() for o in kept if o.kept_in.startswith(place)}
+    ends = {o.form for kept in s.readings.values() for o in kept if o.kept_in.startswith(place)}
     for form in ends:
-        left = tuple(o for o in readings[form] if not (o.kept_in and is_within(o.kept_in, place)))
-        if left:
-            readings[form] = left
-        else:
-            del readings[form]
+        kept = s.readings[form]
+        left = tuple(o for o in kept if not (o.kept_in and is_within(o.kept_in, place)))
+        s.readings = {**s.readings, form: left} if left else _without(s.readings, form)
 
 
 def _item_opened(s: Enrollment, x: e.ItemOpened) -> None:
@@ -585,7 +594,8 @@ def _watch_planned(s: Enrollment, item: Item, asked: bool = False) -> None:
         if session.place == item.place:
             later = asked and session.recheck is not None and session.recheck > item.opens
             recheck = session.recheck if later else None
-            s.sessions[id_] = replace(session, watched=item.opens, recheck=recheck)
+            planned = replace(session, watched=item.opens, recheck=recheck)
+            s.sessions = {**s.sessions, id_: planned}
 
 
 def _item_assigned(s: Enrollment, x: e.ItemAssigned) -> None:
@@ -625,7 +635,7 @@ def _item_settled(s: Enrollment, x: e.ItemSettled) -> None:
         s.settled[x.step] = Settlement(x.outcome, x.at, x.place, hands, number, x.keep)
         if x.tally:
             key = f"{x.step}:{x.outcome}"
-            s.counts[key] = s.counts.get(key, 0) + 1
+            _count_one(s, key)
         if not number:  # skipped by branching
             s.decided = x.at
     if s.last is None or x.at > s.last:
@@ -643,7 +653,7 @@ def _observation_recorded(s: Enrollment, x: e.ObservationRecorded) -> None:
     kept = s.readings.get(x.form, ())
     if x.drops:
         kept = tuple(o for o in kept if o.id not in x.drops)
-    s.readings[x.form] = _among(kept, _reading(x))
+    s.readings = {**s.readings, x.form: _among(kept, _reading(x))}
 
 
 def _reading(x: e.ObservationRecorded | e.ObservationCorrected) -> Observation:
@@ -694,10 +704,7 @@ def _replace(s: Enrollment, form: str, out: set[str], into: tuple[Observation, .
     kept = tuple(o for o in s.readings.get(form, ()) if o.id not in out)
     for new in into:
         kept = _among(kept, new)
-    if kept:
-        s.readings[form] = kept
-    else:
-        s.readings.pop(form, None)
+    s.readings = {**s.readings, form: kept} if kept else _without(s.readings, form)
 
 
 def _skip_voided(s: Enrollment, x: e.SkipVoided) -> None:
@@ -718,25 +725,27 @@ def _signed(s: Enrollment, x: e.Signed) -> None:
             for at, each in enumerate(kept):
                 if each.id == x.observation:
                     signed = replace(each, signed=True)
-                    s.readings[form] = (*kept[:at], signed, *kept[at + 1 :])
+                    s.readings = {**s.readings, form: (*kept[:at], signed, *kept[at + 1 :])}
     _at(s, x.at)
 
 
 def _consent_changed(s: Enrollment, x: e.ConsentChanged) -> None:
-    s.consents[x.consent] = ConsentState(x.state, x.version, x.until)
+    s.consents = {**s.consents, x.consent: ConsentState(x.state, x.version, x.until)}
     _at(s, x.at)
 
 
 def _session(s: Enrollment, id_: str, at: datetime, **changes: Any) -> None:
-    s.sessions[id_] = replace(s.sessions[id_], **changes)
+    s.sessions = {**s.sessions, id_: replace(s.sessions[id_], **changes)}
     _at(s, at)
 
 
 def _session_booked(s: Enrollment, x: e.SessionBooked) -> None:
-    s.sessions[x.session] = Session(
+    session = Session(
         x.session, x.kind, x.number, x.place, x.item, "booked", x.booked_for, lapses=x.lapses
     )
-    s.tallies[x.kind] = replace(s.tallies.get(x.kind, _NONE_YET), booked=x.number)
+    s.sessions = {**s.sessions, x.session: session}
+    tally = replace(s.tallies.get(x.kind, _NONE_YET), booked=x.number)
+    s.tallies = {**s.tallies, x.kind: tally}
     _at(s, x.at)
 
 
@@ -751,7 +760,8 @@ def _session_arrived(s: Enrollment, x: e.SessionArrived) -> None:
 def _count(s: Enrollment, session: str, event: str, **changes: Any) -> None:
     kind = s.sessions[session].kind
     tally = s.tallies.get(kind, _NONE_YET)
-    s.tallies[kind] = replace(tally, **{event: getattr(tally, event) + 1}, **changes)
+    tally = replace(tally, **{event: getattr(tally, event) + 1}, **changes)
+    s.tallies = {**s.tallies, kind: tally}
 
 
 def _session_started(s: Enrollment, x: e.SessionStarted) -> None:
@@ -838,12 +848,13 @@ def _session_released(s: Enrollment, x: e.SessionReleased) -> None:
 
 def _session_over(s: Enrollment, id_: str, at: datetime) -> None:
     """What is left of a session are its numbers and its entries in the journal."""
-    _forget(s, s.sessions.pop(id_).place)
+    place, s.sessions = s.sessions[id_].place, _without(s.sessions, id_)
+    _forget(s, place)
     _at(s, at)
 
 
 def _ordered(s: Enrollment, x: e.Ordered) -> None:
-    s.orders[x.order] = OrderState(
+    order = OrderState(
         x.number,
         x.amount,
         x.total,
@@ -855,11 +866,12 @@ def _ordered(s: Enrollment, x: e.Ordered) -> None:
         x.infusion_over,
         x.rate,
     )
+    s.orders = {**s.orders, x.order: order}
     _decided(s, x.at)
 
 
 def _order_stopped(s: Enrollment, x: e.OrderStopped) -> None:
-    s.orders[x.order] = replace(s.orders[x.order], until=x.at)
+    s.orders = {**s.orders, x.order: replace(s.orders[x.order], until=x.at)}
     _at(s, x.at)
 
 
@@ -868,7 +880,7 @@ def _use_order(s: Enrollment, id_: str, times: int = 1) -> None:
     name, _, number = id_.rpartition(".")
     order = s.orders.get(name)
     if order is not None and order.left is not None and number == str(order.number):
-        s.orders[name] = replace(order, left=order.left - times)
+        s.orders = {**s.orders, name: replace(order, left=order.left - times)}
 
 
 def _dose_checked(s: Enrollment, x: e.DoseChecked) -> None:
@@ -882,23 +894,23 @@ def _medicine_given(s: Enrollment, x: e.MedicineGiven) -> None:
 
 def _held(s: Enrollment, x: e.Held) -> None:
     masks = next((hold.masks for hold in s.holds.values()), x.at)
-    s.holds[x.hold] = HoldState(x.reason, x.at, x.person, masks)
-    s.counts["hold"] = s.counts.get("hold", 0) + 1
+    s.holds = {**s.holds, x.hold: HoldState(x.reason, x.at, x.person, masks)}
+    _count_one(s, "hold")
     _at(s, x.at)
 
 
 def _hold_lifted(s: Enrollment, x: e.HoldLifted) -> None:
-    s.holds.pop(x.hold, None)
+    s.holds = _without(s.holds, x.hold)
     _at(s, x.at)
 
 
 def _override_granted(s: Enrollment, x: e.OverrideGranted) -> None:
-    s.overrides[x.gate] = x.until
+    s.overrides = {**s.overrides, x.gate: x.until}
     _at(s, x.at)
 
 
 def _override_used(s: Enrollment, x: e.OverrideUsed) -> None:
-    s.overrides.pop(x.gate, None)
+    s.overrides = _without(s.overrides, x.gate)
 
 
 def _recheck_set(s: Enrollment, x: e.RecheckSet) -> None:
@@ -934,9 +946,7 @@ def _timer_elapsed(s: Enrollment, x: e.TimerElapsed) -> None:
 
 def _discharged(s: Enrollment, x: e.Discharged) -> None:
     s.standing, s.end, s.end_kind, s.recheck = "discharged", x.end, x.kind, None
-    s.holds.clear()
-    s.overrides.clear()
-    s.orders.clear()
+    s.holds, s.overrides, s.orders = {}, {}, {}
     _decided(s, x.at)
 
 
