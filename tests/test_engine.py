@@ -27,7 +27,7 @@ from kat_workflow import (
 )
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment.state import replay
+from kat_workflow.enrollment.state import decode_row, replay
 from kat_workflow.journal import Append, CensusRow, Receipt
 from kat_workflow.journal.memory import MemoryJournal
 from kat_workflow.language import Files
@@ -510,23 +510,31 @@ def test_a_journal_without_the_program_of_an_enrollment_says_so(clock: Clock) ->
         Engine(lost, Files({}), clock).status(id_)
 
 
-def test_without_its_row_a_state_is_folded_from_its_entries(clock: Clock) -> None:
+@pytest.mark.parametrize("row", [None, b"\x93 of another version"])
+def test_without_its_row_a_state_is_folded_from_its_entries(
+    clock: Clock, row: bytes | None
+) -> None:
     engine = Engine(MemoryJournal(), Files({"first/first.yaml": FIRST}), clock)
     id_ = admitted(engine)
     stream = f"enrollment:{id_}"
     event = e.DeviationNoted("early", "written by hand", clock.now)
     engine.journal.append(
-        (Append(stream, engine.journal.version(stream), (e.encode(event),)),),
+        (Append(stream, engine.journal.version(stream), (e.encode(event),), row),),
         command="by-hand",
         digest="d",
         recorded=clock.now,
         person="",
         role="",
     )
-    assert engine.journal.row(stream) is None
-    assert engine.status(id_).phases == ("stay",)
+    engine = Engine(engine.journal, Files({"first/first.yaml": FIRST}), clock)
+
+    phases = engine.status(id_).phases
     engine.do(id_, "record baseline", by=ANN, given={"systolic": 120})
-    assert engine.journal.row(stream) is not None
+
+    assert phases == ("stay",)
+    written = engine.journal.row(stream)
+    assert written is not None
+    assert decode_row(written[1]).version == written[0]
 
 
 def test_the_programs_that_ship_are_there_without_a_folder() -> None:

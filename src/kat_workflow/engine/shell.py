@@ -235,10 +235,11 @@ class Shell:
 
     def _read(self, enrollment: str) -> tuple[Program, Enrollment]:
         """An enrollment as committed, and the program whose files it was enrolled with."""
-        row = self.journal.row(stream_of(enrollment))
+        row, state = self.journal.row(stream_of(enrollment)), None
         if row is not None:
-            state = decode_row(row[1])
-        else:
+            with suppress(JournalError):  # else it is of another version
+                state = decode_row(row[1])
+        if state is None:
             entries = self.journal.read(stream_of(enrollment))
             if not entries:
                 raise refuse(
