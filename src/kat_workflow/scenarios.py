@@ -669,6 +669,8 @@ class _Runner:
             for x in happened
             if isinstance(x.event, e.ItemSettled) and x.event.outcome == "missed"
         ]
+        if not wanted and missed:
+            self._differ("nothing missed", f"missed since the last look: {missed}")
         for name in wanted:
             if not any(m == name or m.endswith("." + name) for m in missed):
                 self._differ(f"{name} missed", f"missed since the last look: {missed}")
@@ -677,6 +679,8 @@ class _Runner:
         self, wanted: Iterable[str], _: Status, happened: tuple[Happened, ...]
     ) -> None:
         raised = [x.event.alert for x in happened if isinstance(x.event, e.AlertRaised)]
+        if not wanted and raised:
+            self._differ("no alerts", f"alerts since the last look: {raised}")
         for name in wanted:
             if not any(name in alert for alert in raised):
                 self._differ(f"alert {name}", f"alerts since the last look: {raised}")

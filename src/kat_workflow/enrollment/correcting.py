@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment import moving, opening, signing
 from kat_workflow.enrollment.around import Past
-from kat_workflow.enrollment.run import EVERY_GATE, Run, readable_of, retained
+from kat_workflow.enrollment.run import EVERY_GATE, Run, readable_of, retained, taken_by
 from kat_workflow.enrollment.state import NOBODY, Enrollment, copy_of, fold
 from kat_workflow.enrollment.state import replay as replayed
 from kat_workflow.program.chart import Goes, NextRound, Undecided
@@ -502,11 +502,11 @@ def _then(
     at: datetime,
     readings: dict[str, tuple[Observation, ...]] | None,
 ) -> Run:
-    """A workbench of a past instant, with what was known, or with these readings."""
+    """A workbench of a past instant, with what was known to have been read by then, or with these
+    readings."""
     then = Run(run.program, state, run.around, at)
     then.ignored = EVERY_GATE
-    if readings is not None:
-        then.s.readings = readings
+    then.s.readings = taken_by(state, at) if readings is None else readings
     return then
 
 

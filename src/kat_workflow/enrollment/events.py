@@ -316,10 +316,12 @@ class SessionMoved(_Event, frozen=True, tag="session-moved"):
 
 
 class SessionArrived(_Event, frozen=True, tag="session-arrived"):
-    """The patient is there."""
+    """The patient is there. `recorded`, here and in what follows, is when that was told, where it
+    was told later than `at`."""
 
     session: str
     at: datetime
+    recorded: datetime | None = None
 
 
 class SessionStarted(_Event, frozen=True, tag="session-started"):
@@ -334,6 +336,7 @@ class SessionStarted(_Event, frozen=True, tag="session-started"):
     judged: int = 0
     order: str = ""
     ordered: str = ""
+    recorded: datetime | None = None
 
 
 class DoseGiven(_Event, frozen=True, tag="dose-given"):
@@ -347,6 +350,7 @@ class DoseGiven(_Event, frozen=True, tag="dose-given"):
     rate: str = ""
     first: bool = False
     lot: str = ""
+    recorded: datetime | None = None
 
 
 class DosingPaused(_Event, frozen=True, tag="dosing-paused"):
@@ -355,6 +359,7 @@ class DosingPaused(_Event, frozen=True, tag="dosing-paused"):
     session: str
     at: datetime
     because: str
+    recorded: datetime | None = None
 
 
 class DosingResumed(_Event, frozen=True, tag="dosing-resumed"):
@@ -372,6 +377,7 @@ class DosingEnded(_Event, frozen=True, tag="dosing-ended"):
     at: datetime
     total: str
     unit: str
+    recorded: datetime | None = None
 
 
 class SessionAborted(_Event, frozen=True, tag="session-aborted"):
@@ -381,6 +387,7 @@ class SessionAborted(_Event, frozen=True, tag="session-aborted"):
     at: datetime
     reason: str
     rule: str = ""
+    recorded: datetime | None = None
 
 
 class SessionCancelled(_Event, frozen=True, tag="session-cancelled"):
@@ -406,6 +413,7 @@ class SessionReleased(_Event, frozen=True, tag="session-released"):
     reason: str = ""
     evidence: tuple[str, ...] = ()
     judged: int = 0
+    recorded: datetime | None = None
 
 
 class Ordered(_Event, frozen=True, tag="ordered"):

@@ -45,7 +45,8 @@ def record(j: Judge, act: c.Record) -> None:
     early = j.occurred < item.opens and (
         step.early_by is None or j.occurred < item.opens - step.early_by.elapsed
     )
-    answers = "" if early and (form.any_time or step.every) else item.id
+    of_the_past = early and item.kind == "watch" and _told_late(j, item)
+    answers = "" if of_the_past or (early and (form.any_time or step.every)) else item.id
     new = _observe(j, form, step, item.place, values, answers, needs)
     if step.signed and act.signed:
         signing.put(j, "signature", new.content, item=answers, observation=new.observation)
@@ -60,6 +61,17 @@ def record(j: Judge, act: c.Record) -> None:
     for other in also:
         run.settle_item(other, "done", j.occurred)
     return None
+
+
+def _told_late(j: Judge, item: Item) -> bool:
+    """Whether a reading of a watch is of the time before its session was told of, or of one that
+    was missed: it has its place there, and answers none that is still to come."""
+    session = next(x for x in j.s.sessions.values() if x.place == item.place)
+    if session.told is not None and j.occurred <= session.told:
+        return True
+    last = j.s.settled.get(item.step)
+    missed = last is not None and (last.outcome, last.place) == ("missed", item.place)
+    return missed and last is not None and j.occurred < last.at
 
 
 def _observe(

@@ -204,6 +204,9 @@ DEVIATIONS: dict[str, str] = {
     "program-loops": "The program's gates would have gone in a circle; the move was not made.",
     "without-group": "A step that is done in a group was done without a seat in one.",
     "rate-outside": "The rate was outside the program's limits.",
+    "readings-not-told": "A session was told after the event, and some of the readings that its "
+    "watch plans for that time were not told with it. They are counted once, not missed one by "
+    "one.",
     "second-session": "Something was given in a session while another one was under way. Both are "
     "watched and released.",
     "unanswered-call": "Nobody answered a call in time, and the program names nobody else to be "

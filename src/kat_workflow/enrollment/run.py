@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kat_workflow.enrollment import alerts, crossing, groups, moving, opening
+from kat_workflow.enrollment import alerts, crossing, groups, moving, opening, watching
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition, Beside, Unread
 from kat_workflow.enrollment.signing import asks_for_signatures, content_of
@@ -72,6 +72,7 @@ class Run:
         "program",
         "role",
         "s",
+        "since",
         "site",
         "tables",
         "unbalanced",
@@ -89,6 +90,7 @@ class Run:
         self.site: Site = around.site
         self.s = copy_of(enrollment)
         self.now = now
+        self.since = now  # when what the command tells happened
         self.command = ""
         self.person = ""
         self.role = ""
@@ -368,14 +370,16 @@ class Run:
             if item.place == session.place:
                 self.settle_item(item, "left", self.now, reason)
 
-    def use_overrides(self, tests: Iterable[Test]) -> None:
-        """Overrides without which a gate would not hold are used up."""
+    def use_overrides(self, tests: Iterable[Test], then: Run | None = None) -> None:
+        """Overrides without which a gate would not hold (`then`, of what is told late) are used
+        up."""
+        at = then or self
         for test in tests:
             for gate in test.gates:
-                if self.overridden(gate):
-                    self.ignored = gate
-                    needed = test.truth(self) is not True
-                    self.ignored = ""
+                if at.overridden(gate):
+                    at.ignored = gate
+                    needed = test.truth(at) is not True
+                    at.ignored = ""
                     if needed:
                         if gate not in self.s.overrides:
                             self.passed.append(f"gate: {gate}")
@@ -391,13 +395,17 @@ class Run:
                     found.append(kept[-1].id)
         return tuple(found)
 
-    def stop_dosing(self, session_id: str, reason: str, rule: str = "") -> None:
-        """End the dose of a session early: aborted if something was given, else cancelled."""
+    def stop_dosing(
+        self, session_id: str, reason: str, rule: str = "", at: datetime | None = None
+    ) -> None:
+        """End the dose of a session early: aborted if something was given, else cancelled.
+        `at`: when that was, where it is told later."""
         session = self.s.sessions[session_id]
         if session.dosed is None:
             self.cancel_session(session, reason)
         else:
-            self.emit(e.SessionAborted(session_id, self.now, reason, rule))
+            told = None if at is None else self.now
+            self.emit(e.SessionAborted(session_id, at or self.now, reason, rule, told))
 
     def release(
         self,
@@ -406,14 +414,27 @@ class Run:
         counted: bool,
         reason: str = "",
         judged: int = 0,
+        at: datetime | None = None,
     ) -> e.SessionReleased:
         """A session is over: its items are left, the step that held it is done if it counted.
-        `judged` is the version at which the gates of a release were asked."""
+        `judged` is the version at which the gates of a release were asked; `at` when it was, where
+        it is told later."""
         rule = self.program.sessions[session.kind].release
         tests = () if rule is None or rule.when is None else (rule.when,)
         evidence = self.evidence(tests)
-        released = e.SessionReleased(session.id, self.now, final, counted, reason, evidence, judged)
+        released = e.SessionReleased(
+            session.id,
+            at or self.now,
+            final,
+            counted,
+            reason,
+            evidence,
+            judged,
+            None if at is None else self.now,
+        )
         self.emit(released)
+        if session.told is not None:
+            watching.note_untold(self, session, released.at)
         crossing.over(self, session)
         self._leave_open(session)
         if self.s.groups:
@@ -421,7 +442,7 @@ class Run:
         self.settle_session_items(session, reason or "released")
         item = self.s.items.get(session.item)
         if item is not None and counted:
-            self.settle_item(item, "done", self.now)
+            self.settle_item(item, "done", released.at)
         return released
 
     def counts(self, session: Session) -> bool:
@@ -525,14 +546,10 @@ class Run:
         step = self.program.steps.get(item.step)
         return None if step is None else step.when_late
 
-    def started_today(self, kind: str) -> int:
-        """How many sessions of a kind were started on this local date."""
+    def started_on(self, kind: str, day: date) -> int:
+        """How many sessions of a kind were started on a local date, or since."""
         tally = self.s.tallies.get(kind)
-        return (
-            tally.today
-            if tally is not None and tally.on is not None and tally.on >= self.today()
-            else 0
-        )
+        return tally.today if tally is not None and tally.on is not None and tally.on >= day else 0
 
     def go_on_at(self, site: Site) -> None:
         """From now on another site's zone tells the dates and clock times."""
@@ -583,6 +600,14 @@ def retained(program: Program, readings: Sequence[Observation]) -> list[Observat
         spare = own[: max(0, len(own) - retention.last)]
         gone.update(each.id for each in _forgettable(spare, own[-1].occurred, retention))
     return [each for each in readings if each.id not in gone]
+
+
+def taken_by(s: Enrollment, at: datetime) -> dict[str, tuple[Observation, ...]]:
+    """Of the readings that gates can read, those that had been taken by an instant."""
+    return {
+        form: tuple(each for each in kept if each.occurred <= at)
+        for form, kept in s.readings.items()
+    }
 
 
 _lasting = lru_cache(maxsize=1024)(parse_duration)

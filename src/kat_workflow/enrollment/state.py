@@ -179,7 +179,8 @@ class Session(Struct, frozen=True, array_like=True, gc=False):
     """A session. `state` is of the session chart; `dosing`: "", running, paused or ended;
     `watched` is for when the last reading of the watch was planned, `recheck` for when the next
     one was asked sooner than planned. It is held on an `order` for the amount `ordered`;
-    `checked` is who checked the dose."""
+    `checked` is who checked the dose; `told` is when its first dose was told, where that was
+    later than it was given."""
 
     id: str
     kind: str
@@ -204,6 +205,7 @@ class Session(Struct, frozen=True, array_like=True, gc=False):
     ordered: str = ""
     lot: str = ""
     checked: str = ""
+    told: datetime | None = None
 
     @property
     def under_way(self) -> bool:
@@ -523,7 +525,7 @@ def _phase_entered(s: Enrollment, x: e.PhaseEntered) -> None:
 
 def _decided(s: Enrollment, at: datetime) -> None:
     """What happened before this and is told later comes late: it may have decided otherwise."""
-    s.decided = at
+    s.decided = at if s.decided is None or at > s.decided else s.decided
     _at(s, at)
 
 
@@ -750,7 +752,7 @@ def _session_moved(s: Enrollment, x: e.SessionMoved) -> None:
 
 
 def _session_arrived(s: Enrollment, x: e.SessionArrived) -> None:
-    _session(s, x.session, x.at, state="arrived", lapses=None)
+    _session(s, x.session, x.recorded or x.at, state="arrived", lapses=None)
 
 
 def _count(s: Enrollment, session: str, event: str, **changes: Any) -> None:
@@ -772,25 +774,29 @@ def _session_started(s: Enrollment, x: e.SessionStarted) -> None:
     )
     _use_order(s, x.order)
     _decided(s, x.at)
+    _at(s, x.recorded or x.at)
     tally = s.tallies[s.sessions[x.session].kind]
-    today = tally.today + 1 if tally.on == x.on else 1
-    _count(s, x.session, "started", started_at=x.at, on=x.on, today=today)
+    if tally.on is None or x.on >= tally.on:
+        today = tally.today + 1 if tally.on == x.on else 1
+        _count(s, x.session, "started", started_at=x.at, on=x.on, today=today)
+    else:  # of a day before the last one, told late
+        _count(s, x.session, "started")
 
 
 def _dose_given(s: Enrollment, x: e.DoseGiven) -> None:
     changes: dict[str, Any] = {"given": x.total, "unit": x.unit}
     if x.first:
-        changes |= {"dosed": x.at, "dosing": "running"}
+        changes |= {"dosed": x.at, "dosing": "running", "told": x.recorded}
         _count(s, x.session, "dosed", dosed_at=x.at)
     if x.rate:
         changes["rate"] = x.rate
     if x.lot:
         changes["lot"] = x.lot
-    _session(s, x.session, x.at, **changes)
+    _session(s, x.session, x.recorded or x.at, **changes)
 
 
 def _dosing_paused(s: Enrollment, x: e.DosingPaused) -> None:
-    _session(s, x.session, x.at, dosing="paused", paused_by=x.because)
+    _session(s, x.session, x.recorded or x.at, dosing="paused", paused_by=x.because)
 
 
 def _dosing_resumed(s: Enrollment, x: e.DosingResumed) -> None:
@@ -802,7 +808,7 @@ def _dosing_ended(s: Enrollment, x: e.DosingEnded) -> None:
     _session(
         s,
         x.session,
-        x.at,
+        x.recorded or x.at,
         dosing="ended",
         given=x.total,
         unit=x.unit,
@@ -815,7 +821,7 @@ def _session_aborted(s: Enrollment, x: e.SessionAborted) -> None:
     changes: dict[str, Any] = {"dosing": "ended", "state": "stopping"}
     changes["aborted"] = x.rule or x.reason or "aborted"
     changes["ended"] = s.sessions[x.session].ended or x.at
-    _session(s, x.session, x.at, **changes)
+    _session(s, x.session, x.recorded or x.at, **changes)
     _count(s, x.session, "aborted")
     if x.rule:
         s.decided = x.at
@@ -837,7 +843,7 @@ def _session_released(s: Enrollment, x: e.SessionReleased) -> None:
     _count(s, x.session, "held", released_at=x.at)
     if x.counted:
         _count(s, x.session, "counted")
-    _session_over(s, x.session, x.at)
+    _session_over(s, x.session, x.recorded or x.at)
     _decided(s, x.at)
 
 
