@@ -613,7 +613,8 @@ class _Runner:
                 self._differ(f"{name} open", f"open: {open_}")
 
     def _expect_not_open(self, wanted: Iterable[str], status: Status, _: object) -> None:
-        open_ = [item.step for item in status.items if item.timeliness != "early"]
+        items = [item for item in status.items if item.timeliness != "early"]
+        open_ = [item.step or item.title.partition(": ")[2] for item in items]
         for name in wanted:
             if any(o == name or o.endswith("." + name) for o in open_):
                 self._differ(f"{name} not open", f"open: {open_}")

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from roomful import CLINIC, House, Resident
 from test_holds import held, stay
 from test_items import phase
+from test_not_yet import on_the_third_day as _third_day
 from test_rules import _GATED, _LOOP, circle
 from test_sessions import _RULES, clinic, under_way
 from two_programs import house, therapy
@@ -557,6 +558,7 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "there-already": _on(lambda: Patient(program(clinic())), "move stay", by="doctor", reason="x"),
     "too-early": _on(under_way, "release drip"),
     "too-soon": _on(_capped, "start drip"),
+    "not-yet": lambda: _third_day().refused("start drip"),
     "unknown-consent": _on(_two, "revoke moon"),
     "unknown-cover": _engine(lambda engine: engine.revoke_cover("cover-1", by=_NURSE)),
     "unknown-end": _on(_two, "leave moon"),

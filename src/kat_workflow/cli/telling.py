@@ -111,7 +111,8 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
         case e.DeviationNoted():
             return f"deviation {event.code}: {event.says}"
         case e.Held():
-            return f"{event.hold} ({event.reason})"
+            look = "" if event.review_by is None else f", to be reviewed by {event.review_by}"
+            return f"{event.hold} ({event.reason}){look}"
         case e.HoldLifted():
             return f"{event.hold} lifted"
         case e.OverrideGranted():

@@ -308,10 +308,11 @@ class Override(_Act, frozen=True, tag="override"):
 
 class Hold(_Act, frozen=True, tag="hold"):
     """Nothing moves and nothing starts until it is lifted (request); `everywhere`: in none of the
-    patient's enrollments."""
+    patient's enrollments. From `review_by` on somebody must look whether it still has to stand."""
 
     reason: str = ""
     everywhere: bool = False
+    review_by: datetime | None = None
 
 
 class Lift(_Act, frozen=True, tag="lift"):

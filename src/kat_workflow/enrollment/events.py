@@ -547,12 +547,14 @@ class DeviationNoted(_Event, frozen=True, tag="deviation-noted"):
 
 
 class Held(_Event, frozen=True, tag="held"):
-    """A hold stands: nothing moves and nothing starts until it is lifted."""
+    """A hold stands: nothing moves and nothing starts until it is lifted. From `review_by` on
+    somebody must look at it."""
 
     hold: str
     reason: str
     at: datetime
     person: str
+    review_by: datetime | None = None
 
 
 class HoldLifted(_Event, frozen=True, tag="hold-lifted"):

@@ -283,6 +283,14 @@ class Judge:
         steps = [x.name for x in self.program.steps.values() if x.session == kind.name]
         raise self.not_open(steps[0])
 
+    def not_yet(self, item: Item, at: datetime) -> None:
+        """What its step's times do not open before a certain instant is not begun before it."""
+        early_by = self.program.steps[item.step].early_by
+        opens = item.opens if early_by is None else item.opens - early_by.elapsed
+        if at < opens:
+            says = f"{item.step} opens on {item.opens:%Y-%m-%d %H:%M} UTC"
+            self.against("not-yet", says, f"wait until {opens:%Y-%m-%d %H:%M} UTC")
+
     def open_session(
         self, kind: SessionKind, item: Item, booked_for: datetime | None = None
     ) -> Session:

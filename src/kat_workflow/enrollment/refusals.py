@@ -85,6 +85,8 @@ REFUSALS: dict[str, str] = {
     "the step: the same form in the same edition, still valid.",
     "no-way": "The way on is chosen by the program's gates; a person chooses only where no row "
     "holds, or sends the patient on an excursion.",
+    "not-yet": "The step that holds the session opens later, by its times in the program. Whoever "
+    "comes before that may be there, but nothing is booked or started for that time.",
     "not-an-option": "The answer is not one of the field's options.",
     "not-carried": "The step takes a reading of its own time (it recurs, has a clock time or a "
     "day, or stands in rounds or in a session), so that nothing from elsewhere answers it.",
@@ -119,7 +121,7 @@ REFUSALS: dict[str, str] = {
     "program. There is one a day.",
     "other-form": "The second item records another form, so that one reading cannot answer it.",
     "outcome-not-allowed": "The program does not allow the step to end this way (`may_be`).",
-    "past": "A booking lies in the future.",
+    "past": "A booking, and the review of a hold, lie in the future.",
     "pause-rule": "The rule that paused the dose still holds by the last reading. Record a "
     "new one.",
     "program-loops": "The request would make the program's gates go in a circle. The author of the "

@@ -290,8 +290,11 @@ class Run:
         within: timedelta | None,
         not_by: str = "",
         calls: bool = False,
+        opens: datetime | None = None,
+        closes: datetime | None = None,
     ) -> None:
-        """Open an item that no step asks for: a call, a review, a way to be chosen."""
+        """Open an item that no step asks for: a call, a review, a way to be chosen. `opens`: from
+        when it is to be answered, where that is later; `closes`: until when it can be."""
         due = None if within is None else self.now + within
         self.emit(
             e.ItemOpened(
@@ -300,8 +303,9 @@ class Run:
                 kind,
                 roles,
                 self.now,
-                self.now,
-                due=due,
+                opens or self.now,
+                due,
+                closes,
                 on_hold="runs",
                 calls=calls,
                 about=about,

@@ -38,6 +38,8 @@ def book(j: Judge, act: c.Book) -> None:
         if when is not None and when < j.at:
             j.against("past", "the booked time is in the past", "choose a later time")
     item = j.session_item(kind)
+    if when is not None:
+        j.not_yet(item, when)
     j.end()
     if open_ is None:
         j.open_session(kind, item, when)
@@ -101,6 +103,7 @@ def start(j: Judge, act: c.Start) -> None:
     if session is not None and SESSION.next(session.state, "start") is None:
         j.not_now(session)
     j.none_under_way("release", session)
+    j.not_yet(item, j.occurred)
     if kind.group:
         groups.judge_start(j, kind, session)
     _before_steps(j, kind, session)

@@ -166,9 +166,12 @@ def hold(j: Judge, act: c.Hold) -> None:
     j.actor_in(j.program.hold_by, "holding")
     if not act.reason:
         j.against("reason-missing", "a hold needs a reason", "say why")
+    review_by = j.instant(act.review_by, "it is reviewed")
+    if review_by is not None and review_by <= j.at:
+        j.against("past", "the review of the hold is in the past", "choose a later time")
     j.end()
     id_ = f"hold.{j.s.counts.get('hold', 0) + 1}"
-    moving.hold(j.run, id_, act.reason)
+    moving.hold(j.run, id_, act.reason, review_by=review_by)
     if act.everywhere:
         crossing.hold_everywhere(j.run, id_, act.reason)
 
