@@ -19,6 +19,7 @@ from roomful import CLINIC, House, Resident
 from test_holds import held, stay
 from test_items import phase
 from test_not_yet import on_the_third_day as _third_day
+from test_overrides import asked
 from test_rules import _GATED, _LOOP, circle
 from test_sessions import _RULES, clinic, under_way
 from two_programs import house, therapy
@@ -40,6 +41,7 @@ _PHRASES = {
     "record baseline": c.Record("baseline", {}),
     "correct o12": c.Correct("o12"),
     "retract baseline": c.Retract("baseline"),
+    "addend baseline": c.Addend("baseline"),
     "sign plan": c.Sign("plan"),
     "cosign plan": c.Sign("plan", cosign=True),
     "witness plan": c.Sign("plan", witness=True),
@@ -558,6 +560,9 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "there-already": _on(lambda: Patient(program(clinic())), "move stay", by="doctor", reason="x"),
     "too-early": _on(under_way, "release drip"),
     "too-soon": _on(_capped, "start drip"),
+    "already-asked": lambda: asked().refused(
+        "override fits", by="doctor", reason="x", code="nervous"
+    ),
     "not-yet": lambda: _third_day().refused("start drip"),
     "unknown-consent": _on(_two, "revoke moon"),
     "unknown-cover": _engine(lambda engine: engine.revoke_cover("cover-1", by=_NURSE)),

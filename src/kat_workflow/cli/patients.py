@@ -335,6 +335,7 @@ def do(
       kat do e-1f… "leave against_advice" "reason=wants to go home" --by bo:nurse
       kat do e-1f… "correct o12" weight=48 --reason "typed wrong" --by bo:nurse
       kat do e-1f… "retract o12" --reason "another patient's" --by bo:nurse
+      kat do e-1f… "addend o12" "text=left arm, sitting" --by bo:nurse
       kat do e-1f… "hold high fever" everywhere=yes review_by=2026-03-04T08:00 --by bo:nurse
       kat do e-1f… "transfer coast" "reason=a bed is free" --by ann:nurse_practitioner
       kat do e-1f… "offer residential-30-day" steps=intake_evaluation --by ann:nurse_practitioner

@@ -115,8 +115,12 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return f"{event.hold} ({event.reason}){look}"
         case e.HoldLifted():
             return f"{event.hold} lifted"
+        case e.ObservationAddended():
+            return f"added to {event.step or event.form} ({event.observation})"
         case e.OverrideGranted():
-            return f"gate {event.gate} overridden ({event.reason})"
+            return f"gate {event.gate} overridden ({event.code or event.reason})"
+        case e.OverrideAsked():
+            return f"override of {event.gate} asked for ({event.code or event.reason})"
         case e.OverrideUsed():
             return f"override of {event.gate} used"
         case e.ActedFor():

@@ -91,6 +91,14 @@ class Retract(_Act, frozen=True, tag="retract"):
     reason: str = ""
 
 
+class Addend(_Act, frozen=True, tag="addend"):
+    """Something is added to a recording that contradicts nothing in it (report): what it says
+    besides. `record` is as in `Correct`; no gate ever reads what was added."""
+
+    record: str
+    text: str = ""
+
+
 class Sign(_Act, frozen=True, tag="sign"):
     """A signature under what was recorded or done (report): one's own, or, as a second person,
     a cosignature or that of a witness."""
@@ -300,10 +308,12 @@ class Move(_Act, frozen=True, tag="move"):
 
 
 class Override(_Act, frozen=True, tag="override"):
-    """A gate is to count as true for a while (request)."""
+    """A gate is to count as true for a while (request). `code` is one of the reasons that the
+    program names, where it names any; `reason` says more."""
 
     gate: str
     reason: str = ""
+    code: str = ""
 
 
 class Hold(_Act, frozen=True, tag="hold"):
@@ -406,6 +416,7 @@ Act = (
     | Record
     | Correct
     | Retract
+    | Addend
     | Sign
     | Settle
     | Claim
@@ -506,6 +517,7 @@ _VERB_OF_ACT: dict[type, str] = {
     Record: "record",
     Correct: "correct",
     Retract: "retract",
+    Addend: "addend",
     Sign: "sign",
     Claim: "claim",
     Unclaim: "unclaim",

@@ -50,10 +50,12 @@ class Version(Struct, frozen=True):
 
 
 class Record(Struct, frozen=True):
-    """A recording with all that was said of it later: the original first, the newest last."""
+    """A recording with all that was said of it later: the original first, the newest last;
+    `addenda` are what was added to it."""
 
     versions: tuple[Version, ...]
     retracted: e.ObservationRetracted | None = None
+    addenda: tuple[e.ObservationAddended, ...] = ()
 
     @property
     def newest(self) -> Said:
@@ -80,10 +82,13 @@ def records(history: Iterable[e.Event]) -> tuple[Record, ...]:
                 found.append(Record((version,)))
             else:
                 here = at[event.observation] = at[event.corrects]
-                found[here] = Record((*found[here].versions, version))
+                found[here] = replace(found[here], versions=(*found[here].versions, version))
         elif isinstance(event, e.ObservationRetracted):
             here = at[event.observation]
             found[here] = replace(found[here], retracted=event)
+        elif isinstance(event, e.ObservationAddended):
+            here = at[event.observation]
+            found[here] = replace(found[here], addenda=(*found[here].addenda, event))
         elif isinstance(event, e.Signed) and event.observation:
             waits = missing[event.observation]
             waits.discard(event.as_)
@@ -219,7 +224,7 @@ def correct(j: Judge, act: c.Correct) -> None:
     if step is not None and signing.asks_for_signatures(step):
         new = replace(new, content=signing.content_of(run.s.id, new))
     version = Version(run.s.version + 1, new, 0 if needs else run.s.version + 1)
-    after = _with(before, record, Record((*record.versions, version)))
+    after = _with(before, record, replace(record, versions=(*record.versions, version)))
     drops, into = _readable(run, after, form.name)
     kept = next((each for each in into if each.id == new.observation), None)
     run.emit(
@@ -270,6 +275,31 @@ def retract(j: Judge, act: c.Retract) -> None:
     if step is not None and _settled_it(run, record):
         opening.reopen(run, step, old.place)
     _follow(run, form.name, "", plans, before, after, old.occurred, old.observation)
+
+
+def addend(j: Judge, act: c.Addend) -> None:
+    """See `commands.Addend`."""
+    run, program = j.run, j.program
+    record = _named(j, records(past.event for past in run.history()), act.record, "addend")
+    said = record.newest
+    step = program.steps.get(said.step)
+    own = program.forms[said.form].by if step is None else step.by
+    j.actor_in((*own, *program.decided_by) if own else (), f"adding to {said.step or said.form}")
+    if not act.text:
+        j.against("missing-value", "there is nothing to add", "say what is added: text")
+    j.end()
+    run.emit(
+        e.ObservationAddended(
+            said.observation,
+            said.form,
+            said.step,
+            {"text": act.text},
+            j.occurred,
+            run.now,
+            j.actor.person,
+            run.role,
+        )
+    )
 
 
 def take_late(run: Run, observation: str, plans: opening.Plans) -> None:

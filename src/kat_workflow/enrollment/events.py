@@ -231,6 +231,20 @@ class ObservationRetracted(_Event, frozen=True, tag="observation-retracted"):
     restored: tuple[Observation, ...] = ()
 
 
+class ObservationAddended(_Event, frozen=True, tag="observation-addended"):
+    """Something was added to a recording, which says all that it said before: `values` hold the
+    `text`. `occurred` is when it was so, `recorded` when it was added."""
+
+    observation: str
+    form: str
+    step: str
+    values: dict[str, Raw]
+    occurred: datetime
+    recorded: datetime
+    person: str
+    role: str
+
+
 class DecisionQuestioned(_Event, frozen=True, tag="decision-questioned"):
     """A decision stands that would have been another one, had been known what is known now.
 
@@ -566,7 +580,8 @@ class HoldLifted(_Event, frozen=True, tag="hold-lifted"):
 
 
 class OverrideGranted(_Event, frozen=True, tag="override-granted"):
-    """A gate counts as true until `until`, or until a request has used it."""
+    """A gate counts as true until `until`, or until a request has used it. `code` is the reason
+    by the program's list; `cosigner` is the second person who has agreed."""
 
     gate: str
     reason: str
@@ -574,6 +589,19 @@ class OverrideGranted(_Event, frozen=True, tag="override-granted"):
     person: str
     role: str
     at: datetime
+    code: str = ""
+    cosigner: str = ""
+
+
+class OverrideAsked(_Event, frozen=True, tag="override-asked"):
+    """Somebody wants a gate to count as true; it does not, before a second person has agreed."""
+
+    gate: str
+    reason: str
+    person: str
+    role: str
+    at: datetime
+    code: str = ""
 
 
 class OverrideUsed(_Event, frozen=True, tag="override-used"):
@@ -1176,6 +1204,7 @@ Event = (
     | ObservationRecorded
     | ObservationCorrected
     | ObservationRetracted
+    | ObservationAddended
     | DecisionQuestioned
     | SkipVoided
     | Signed
@@ -1203,6 +1232,7 @@ Event = (
     | Held
     | HoldLifted
     | OverrideGranted
+    | OverrideAsked
     | OverrideUsed
     | ActedFor
     | GlassBroken

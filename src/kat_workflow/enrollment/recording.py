@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment import signing
+from kat_workflow.enrollment import signing, steering
 from kat_workflow.program.chart import ITEM
 from kat_workflow.program.clock import plus
 from kat_workflow.program.forms import Form, accept
@@ -111,6 +111,13 @@ def retract(j: Judge, act: c.Retract) -> None:
     correcting.retract(j, act)
 
 
+def addend(j: Judge, act: c.Addend) -> None:
+    """See `commands.Addend`."""
+    from kat_workflow.enrollment import correcting  # noqa: PLC0415  # seldom needed
+
+    correcting.addend(j, act)
+
+
 def _in_group(j: Judge, step: Step, item: Item) -> None:
     """What is done in a group was done alone: it is kept all the same."""
     if not any(place.seat and place.about == item.id for place in j.s.groups.values()):
@@ -161,6 +168,8 @@ def sign(j: Judge, act: c.Sign) -> None:
     item = j.item(act.step)
     if item is None:
         raise j.not_open(act.step)
+    if act.cosign and item.about.startswith(steering.OVERRIDE):
+        return steering.agree(j, item)
     as_, verb = "signature", "signing"
     if act.witness:
         as_, verb = "witness", "witnessing"
@@ -190,6 +199,7 @@ def sign(j: Judge, act: c.Sign) -> None:
     )
     if pending.needs == (as_,):
         _done(j, step, j.s.items[item.id], j.at)
+    return None
 
 
 def _done(j: Judge, step: Step, item: Item, at: datetime) -> None:
@@ -272,6 +282,8 @@ def _answer_step(j: Judge, act: c.Settle, step: Step, item: Item) -> None:
 
 def _answer(j: Judge, act: c.Settle, item: Item) -> None:
     j.actor_in(item.roles, item.about or item.id)
+    if item.about.startswith(steering.OVERRIDE):
+        raise j.stop("not-done-so", f"{item.id} waits for a second person", f"cosign {item.about}")
     if item.kind == "decide":
         raise j.stop("choose-the-way", f"{item.id} is answered by choosing", "go PHASE or END")
     if j.actor.person == item.not_by:

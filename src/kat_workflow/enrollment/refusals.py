@@ -9,6 +9,8 @@ from __future__ import annotations
 REFUSALS: dict[str, str] = {
     "absolute-gate": "The gate has no `override:` line, so nobody may pass it. What makes it true "
     "is recording what it asks for; the explanation names it.",
+    "already-asked": "An override of the gate was asked for and waits for a second person, who "
+    "agrees with `cosign override GATE`.",
     "already-enrolled": "The command's id was used to enroll somebody. A new enrollment needs a "
     "command id of its own.",
     "already-merged": "The id was merged into another patient's. Take them apart first, or merge "

@@ -12,6 +12,7 @@ from kat_workflow.enrollment import (
     ledger,
     ordering,
     people,
+    recording,
     transferring,
 )
 from kat_workflow.enrollment import commands as c
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from kat_workflow.enrollment.judge import Judge
 
 ACTS: dict[type, Callable[[Judge, Any], None]] = {
+    c.Addend: recording.addend,
     c.Claim: people.claim,
     c.Unclaim: people.unclaim,
     c.Assign: people.assign,

@@ -696,6 +696,10 @@ def _observation_retracted(s: Enrollment, x: e.ObservationRetracted) -> None:
     _at(s, x.recorded)
 
 
+def _observation_addended(s: Enrollment, x: e.ObservationAddended) -> None:
+    _at(s, x.recorded)
+
+
 def _replace(s: Enrollment, form: str, out: set[str], into: tuple[Observation, ...]) -> None:
     """Take readings of a form away and put others in their places."""
     kept = tuple(o for o in s.readings.get(form, ()) if o.id not in out)
@@ -918,7 +922,13 @@ def _recheck_set(s: Enrollment, x: e.RecheckSet) -> None:
 
 def _moment(
     s: Enrollment,
-    x: e.AlertRaised | e.DeviationNoted | e.ActedFor | e.GlassBroken | e.OfferMade | e.DrugHandled,
+    x: e.AlertRaised
+    | e.DeviationNoted
+    | e.ActedFor
+    | e.GlassBroken
+    | e.OfferMade
+    | e.DrugHandled
+    | e.OverrideAsked,
 ) -> None:
     _at(s, x.at)
 
@@ -991,6 +1001,7 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.ObservationRecorded: _observation_recorded,
     e.ObservationCorrected: _observation_corrected,
     e.ObservationRetracted: _observation_retracted,
+    e.ObservationAddended: _observation_addended,
     e.DecisionQuestioned: _decision_questioned,
     e.SkipVoided: _skip_voided,
     e.Signed: _signed,
@@ -1018,6 +1029,7 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.Held: _held,
     e.HoldLifted: _hold_lifted,
     e.OverrideGranted: _override_granted,
+    e.OverrideAsked: _moment,
     e.OverrideUsed: _override_used,
     e.ActedFor: _moment,
     e.GlassBroken: _moment,

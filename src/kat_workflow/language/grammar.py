@@ -133,6 +133,8 @@ class Limit:
 class Override:
     by: list[str] = key("Roles that may turn the gate true.", "role")
     lasts: str = key("How long an override stands.", "duration")
+    cosigned_by: list[str] = key("Roles of a second person who must agree.", "role", [])
+    reasons: dict[str, str] = key("The reasons there may be, each by a code.", default={})
 
 
 @frozen(eq=False, kw_only=True)

@@ -73,10 +73,13 @@ class Difference:
 
 @frozen(eq=False)
 class Override:
-    """Who may turn a gate true, and for how long."""
+    """Who may turn a gate true, and for how long: once a second person of `cosigned_by` has
+    agreed, if anybody is named there. `reasons` are the ones there may be, by code; none: any."""
 
     by: tuple[str, ...]
     lasts: Duration
+    cosigned_by: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = field(factory=dict)
 
 
 @frozen(eq=False)
