@@ -22,6 +22,7 @@ from test_not_yet import on_the_third_day as _third_day
 from test_overrides import asked
 from test_rules import _GATED, _LOOP, circle
 from test_sessions import _RULES, clinic, under_way
+from test_versions import ask, second, staying
 from two_programs import house, therapy
 
 import kat_workflow
@@ -73,6 +74,7 @@ _PHRASES = {
     "hold": c.Hold(),
     "lift": c.Lift(),
     "transfer north": c.Transfer("north"),
+    "change version 1.1.0": c.ChangeVersion("1.1.0"),
     "adopt plan": c.Adopt("plan"),
     "attest plan": c.Attest("plan", {}),
     "offer x": c.Offer("x"),
@@ -405,6 +407,16 @@ def _group_act(act: Callable[[House], object]) -> Callable[[], Refusal]:
     return ask
 
 
+def _version_refused(how: str, _: str) -> Refusal:
+    p = staying()
+    if how == "same":
+        answer = ask(p, p.program, version="1.0.0")
+    else:
+        answer = ask(p, second({"  stay:\n": "  ward:\n", "to: stay": "to: ward"}))
+    assert isinstance(answer, Refusal)
+    return answer
+
+
 WAYS: dict[str, Callable[[], Refusal]] = {
     "already-merged": _merged("C", "B"),
     "at-that-site": _on(_house(), "transfer main", by="doctor"),
@@ -563,6 +575,9 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "already-asked": lambda: asked().refused(
         "override fits", by="doctor", reason="x", code="nervous"
     ),
+    "does-not-fit": lambda: _version_refused("moved on", "does-not-fit"),
+    "that-version": lambda: _version_refused("same", "that-version"),
+    "unknown-version": _on(_two, "change version 9.9.9", reason="x", by="doctor"),
     "not-yet": lambda: _third_day().refused("start drip"),
     "unknown-consent": _on(_two, "revoke moon"),
     "unknown-cover": _engine(lambda engine: engine.revoke_cover("cover-1", by=_NURSE)),
@@ -584,6 +599,8 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "wrong-type": _on(_two, "record one", points="many"),
     "wrong-unit": _refused(_SIGNED, "record body", weight="80 cm"),
 }
+
+
 _ELSEWHERE = {
     "id-reused",
     "name-missing",

@@ -115,6 +115,8 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return f"{event.hold} ({event.reason}){look}"
         case e.HoldLifted():
             return f"{event.hold} lifted"
+        case e.VersionChanged():
+            return f"goes on by version {event.version} instead of {event.was} ({event.reason})"
         case e.ObservationAddended():
             return f"added to {event.step or event.form} ({event.observation})"
         case e.OverrideGranted():

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from kat_workflow.language.library import Library
     from kat_workflow.program.model import Program
 
-Authenticate = Callable[[Actor, Act], bool]
+Authenticate = Callable[[Actor, Act | c.SignOff], bool]
 """A host's question to the person at the keyboard, before they sign: are you who you were?"""
 
 _Asked = TypeVar("_Asked")
@@ -145,6 +145,10 @@ class Shell:
                         raise Refused(refusal_for_reader(program, by, answer))
                     continue  # it was judged by what is no longer so
                 role_acted = answer.role or role
+                target = around.target
+                if target is not None and answer.enrollment.digest == target.digest:
+                    self._keep(target, enrollment)
+                    program = target  # its steps and titles stand on the worklists from now on
                 receipt = self._commit(
                     program, state, answer, id_, digest, command.at, by.person, role_acted
                 )
@@ -199,8 +203,8 @@ class Shell:
         after = decision.enrollment
         stream = stream_of(after.id)
         came, gone, moved = changed(decision.events)
-        if before.site != after.site and before.version:
-            came = list(after.items)  # they stand on another site's worklists now
+        if (before.site, before.digest) != (after.site, after.digest) and before.version:
+            came = list(after.items)  # on another site's worklists, or as another version says
         append = Append(
             stream,
             before.version,
@@ -288,6 +292,9 @@ class Shell:
     def _around(self, state: Enrollment, act: Act | None = None) -> Around:
         """What surrounds an enrollment, before any stream is read."""
         around = around_site(self._site(state.site, f"enrollment {state.id}"))
+        if isinstance(act, c.ChangeVersion):
+            target = self._version(state.program, act.version)
+            return replace(around, target=target, signed_only=self._signed_only)
         return (
             replace(around, to=self._sites.get(act.site)) if isinstance(act, c.Transfer) else around
         )
@@ -407,6 +414,14 @@ class Shell:
                         "a listener failed on position %d: %s", entry.position, type(error).__name__
                     )
 
+    def _is_known(self, by: Actor, act: Act | c.SignOff) -> bool:
+        assert self._authenticate is not None
+        try:
+            return self._authenticate(by, act)
+        except Exception as error:  # a host's check that fails has not shown who it is
+            _log.warning("authentication failed: %s", type(error).__name__)
+            return False
+
     # ---- programs, sites, the clock ---------------------------------------------------------
 
     def program(self, name: str) -> Program:
@@ -422,6 +437,20 @@ class Shell:
                 found = self._named[name] = load(name, self._library)
                 self._by_digest[found.digest] = found
             return found
+
+    def _version(self, program: str, version: str) -> Program | None:
+        """A version of a program: as the journal keeps it, else as the library has it now."""
+        from kat_workflow.errors import ProgramError  # noqa: PLC0415  # seldom needed
+
+        for kept in self.journal.programs(program):
+            if kept.version == version:
+                return self._by_digest.get(kept.digest) or self._pinned(kept.digest)
+        for name in (f"{program}@{version}", program):
+            with suppress(ProgramError):
+                found = self.program(name)
+                if found.version == version:
+                    return found
+        return None
 
     def _pinned(self, digest: str) -> Program:
         kept = self.journal.program(digest)

@@ -345,6 +345,22 @@ class Transfer(_Act, frozen=True, tag="transfer"):
     reason: str = ""
 
 
+class ChangeVersion(_Act, frozen=True, tag="change-version"):
+    """The patient goes on by another version of the program (request); `version` names it, and
+    the shell looks it up. Nobody is moved by it: phases, open steps and their instants stay."""
+
+    version: str
+    reason: str = ""
+
+
+class Flag(_Act, frozen=True, tag="flag"):
+    """A version of the program has a fault that somebody must look at for each patient who goes
+    by it (report); only the shell says so, of everybody who does."""
+
+    version: str
+    reason: str = ""
+
+
 class Admit(_Act, frozen=True, tag="admit"):
     """The patient was admitted on a date in the past, which is program day 1 (report)."""
 
@@ -411,6 +427,15 @@ class Elapsed(_Act, frozen=True, tag="elapsed"):
     about: str
 
 
+class SignOff(_Act, frozen=True, tag="sign-off"):
+    """A program is signed off, as its files with this digest say. It is no enrollment's; a host
+    is asked for it before it is signed."""
+
+    program: str
+    digest: str
+    meaning: str
+
+
 Act = (
     Enroll
     | Record
@@ -441,6 +466,8 @@ Act = (
     | Lift
     | Leave
     | Transfer
+    | ChangeVersion
+    | Flag
     | Admit
     | Attest
     | Adopt
@@ -485,6 +512,7 @@ class Command(Struct, frozen=True):
 _NAMED = (
     "step", "session", "consent", "gate", "end", "to", "hold", "enrollment", "timer", "record",
     "site", "order", "medicine", "group",
+    "version",
 )  # fmt: skip
 
 
@@ -541,6 +569,8 @@ _VERB_OF_ACT: dict[type, str] = {
     Lift: "lift",
     Leave: "leave",
     Transfer: "transfer",
+    ChangeVersion: "change version",
+    Flag: "flag",
     Admit: "admit",
     Attest: "attest",
     Adopt: "adopt",
@@ -558,8 +588,11 @@ _VERB_OF_ACT: dict[type, str] = {
     WitnessWaste: "witness waste",
     Give: "give",
 }
-_SHELL = (Heed, Elapsed)  # nobody says these
-_TWO_WORDS = (("end", "dosing"), ("hand", "over"), ("stop", "order"), ("witness", "waste"))
+_SHELL = (Heed, Elapsed, Flag)  # nobody says these
+_TWO_WORDS = (
+    ("end", "dosing"), ("hand", "over"), ("stop", "order"), ("witness", "waste"),
+    ("change", "version"),
+)  # fmt: skip
 _SIGNS = ("cosign", "witness")
 VERBS = (*_OUTCOME_OF_VERB, *(v for k, v in _VERB_OF_ACT.items() if k not in _SHELL), *_SIGNS)
 """Every verb of the phrases."""

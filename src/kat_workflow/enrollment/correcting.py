@@ -351,6 +351,9 @@ def _named(j: Judge, found: Sequence[Record], name: str, verb: str) -> Record:
             "unknown-record", f'nothing was recorded as "{name}"', f"the last records: {known}"
         )
     newest = record.ids[-1]
+    if record.newest.form not in j.program.forms:
+        says = f"{newest} was recorded under a version of the program that had its form"
+        raise j.stop("unknown-record", says, "record what is so with a form of this version")
     if record.retracted is not None:
         raise j.stop(
             "already-retracted",
@@ -490,7 +493,14 @@ def _questions(
     found: list[tuple[int, e.DecisionQuestioned]] = []
     asked: defaultdict[int, list[tuple[int, _Decision]]] = defaultdict(list)
     history = run.history()
+    # By another version's gates nothing is judged again.
+    since_entry = max(
+        (n for n, past in enumerate(history, 1) if isinstance(past.event, e.VersionChanged)),
+        default=0,
+    )
     for entry, past in enumerate(history, 1):
+        if entry <= since_entry:
+            continue
         decision = _decision(run.program, past.event)
         if decision is None or decision.at < since or form not in decision.reads:
             continue

@@ -675,6 +675,29 @@ class SiteChanged(_Event, frozen=True, tag="site-changed"):
     admitted: date | None = None
 
 
+Settled = tuple[str, Outcome, datetime, str, tuple[str, ...], int, bool]
+"""How a step was last settled: step, outcome, instant, place, hands, number, and whether it is
+read from elsewhere."""
+
+
+class VersionChanged(_Event, frozen=True, tag="version-changed"):
+    """The patient goes on by another version; `was` and `was_digest` name the one before. What
+    gates of the new one may read is resolved here: `settled`, `counts`, and the readings by form
+    (`values`)."""
+
+    version: str
+    digest: str
+    was: str
+    was_digest: str
+    reason: str
+    at: datetime
+    person: str
+    role: str
+    settled: tuple[Settled, ...] = ()
+    counts: dict[str, int] = {}
+    values: dict[str, tuple[Observation, ...]] = {}
+
+
 class OfferMade(_Event, frozen=True, tag="offer-made"):
     """Evaluations were offered to another program that the patient is to go on with."""
 
@@ -1243,6 +1266,7 @@ Event = (
     | CoverGranted
     | CoverRevoked
     | SiteChanged
+    | VersionChanged
     | OfferMade
     | EnrollmentBegan
     | EnrollmentEnded

@@ -38,6 +38,9 @@ REFUSALS: dict[str, str] = {
     "credential-expired": "The actor held the role until an instant that has passed. Whoever keeps "
     "the clinic's directory renews it, or somebody else acts.",
     "day-would-fall": "The program day never falls: the patient was admitted earlier than that.",
+    "does-not-fit": "Something of the patient has no place in the other version of the program: a "
+    "phase, an open step, a session, an order, a field or who may read what. Settle it first, or "
+    "let the author of the version keep its name and kind.",
     "dose-cap": "More of the drug would be given than the program allows over that time. What was "
     "given in any program counts, and what orders in force and sessions under way may still give.",
     "below-minimum": "Fewer members have a seat than the program asks for. Whom it names under "
@@ -146,6 +149,7 @@ REFUSALS: dict[str, str] = {
     "signed-apart": "A reading answers several items at once only where none of the further ones "
     "asks for signatures of its own.",
     "steps-open": "A step that comes first is not settled.",
+    "that-version": "The patient goes by this very version.",
     "there-already": "The patient is in that phase.",
     "too-early": "The minimum time since the first dose has not passed.",
     "too-soon": "Two sessions of this kind need more time between them.",
@@ -165,6 +169,7 @@ REFUSALS: dict[str, str] = {
     "unknown-session": "The program has no session of that name.",
     "unknown-site": "The engine was opened without a site of that name.",
     "unknown-step": "The program has no step, and the enrollment no item, of that name.",
+    "unknown-version": "Neither the library nor the journal holds that version of the program.",
     "version-changed": "A version of a program never changes once a patient has been enrolled in "
     "it. Give the changed files a new version.",
     "when-unknown": "What was found out elsewhere is recorded with the instant at which it "
@@ -206,6 +211,8 @@ DEVIATIONS: dict[str, str] = {
     "patient-parted": "Two ids that had been merged are two patients after all. Look at what was "
     "done, or taken over from the other, while they were one.",
     "program-loops": "The program's gates would have gone in a circle; the move was not made.",
+    "version-flagged": "The version of the program that the patient goes by has a fault. Somebody "
+    "must look what it means for them, and whether they go on by another version.",
     "without-group": "A step that is done in a group was done without a seat in one.",
     "rate-outside": "The rate was outside the program's limits.",
     "readings-not-told": "A session was told after the event, and some of the readings that its "

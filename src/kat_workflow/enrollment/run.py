@@ -492,7 +492,7 @@ class Run:
         until = self.valid_until(self.program.forms[form], occurred)
         retention = self.program.retention.get(form)
         by = self.program.steps.get(step)
-        kept = tuple(filter(values.__contains__, _fields(by, retention)))
+        kept = tuple(filter(values.__contains__, readable_fields(by, retention)))
         late = self.is_late(occurred)
         kept_in = "" if by is None or not by.kept_in else self.where(by.kept_in) or ""
         if late and kept_in and not is_within(place, kept_in):
@@ -559,6 +559,12 @@ class Run:
         """From now on another site's zone tells the dates and clock times."""
         self.site, self._today = site, None
 
+    def go_on_by(self, program: Program) -> None:
+        """From now on another version of the program says what follows."""
+        self.program = program
+        self.tables = _tables(program)
+        self.chart = self.tables.chart
+
     def today(self) -> date:
         """The site's date now."""
         if self._today is None:
@@ -566,7 +572,7 @@ class Run:
         return self._today
 
 
-def _fields(step: Step | None, retention: Retention | None) -> tuple[str, ...]:
+def readable_fields(step: Step | None, retention: Retention | None) -> tuple[str, ...]:
     """The fields of a recording that some gate can read."""
     if step is not None:
         return step.keeps
@@ -589,7 +595,7 @@ def _forgettable(
 
 def readable_of(program: Program, reading: Observation) -> dict[str, Raw]:
     """The values of a reading that some gate can read."""
-    fields = _fields(program.steps.get(reading.step), program.retention.get(reading.form))
+    fields = readable_fields(program.steps.get(reading.step), program.retention.get(reading.form))
     return {name: reading.values[name] for name in fields if name in reading.values}
 
 

@@ -14,6 +14,7 @@ from kat_workflow.enrollment import (
     people,
     recording,
     transferring,
+    versions,
 )
 from kat_workflow.enrollment import commands as c
 
@@ -31,6 +32,8 @@ ACTS: dict[type, Callable[[Judge, Any], None]] = {
     c.Resume: dosing.resume,
     c.EndDosing: dosing.end_dosing,
     c.Transfer: transferring.transfer,
+    c.ChangeVersion: versions.change,
+    c.Flag: versions.flag,
     c.Admit: carrying.admit,
     c.Attest: carrying.attest,
     c.Adopt: carrying.adopt,

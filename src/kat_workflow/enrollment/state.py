@@ -973,6 +973,17 @@ def _site_changed(s: Enrollment, x: e.SiteChanged) -> None:
     _at(s, x.at)
 
 
+def _version_changed(s: Enrollment, x: e.VersionChanged) -> None:
+    s.program_version, s.digest = x.version, x.digest
+    s.settled = {
+        step: Settlement(outcome, at, place, hands, number, keep)
+        for step, outcome, at, place, hands, number, keep in x.settled
+    }
+    s.readings = {form: kept for form, kept in x.values.items() if kept}
+    s.counts = dict(x.counts)
+    _at(s, x.at)
+
+
 def _group_joined(s: Enrollment, x: e.GroupJoined) -> None:
     s.groups = {**s.groups, x.group: InGroup(x.kind, x.about, x.seat)}
     _at(s, x.at)
@@ -1038,6 +1049,7 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.Discharged: _discharged,
     e.Closed: _closed,
     e.SiteChanged: _site_changed,
+    e.VersionChanged: _version_changed,
     e.OfferMade: _moment,
     e.GroupJoined: _group_joined,
     e.GroupWaitlisted: _group_waitlisted,
