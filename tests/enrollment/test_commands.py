@@ -549,6 +549,7 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "not-in-group": _on(_seated, "drop g-2", reason="x"),
     "other-program": _on(_of_another_program, "join g-1"),
     "other-site": _on(lambda: _seated(0, "annex"), "join g-1"),
+    "nothing-moved": _group_act(lambda house: house.move()),
     "room-taken": _group_act(lambda house: house.plan(id_="g-2")),
     "staff-short": _group_act(lambda house: house.start()),
     "unknown-group": _on(_seated, "join g-2"),

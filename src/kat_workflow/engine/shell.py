@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from kat_workflow.engine.receiving import canonical, hashed, new_id, refuse, sound_decoder
+from kat_workflow.engine.receiving import (
+    canonical,
+    digest_of,
+    hashed,
+    new_id,
+    refuse,
+    sound_decoder,
+)
 from kat_workflow.engine.views import Happened, Outcome, as_happened
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
@@ -139,7 +146,7 @@ class Shell:
                 if isinstance(answer, Refusal):
                     before = self.journal.receipt(id_, digest)
                     if before is not None:
-                        return self._again(enrollment, before)
+                        return self._told_again(enrollment, before, id_)
                     if self._is_now(state, around):
                         self._remember(enrollment, program, state)
                         raise Refused(refusal_for_reader(program, by, answer))
@@ -153,8 +160,9 @@ class Shell:
                     program, state, answer, id_, digest, command.at, by.person, role_acted
                 )
                 if receipt.again:
-                    return self._again(enrollment, receipt)
+                    return self._told_again(enrollment, receipt, id_)
                 self._remember(enrollment, program, answer.enrollment)
+                self._offer_seats(answer.events, id_)
                 return Outcome(enrollment, answer.events)
         raise Conflict(f"enrollment {enrollment} is being written to by others; try again")
 
@@ -187,6 +195,29 @@ class Shell:
         receipt = self._commit(program, state, ran, id_, id_, at, c.SYSTEM.person, "")
         if receipt.again:  # another process ran it: what we hold is behind
             raise Conflict(f"{id_} was run by another")
+        self._offer_seats(ran.events, id_)
+
+    def _told_again(self, enrollment: str, receipt: Receipt, id_: str) -> Outcome:
+        """What a command did before; what had to follow elsewhere follows, if it did not then."""
+        outcome = self._again(enrollment, receipt)
+        self._offer_seats(outcome.events, id_)
+        return outcome
+
+    def _offer_seats(self, events: Iterable[e.Event], id_: str) -> None:
+        """Whoever waited longest for a seat that was given up is to be asked, by an item in their
+        own record: a command whose id derives from that of the one that gave it up."""
+        for event in events:
+            if type(event) is not e.GroupLeft:
+                continue
+            act = c.SeatFree(event.group)
+            for enrollment in self._beside("group", event.group).among("offered"):
+                own = f"{id_}/seat/{enrollment}"
+                digest = digest_of(enrollment, act, c.SYSTEM, None, own)
+                try:
+                    self._carry_out(enrollment, act, c.SYSTEM, own, digest, None, "", None)
+                except (Refused, Conflict, JournalError) as error:
+                    # The seat is kept for them, whoever tells them.
+                    _log.warning("%s was not told of a seat: %s", enrollment, type(error).__name__)
 
     def _commit(
         self,

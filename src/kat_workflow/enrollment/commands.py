@@ -419,6 +419,13 @@ class Drop(_Act, frozen=True, tag="drop"):
     reason: str = ""
 
 
+class SeatFree(_Act, frozen=True, tag="seat-free"):
+    """A seat in a group has become free and is kept for the patient, who waited longest: somebody
+    must ask them. Only the shell says so."""
+
+    group: str
+
+
 class Elapsed(_Act, frozen=True, tag="elapsed"):
     """A timer's instant has come; only the shell says so. `about` waits for it, `what` is it."""
 
@@ -475,6 +482,7 @@ Act = (
     | Heed
     | Join
     | Drop
+    | SeatFree
     | Elapsed
     | Order
     | StopOrder
@@ -578,6 +586,7 @@ _VERB_OF_ACT: dict[type, str] = {
     Heed: "heed",
     Join: "join",
     Drop: "drop",
+    SeatFree: "seat free",
     Elapsed: "elapsed",
     Order: "order",
     StopOrder: "stop order",
@@ -588,7 +597,7 @@ _VERB_OF_ACT: dict[type, str] = {
     WitnessWaste: "witness waste",
     Give: "give",
 }
-_SHELL = (Heed, Elapsed, Flag)  # nobody says these
+_SHELL = (Heed, Elapsed, Flag, SeatFree)  # nobody says these
 _TWO_WORDS = (
     ("end", "dosing"), ("hand", "over"), ("stop", "order"), ("witness", "waste"),
     ("change", "version"),

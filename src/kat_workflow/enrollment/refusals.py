@@ -116,6 +116,7 @@ REFUSALS: dict[str, str] = {
     "criteria and signature must come together.",
     "not-running": "Nothing is being given at the moment.",
     "nothing-corrected": "The correction says what the record says already.",
+    "nothing-moved": "A group is moved to another time or another room. Say which.",
     "nothing-to-offer": "There is no finished evaluation to hand over, or the enrollment was made "
     "in error.",
     "nothing-to-record": "The step records no form; it is ticked off with `done STEP`.",

@@ -40,6 +40,7 @@ ACTS: dict[type, Callable[[Judge, Any], None]] = {
     c.Offer: carrying.offer,
     c.Join: joining.join,
     c.Drop: joining.drop,
+    c.SeatFree: joining.seat_free,
     c.Order: ordering.order,
     c.StopOrder: ordering.stop_order,
     c.Check: dosing.check,
