@@ -220,7 +220,7 @@ class Check(_Act, frozen=True, tag="check"):
 
 
 class Draw(_Act, frozen=True, tag="draw"):
-    """Some of a controlled drug's lot was drawn for a session (report)."""
+    """Some of a controlled drug's lot was drawn for a session, or for a medicine (report)."""
 
     session: str
     amount: str = ""

@@ -310,6 +310,7 @@ def give(j: Judge, act: c.Give) -> None:
     drug, order = drug_of(rule.drug, rule.unit), run.s.orders.get(rule.name)
     stands = order is not None and order.stands(run.now)
     last = _last_given(run, drug, j.occurred)
+    indicated = medicine.only_if is None or medicine.only_if.truth(j.then) is True
     broken = exposure.exceeded(run, drug, medicine.caps, amount, at=j.occurred, reserves=False)
     run.emit(
         e.MedicineGiven(
@@ -334,7 +335,12 @@ def give(j: Judge, act: c.Give) -> None:
     if apart is not None and last is not None and j.occurred < plus(last, apart, run.site):
         run.deviation("too-soon", f"two of {medicine.name} are at least {apart} apart")
     _over_caps(j, drug, broken)
-    if act.lot:
+    if not indicated:
+        says = f"{medicine.name} was given although its condition did not hold, or was unknown"
+        run.deviation("not-indicated", says)
+    if medicine.ledger:
+        ledger.medicine_given(j, medicine, rule, amount, act.lot)
+    elif act.lot:
         ledger.used(j, drug.name, act.lot, amount, rule.unit, medicine.name)
 
 

@@ -284,10 +284,11 @@ class Judge:
         raise self.not_open(steps[0])
 
     def not_yet(self, item: Item, at: datetime) -> None:
-        """What its step's times do not open before a certain instant is not begun before it."""
-        early_by = self.program.steps[item.step].early_by
-        opens = item.opens if early_by is None else item.opens - early_by.elapsed
-        if at < opens:
+        """What its step's times do not open before a certain instant is not begun before it. (How
+        far apart sessions are that recur is said by `apart`; their pace only proposes.)"""
+        step = self.program.steps[item.step]
+        opens = item.opens if step.early_by is None else item.opens - step.early_by.elapsed
+        if at < opens and not step.every:
             says = f"{item.step} opens on {item.opens:%Y-%m-%d %H:%M} UTC"
             self.against("not-yet", says, f"wait until {opens:%Y-%m-%d %H:%M} UTC")
 

@@ -311,6 +311,7 @@ def discharge(
     run.emit(e.Discharged(end.name, end.kind, run.now, reason, row, evidence, judged))
     if s.id in (record := run.stream("patient")).state.known.enrollments:
         record.emit(e.EnrollmentEnded(s.id, end.name, end.kind, run.now))
+    run.unbalanced += [name for name, its in run.program.medicines.items() if its.ledger]
     if left_early and end.kind not in ("died", "entered_in_error"):  # these close at once
         call_after_leaving_early(run)
     for name in end.work:

@@ -194,8 +194,10 @@ DEVIATIONS: dict[str, str] = {
     "dose-while-paused": "Something was given although dosing was paused.",
     "dose-without-start": "Something was given before the session was started, past its gates.",
     "early": "A step was recorded before it opened.",
-    "ledger-imbalance": "A session ended while what was drawn of a controlled drug was not "
-    "accounted for. It stays open in the site's cupboard until it is wasted or returned.",
+    "not-indicated": "A medicine was given although its `only_if` did not hold, or was unknown.",
+    "ledger-imbalance": "A session, or the treatment, ended while what was drawn of a controlled "
+    "drug was not accounted for, or more was given than was drawn. It stays open in the site's "
+    "cupboard until it is wasted or returned.",
     "lot-expired": "A lot was used after its date.",
     "lot-unknown": "A controlled drug was drawn from a lot that the site's cupboard does not keep.",
     "moved-past-gates": "A patient was reported to be in a phase that the program's gates had not "

@@ -359,6 +359,8 @@ class Medicine:
     by: list[str] = key("Roles that may give it.", "role")
     order: str = key("The order it is given on.", "order")
     for_: str = key("What it is given for, in words.", default="")
+    only_if: str = key("When it may be given; else giving it is a deviation.", "gate", "")
+    ledger: str = key("The controlled-drug ledger.", "ledger", "")
     apart: str = key("The least time between two of it.", "duration", "")
     cap: list[Cap] = key("Caps over hours, days and courses.", default=[])
     source: str = key("Where the numbers come from.", "source", "")

@@ -340,7 +340,8 @@ class Ledger:
 
 @frozen(eq=False)
 class Medicine:
-    """A medicine given as needed, on an `order` (which says drug, route and amounts)."""
+    """A medicine given as needed, on an `order` (which says drug, route and amounts), where
+    `only_if` holds. A controlled one is in a `ledger`."""
 
     name: str
     title: str
@@ -350,6 +351,8 @@ class Medicine:
     apart: Duration | None = None
     caps: tuple[CapRule, ...] = ()
     source: str = ""
+    only_if: Test | None = None
+    ledger: str = ""
 
 
 @frozen(eq=False)
