@@ -154,9 +154,10 @@ def test_a_session_told_a_minute_late_is_watched_as_any_other() -> None:
     p.do("record drip.watch", systolic=120)
     p.wait("29 min")
     p.do("end dosing drip", amount="60 mg")
+    asked = p.asked_for_history
     p.do("release drip")
     assert untold(p) == []
-    assert p.asked_for_history == 0
+    assert p.asked_for_history == asked
 
 
 def test_a_session_that_goes_on_is_looked_at_from_the_next_planned_reading_on() -> None:
@@ -272,3 +273,24 @@ def test_a_days_own_steps_are_not_answered_by_the_day_before() -> None:
     p.do("record calm", systolic=120, occurred=at(30))
 
     assert p.item("baseline").opens == p.at("2026-03-03 00:00")
+
+
+def test_a_start_told_for_a_time_before_the_consent_is_refused() -> None:
+    p = Patient(program(clinic()))
+    p.wait("2 h")
+    p.do("done agreement", by="doctor", occurred=at(60))
+
+    assert p.codes("start drip", occurred=at(30)) == ["gate-closed"]
+    p.do("start drip", occurred=at(70))
+
+
+def test_a_start_told_late_stands_although_the_consent_was_revoked_since() -> None:
+    p = patient(clinic())
+    p.wait("2 h")
+    p.do("revoke drug", reason="had enough")
+
+    p.do("start drip", occurred=at(30))
+
+    assert p.codes("start needle") == ["session-under-way"]
+    p.do("record vitals", systolic=120, occurred=at(10))
+    assert p.events(e.DecisionQuestioned) == []

@@ -24,7 +24,14 @@ from msgspec.structs import replace
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment import moving, opening, signing
 from kat_workflow.enrollment.around import Past
-from kat_workflow.enrollment.run import EVERY_GATE, Run, readable_of, retained, taken_by
+from kat_workflow.enrollment.run import (
+    EVERY_GATE,
+    Run,
+    consents_at,
+    readable_of,
+    retained,
+    taken_by,
+)
 from kat_workflow.enrollment.state import NOBODY, Enrollment, copy_of, fold
 from kat_workflow.enrollment.state import replay as replayed
 from kat_workflow.program.chart import Goes, NextRound, Undecided
@@ -511,8 +518,14 @@ def _questions(
         if version:
             fold(builder, history[version - 1].event)
         for entry, decision in asked.get(version, ()):
+            if decision.late:
+                events = (past.event for past in history[:version])
+                state = copy_of(builder)
+                state.consents = consents_at(events, decision.at)
+            else:
+                state = builder
             known, was, now = (
-                decision.judge(_then(run, builder, decision.at, readings))
+                decision.judge(_then(run, state, decision.at, readings))
                 for readings in (
                     None,
                     _true_readings(before, decision.at, version),
@@ -557,7 +570,8 @@ def _told(truths: Sequence[str]) -> str:
 
 class _Decision(Struct, frozen=True):
     """A decision that can be judged again: `reads` are the forms its gates ask for; `judge` gives
-    what each gate answers, or "" → the way."""
+    what each gate answers, or "" → the way. `late`: it was told late, and judged by the consents
+    of its own instant too."""
 
     kind: Literal["move", "end", "start", "stop", "release", "skip", "order"]
     what: str
@@ -566,6 +580,7 @@ class _Decision(Struct, frozen=True):
     roles: tuple[str, ...]
     reads: frozenset[str]
     judge: Callable[[Run], dict[str, str]]
+    late: bool = False
 
 
 def _decision(program: Program, event: e.Event) -> _Decision | None:
@@ -590,7 +605,7 @@ def _decision(program: Program, event: e.Event) -> _Decision | None:
             unless = (rule.unless for rule in program.never if rule.start == kind.name)
             return _of_tests(
                 program, "start", event.session, event.at, event.judged, (*kind.ready, *unless),
-                kind.by,
+                kind.by, event.recorded is not None,
             )  # fmt: skip
         case e.SessionReleased() if event.judged:
             kind = program.sessions[event.session.rpartition(".")[0]]
@@ -599,6 +614,7 @@ def _decision(program: Program, event: e.Event) -> _Decision | None:
             return _of_tests(
                 program, "release", event.session, event.at, event.judged,
                 tuple(test for test in tests if test is not None), kind.release.signed_by,
+                event.recorded is not None,
             )  # fmt: skip
         case e.SessionAborted():
             kind = program.sessions[event.session.rpartition(".")[0]]
@@ -639,13 +655,14 @@ def _of_tests(
     judged: int,
     tests: tuple[Test, ...],
     others: tuple[str, ...],
+    late: bool = False,
 ) -> _Decision:
     reads = frozenset(read[0] for test in tests for read in test.reads)
 
     def judge(run: Run) -> dict[str, str]:
         return {test.text: _TRUTHS[test.truth(run)] for test in tests}
 
-    return _Decision(kind, what, at, judged, _deciders(program, others), reads, judge)
+    return _Decision(kind, what, at, judged, _deciders(program, others), reads, judge, late)
 
 
 _TRUTHS = {True: "true", False: "false", None: "unknown"}

@@ -304,6 +304,7 @@ class ConsentChanged(_Event, frozen=True, tag="consent-changed"):
     at: datetime
     person: str
     until: datetime | None = None
+    recorded: datetime | None = None
 
 
 class SessionBooked(_Event, frozen=True, tag="session-booked"):

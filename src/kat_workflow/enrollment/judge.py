@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.moving import EXCURSION
-from kat_workflow.enrollment.run import Run, names, taken_by
+from kat_workflow.enrollment.run import Run, consents_at, names, taken_by
 from kat_workflow.enrollment.state import is_within
 from kat_workflow.errors import Reason
 from kat_workflow.program import PATIENT
@@ -72,13 +72,17 @@ class Judge:
     @property
     def then(self) -> Run:
         """What was so when it happened: the readings that had been taken by then, at the age that
-        they had. What is told at once is judged on the workbench itself."""
+        they had, and the consents in force. What is told at once is judged on the workbench
+        itself."""
         run = self.run
         if self.told is None:
             return run
         then = Run(run.program, self.s, run.around, self.occurred)
         then.emergency = run.emergency
         then.s.readings = taken_by(self.s, self.occurred)
+        if self.s.consents:
+            past = (past.event for past in run.history())
+            then.s.consents = consents_at(past, self.occurred)
         return then
 
     def not_before(self, at: datetime | None, what: str) -> None:
@@ -288,7 +292,8 @@ class Judge:
         far apart sessions are that recur is said by `apart`; their pace only proposes.)"""
         step = self.program.steps[item.step]
         opens = item.opens if step.early_by is None else item.opens - step.early_by.elapsed
-        if at < opens and not step.every:
+        timed = step.opens is not None or step.on_day is not None or step.at is not None
+        if timed and at < opens and not step.every:
             says = f"{item.step} opens on {item.opens:%Y-%m-%d %H:%M} UTC"
             self.against("not-yet", says, f"wait until {opens:%Y-%m-%d %H:%M} UTC")
 

@@ -304,7 +304,8 @@ def _consent(j: Judge, step: Step, state: e.ConsentIs, at: datetime, person: str
     until = None
     if state == "given" and consent.lasts is not None:
         until = plus(at, consent.lasts, j.run.site)
-    j.run.emit(e.ConsentChanged(consent.name, state, consent.version, j.at, person, until))
+    told = j.at if at < j.at else None
+    j.run.emit(e.ConsentChanged(consent.name, state, consent.version, at, person, until, told))
 
 
 def revoke(j: Judge, act: c.Revoke) -> None:
@@ -322,7 +323,11 @@ def revoke(j: Judge, act: c.Revoke) -> None:
         )
     j.actor_in(j.program.roles, "recording a revocation")
     j.end()
-    j.run.emit(e.ConsentChanged(full, "revoked", state.version, j.at, j.actor.person))
+    j.run.emit(
+        e.ConsentChanged(
+            full, "revoked", state.version, j.occurred, j.actor.person, recorded=j.told
+        )
+    )
     for session in list(j.s.sessions.values()):
         ready = j.program.sessions[session.kind].ready
         if session.state == "under_way" and any(full in test.consents for test in ready):

@@ -22,6 +22,7 @@ from kat_workflow.enrollment.around import Addition, Beside, Unread
 from kat_workflow.enrollment.signing import asks_for_signatures, content_of
 from kat_workflow.enrollment.state import (
     FOLDS,
+    ConsentState,
     Enrollment,
     Item,
     ItemKind,
@@ -610,6 +611,17 @@ def retained(program: Program, readings: Sequence[Observation]) -> list[Observat
         spare = own[: max(0, len(own) - retention.last)]
         gone.update(each.id for each in _forgettable(spare, own[-1].occurred, retention))
     return [each for each in readings if each.id not in gone]
+
+
+def consents_at(events: Iterable[e.Event], at: datetime) -> dict[str, ConsentState]:
+    """The consents as they were at an instant, by all that these events tell."""
+    found: dict[str, tuple[datetime, ConsentState]] = {}
+    for x in events:
+        if type(x) is e.ConsentChanged and x.at <= at:
+            before = found.get(x.consent)
+            if before is None or before[0] <= x.at:
+                found[x.consent] = x.at, ConsentState(x.state, x.version, x.until)
+    return {name: state for name, (_, state) in found.items()}
 
 
 def taken_by(s: Enrollment, at: datetime) -> dict[str, tuple[Observation, ...]]:

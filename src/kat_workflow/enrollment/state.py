@@ -735,7 +735,7 @@ def _signed(s: Enrollment, x: e.Signed) -> None:
 
 def _consent_changed(s: Enrollment, x: e.ConsentChanged) -> None:
     s.consents[x.consent] = ConsentState(x.state, x.version, x.until)
-    _at(s, x.at)
+    _at(s, x.recorded or x.at)
 
 
 def _session(s: Enrollment, id_: str, at: datetime, **changes: Any) -> None:
