@@ -258,6 +258,8 @@ def test_a_test_that_a_wrong_answer_skipped_is_asked_for_and_no_longer_reads_as_
     p.do("correct asked", word="one", reason="misheard")
 
     assert [x.step for x in p.events(e.SkipVoided)] == ["lab"]
+    settled = [x.outcome for x in p.log if isinstance(x, e.ItemSettled) and x.step == "lab"]
+    assert settled == ["skipped"], "what was written stays"
     assert p.is_open("lab")
     p.do("arrive drip")
     assert p.codes("start drip") == ["gate-closed"], "she could be pregnant"
