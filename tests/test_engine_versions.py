@@ -111,6 +111,13 @@ def test_in_production_nobody_goes_on_by_what_is_not_signed_off(
 
         assert refused.value.code == "not-signed-off"
 
+    with clinic(store, folder, signed_only=True) as engine:
+        if store is None:
+            return  # what was in memory is gone
+        engine.sign_off("walk-in", by=LEE, name="Kim Lee, MD")
+        engine.do(patient, "change version 1.1.0", given={"reason": "safer"}, by=BO)
+        assert engine.program_of(patient).version == "1.1.0"
+
 
 def test_after_a_fault_everybody_of_that_version_is_looked_at(
     store: Path | None, folder: Path

@@ -294,3 +294,31 @@ def test_a_start_told_late_stands_although_the_consent_was_revoked_since() -> No
     assert p.codes("start needle") == ["session-under-way"]
     p.do("record vitals", systolic=120, occurred=at(10))
     assert p.events(e.DecisionQuestioned) == []
+
+
+def test_a_start_of_an_earlier_day_told_after_a_later_one_is_counted_and_takes_no_days_place() -> (
+    None
+):
+    p = Patient(program(TWICE.replace("    at_most: {times: 1, per: program day}\n", "")))
+    p.wait("1 d")
+    p.do("start chat")
+    p.wait("10 min")
+    p.do("release chat")
+
+    p.do("start chat", occurred=at(5))
+
+    tally = p.s.tallies["chat"]
+    assert (tally.started, tally.today, tally.on) == (2, 1, p.now.date())
+
+
+def test_a_start_that_was_told_late_is_questioned_like_any_other() -> None:
+    text = clinic("ready: [agreed, vitals.systolic < high]").replace("    ready: [agreed]\n", "")
+    p = patient(text)
+    p.do("record vitals", systolic=120)
+    p.wait("1 h")
+    p.do("start drip", occurred=at(30))
+
+    p.do("correct vitals", systolic=190, reason="typed wrong")
+
+    asked = [(x.decision, x.was, x.would_be) for x in p.events(e.DecisionQuestioned)]
+    assert asked == [("start", "true", "false")]

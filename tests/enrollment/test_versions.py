@@ -147,6 +147,21 @@ def test_gates_of_the_other_version_read_what_this_one_let_be_forgotten() -> Non
     assert [x.values for x in p.s.readings["vitals"]] == [{"systolic": 130}]
 
 
+def test_what_is_read_in_a_session_alone_is_forgotten_with_it_in_the_other_version_too() -> None:
+    p = staying()
+    p.do("start drip")
+    p.do("dose drip", amount="500 mg")
+    p.do("record drip.watch", systolic=120)
+    p.wait("30 min")
+    p.do("release drip")
+
+    criteria = "release: {earliest: 30 min, when: watch.systolic < 160 mmHg,"
+    cut = FIRST[FIRST.index("alerts:") :]
+    moved(p, second({"release: {earliest: 30 min,": criteria, cut: ""}))
+
+    assert "vitals" not in p.s.readings
+
+
 def test_a_result_expires_as_the_other_version_says() -> None:
     talk = "      talk: {by: [nurse], record: answer}"
     gate = {
@@ -213,6 +228,7 @@ def test_what_waits_for_a_signature_keeps_its_step() -> None:
 def test_a_booking_keeps_its_kind_of_session() -> None:
     p = staying()
     p.do("book drip", given={"for": p.now + HOUR})
+    assert isinstance(ask(p, second()), Decision)
     other = second({"session: drip": "session: drop", "  drip:\n": "  drop:\n"})
 
     assert "there is no session drip" in misfits(p, other)
@@ -327,3 +343,66 @@ def test_history_of_an_earlier_change_is_no_history_of_settlements() -> None:
 
     assert isinstance(answer, Decision)
     assert answer.enrollment.settled == p.s.settled
+
+
+TRACKS = """
+start: stay
+decided_by: [doctor]
+orders:
+  calming: {drug: lorazepam, route: oral, by: [doctor], amount: {from: 1 mg, to: 4 mg}, lasts: 7 d, source: practice}
+groups:
+  circle: {capacity: 4, lasts: 1 h, by: [nurse], source: practice}
+medicines:
+  lorazepam: {by: [nurse], order: calming}
+phases:
+  stay:
+    admits: true
+    tracks:
+      body:
+        steps:
+          baseline: {by: [nurse], record: vitals}
+      mind:
+        steps:
+          talk: {by: [nurse], record: answer, group: circle}
+    next: [{to: well, when: always}]
+"""  # noqa: E501
+
+
+def of_tracks(changes: Mapping[str, str]) -> Program:
+    text = source(TRACKS)
+    for old, new in changes.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    text = text.replace('version: "1.0.0"', 'version: "1.1.0"')
+    return compile_files({"x/x.yaml": text}, "x/x.yaml")
+
+
+def test_a_track_is_not_added_where_nobody_would_enter_it() -> None:
+    p = Patient(program(TRACKS))
+    more = (
+        "    tracks:\n      sleep:\n        steps:\n          rest: {by: [nurse], record: note}\n"
+    )
+
+    assert misfits(p, of_tracks({"    tracks:\n": more})) == [
+        "stay has another track, which nobody would enter"
+    ]
+
+
+def test_an_order_in_force_stays_an_order_of_the_same() -> None:
+    p = Patient(program(TRACKS))
+    p.do("order calming", by="doctor", amount="2 mg")
+
+    other = {"drug: lorazepam": "drug: diazepam"}
+    assert misfits(p, of_tracks(other)) == ["calming is an order of something else, or none"]
+    assert isinstance(ask(p, of_tracks({"to: 4 mg": "to: 3 mg"})), Decision)
+
+
+def test_a_seat_in_a_group_keeps_its_kind_of_group() -> None:
+    p = Patient(program(TRACKS))
+    p.look()
+    waits = e.GroupWaitlisted("g-1", "circle", "stay.1/mind.1/talk.1", p.now)
+    p.s = replay([waits], p.s)
+
+    assert isinstance(ask(p, of_tracks({})), Decision)
+    other = of_tracks({"circle": "ring"})
+    assert "there is no group circle" in misfits(p, other)

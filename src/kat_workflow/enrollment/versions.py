@@ -156,8 +156,8 @@ def _as_kept_by(to: Program, event: e.Event, s: Enrollment, run: Run) -> e.Event
     names = () if form is None else readable_fields(step, to.retention.get(event.form))
     kept = tuple(name for name in names if name in event.values)
     kept_in = "" if step is None or not step.kept_in else _place_of(step.kept_in, s)
-    if kept_in and not is_within(event.place, kept_in):
-        kept = ()
+    # Told late of a place that is over, it is read only there, as by `Run.observe`.
+    kept = kept if not kept_in or is_within(event.place, kept_in) else ()
     lasts = None if form is None or not form.valid_for else _lasting(form.valid_for)
     until = None if lasts is None else plus(event.occurred, lasts, run.site)
     if isinstance(event, e.ObservationCorrected):
@@ -177,10 +177,11 @@ _lasting = lru_cache(maxsize=256)(parse_duration)
 
 
 def _place_of(name: str, s: Enrollment) -> str:
-    visit = s.visits.get(name)
-    if visit is not None:
-        return visit.place
-    return next((x.place for x in s.sessions.values() if x.kind == name), "")
+    places = {
+        **{x.kind: x.place for x in s.sessions.values()},
+        **{phase: x.place for phase, x in s.visits.items()},
+    }
+    return places.get(name, "")
 
 
 def _call_by(run: Run, item: Item) -> None:
