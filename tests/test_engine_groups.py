@@ -566,3 +566,34 @@ def test_seats_never_exceed_the_capacity_and_nobody_loses_one_by_what_another_do
             place = engines[0].enrollment(each).groups[group]
             assert place.seat == after.members[each].seat
     replayed(journal)
+
+
+def test_whoever_waits_is_to_be_asked_for_a_seat_that_becomes_free(journal: Journal) -> None:
+    engine = clinic(journal)
+    group, patients = seated(engine, 3)
+    late = engine.enroll("circles", patient="P-9", by=NURSE)
+    engine.join_group(group, late, by=NURSE)
+
+    engine.drop_out(group, patients[0], "a cold", by=NURSE, command_id="d-1")
+    engine.drop_out(group, patients[0], "a cold", by=NURSE, command_id="d-1")
+
+    page = engine.worklist("therapist")
+    asked = [(item.enrollment, item.title) for item in page.items if "seat" in item.title]
+    assert asked == [(late, f"Review: seat in {group}")]
+    engine.join_group(group, late, by=LEADER)
+    assert not any("seat" in item.title for item in engine.worklist("therapist").items)
+
+
+def test_a_seat_of_one_who_does_not_come_is_offered_too(journal: Journal) -> None:
+    clock = Clock()
+    engine = clinic(journal, clock)
+    group, patients = seated(engine, 3)
+    late = engine.enroll("circles", patient="P-9", by=NURSE)
+    engine.join_group(group, late, by=NURSE)
+
+    clock.goes_on(1.4)
+    engine.run_due()
+
+    assert f"Review: seat in {group}" in [item.title for item in engine.status(late).items]
+    assert engine.group(group).among("in") == []
+    assert len(patients) == 3

@@ -151,6 +151,7 @@ _VERB: Mapping[str, str] = {
     "correct": "report | A record was wrong: `with:` holds what it says instead, and why. What is "
     "left out stays.",
     "retract": "report | A record was entered in error. Nothing reads it any more.",
+    "addend": "report | Something is added to a record, and nothing in it contradicted.",
     "sign": "report | What was recorded is signed.",
     "claim": "request | Somebody takes an open item on. Others of the role may still do it.",
     "unclaim": "request | The item is nobody's in particular again.",
@@ -177,6 +178,7 @@ _VERB: Mapping[str, str] = {
     "`everywhere: true`: in none of the patient's programs.",
     "lift": "request | A hold is over. With one hold the name may be left out.",
     "leave": "report | The patient has left, was transferred, has died.",
+    "change version": "request | The patient goes on by another version of the program.",
     "transfer": "request | The treatment goes on at another site. Nobody is discharged.",
     "admit": "report | The patient was admitted on this date in the past: `admit 2026-03-02`.",
     "attest": "report | What was found out elsewhere answers a step. `values:` holds its fields, "

@@ -613,7 +613,8 @@ class _Runner:
                 self._differ(f"{name} open", f"open: {open_}")
 
     def _expect_not_open(self, wanted: Iterable[str], status: Status, _: object) -> None:
-        open_ = [item.step for item in status.items if item.timeliness != "early"]
+        items = [item for item in status.items if item.timeliness != "early"]
+        open_ = [item.step or item.title.partition(": ")[2] for item in items]
         for name in wanted:
             if any(o == name or o.endswith("." + name) for o in open_):
                 self._differ(f"{name} not open", f"open: {open_}")
@@ -669,6 +670,8 @@ class _Runner:
             for x in happened
             if isinstance(x.event, e.ItemSettled) and x.event.outcome == "missed"
         ]
+        if not wanted and missed:
+            self._differ("nothing missed", f"missed since the last look: {missed}")
         for name in wanted:
             if not any(m == name or m.endswith("." + name) for m in missed):
                 self._differ(f"{name} missed", f"missed since the last look: {missed}")
@@ -677,6 +680,8 @@ class _Runner:
         self, wanted: Iterable[str], _: Status, happened: tuple[Happened, ...]
     ) -> None:
         raised = [x.event.alert for x in happened if isinstance(x.event, e.AlertRaised)]
+        if not wanted and raised:
+            self._differ("no alerts", f"alerts since the last look: {raised}")
         for name in wanted:
             if not any(name in alert for alert in raised):
                 self._differ(f"alert {name}", f"alerts since the last look: {raised}")

@@ -18,8 +18,11 @@ from msgspec.structs import replace
 from roomful import CLINIC, House, Resident
 from test_holds import held, stay
 from test_items import phase
+from test_not_yet import on_the_third_day as _third_day
+from test_overrides import asked
 from test_rules import _GATED, _LOOP, circle
 from test_sessions import _RULES, clinic, under_way
+from test_versions import ask, second, staying
 from two_programs import house, therapy
 
 import kat_workflow
@@ -39,6 +42,7 @@ _PHRASES = {
     "record baseline": c.Record("baseline", {}),
     "correct o12": c.Correct("o12"),
     "retract baseline": c.Retract("baseline"),
+    "addend baseline": c.Addend("baseline"),
     "sign plan": c.Sign("plan"),
     "cosign plan": c.Sign("plan", cosign=True),
     "witness plan": c.Sign("plan", witness=True),
@@ -70,6 +74,7 @@ _PHRASES = {
     "hold": c.Hold(),
     "lift": c.Lift(),
     "transfer north": c.Transfer("north"),
+    "change version 1.1.0": c.ChangeVersion("1.1.0"),
     "adopt plan": c.Adopt("plan"),
     "attest plan": c.Attest("plan", {}),
     "offer x": c.Offer("x"),
@@ -402,6 +407,16 @@ def _group_act(act: Callable[[House], object]) -> Callable[[], Refusal]:
     return ask
 
 
+def _version_refused(how: str, _: str) -> Refusal:
+    p = staying()
+    if how == "same":
+        answer = ask(p, p.program, version="1.0.0")
+    else:
+        answer = ask(p, second({"  stay:\n": "  ward:\n", "to: stay": "to: ward"}))
+    assert isinstance(answer, Refusal)
+    return answer
+
+
 WAYS: dict[str, Callable[[], Refusal]] = {
     "already-merged": _merged("C", "B"),
     "at-that-site": _on(_house(), "transfer main", by="doctor"),
@@ -534,6 +549,7 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "not-in-group": _on(_seated, "drop g-2", reason="x"),
     "other-program": _on(_of_another_program, "join g-1"),
     "other-site": _on(lambda: _seated(0, "annex"), "join g-1"),
+    "nothing-moved": _group_act(lambda house: house.move()),
     "room-taken": _group_act(lambda house: house.plan(id_="g-2")),
     "staff-short": _group_act(lambda house: house.start()),
     "unknown-group": _on(_seated, "join g-2"),
@@ -557,6 +573,13 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "there-already": _on(lambda: Patient(program(clinic())), "move stay", by="doctor", reason="x"),
     "too-early": _on(under_way, "release drip"),
     "too-soon": _on(_capped, "start drip"),
+    "already-asked": lambda: asked().refused(
+        "override fits", by="doctor", reason="x", code="nervous"
+    ),
+    "does-not-fit": lambda: _version_refused("moved on", "does-not-fit"),
+    "that-version": lambda: _version_refused("same", "that-version"),
+    "unknown-version": _on(_two, "change version 9.9.9", reason="x", by="doctor"),
+    "not-yet": lambda: _third_day().refused("start drip"),
     "unknown-consent": _on(_two, "revoke moon"),
     "unknown-cover": _engine(lambda engine: engine.revoke_cover("cover-1", by=_NURSE)),
     "unknown-end": _on(_two, "leave moon"),
@@ -577,6 +600,8 @@ WAYS: dict[str, Callable[[], Refusal]] = {
     "wrong-type": _on(_two, "record one", points="many"),
     "wrong-unit": _refused(_SIGNED, "record body", weight="80 cm"),
 }
+
+
 _ELSEWHERE = {
     "id-reused",
     "name-missing",

@@ -258,6 +258,8 @@ def test_a_test_that_a_wrong_answer_skipped_is_asked_for_and_no_longer_reads_as_
     p.do("correct asked", word="one", reason="misheard")
 
     assert [x.step for x in p.events(e.SkipVoided)] == ["lab"]
+    settled = [x.outcome for x in p.log if isinstance(x, e.ItemSettled) and x.step == "lab"]
+    assert settled == ["skipped"], "what was written stays"
     assert p.is_open("lab")
     p.do("arrive drip")
     assert p.codes("start drip") == ["gate-closed"], "she could be pregnant"
@@ -797,6 +799,37 @@ def test_a_correction_says_why_and_changes_something() -> None:
     assert p.codes("correct weigh", weight="80", reason="x") == ["nothing-corrected"]
     assert p.codes("correct weigh", weight="800", reason="x") == ["implausible"]
     assert p.codes("correct weigh", weight="81", reason="x", occurred=p.now + HOUR) == ["future"]
+
+
+def test_an_addendum_adds_and_changes_nothing_that_was_said() -> None:
+    p = at_the_drip()
+    before = p.s.readings
+
+    p.do("addend baseline", text="left arm, sitting", occurred=MONDAY)
+
+    (added,) = p.events(e.ObservationAddended)
+    assert (added.values, added.occurred, added.recorded) == (
+        {"text": "left arm, sitting"}, MONDAY, p.now,
+    )  # fmt: skip
+    found = next(x for x in correcting.records(p.log) if x.newest.step == "baseline")
+    assert found.addenda == (added,)
+    assert p.s.readings == before
+    assert p.events(e.DecisionQuestioned) == []
+    p.do("correct baseline", systolic=121, reason="typed wrong")
+    found = next(x for x in correcting.records(p.log) if x.newest.step == "baseline")
+    assert found.addenda == (added,)
+
+
+def test_an_addendum_is_for_those_who_may_record_and_says_something() -> None:
+    p = at_the_drip()
+    p.do("record vitals", systolic=130)
+
+    assert p.codes("addend weigh", text="x", by="therapist") == ["wrong-role"]
+    assert p.codes("addend weigh") == ["missing-value"]
+    assert p.codes("addend o99", text="x") == ["unknown-record"]
+    p.do("addend vitals", text="after coffee")
+    p.do("retract weigh", reason="of another patient")
+    assert p.codes("addend weigh", text="x") == ["already-retracted"]
 
 
 def test_what_was_never_recorded_is_not_corrected() -> None:

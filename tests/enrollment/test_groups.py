@@ -8,12 +8,14 @@ import pytest
 from bedside import MONDAY, person, program
 from roomful import CLINIC, House, Resident
 
+from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment import groups as g
 from kat_workflow.enrollment.around import Around, Unread
 from kat_workflow.enrollment.commands import Command, Join
 from kat_workflow.enrollment.decide import decide
 from kat_workflow.enrollment.state import decode_row, encode_row
+from kat_workflow.errors import Refusal
 
 HOUR = timedelta(hours=1)
 STAFF = ("ann:nurse", "tom:therapist")
@@ -583,3 +585,44 @@ def test_a_patient_is_in_several_groups_at_a_time_one_for_each_thing() -> None:
 
     assert list(p.s.groups) == ["g-2", "g-1"]
     assert p.is_open("without-group")
+
+
+# Whoever is to be asked for a seat
+
+
+def offered() -> tuple[House, Resident]:
+    """A seat is kept for the one who waited, of which somebody is to tell them."""
+    found = house(3)
+    late = found.resident()
+    late.do("join g-1")
+    found.residents[1].do("drop g-1", reason="a cold")
+    late.act(c.SeatFree("g-1"))
+    return found, late
+
+
+def test_a_seat_that_is_kept_for_somebody_is_work_for_those_who_lead_the_group() -> None:
+    _, late = offered()
+
+    item = late.item("seat in g-1")
+    assert (item.kind, item.roles) == ("review", ("therapist",))
+    late.do("join g-1")
+    assert not late.is_open("seat in g-1")
+    assert late.events(e.ItemSettled)[-1].outcome == "done"
+
+
+def test_whoever_does_not_want_the_seat_is_asked_no_more() -> None:
+    _, late = offered()
+
+    late.do("drop g-1", reason="changed their mind")
+
+    assert not late.is_open("seat in g-1")
+    assert [x.outcome for x in late.events(e.ItemSettled)] == ["cancelled"]
+
+
+def test_nobody_is_asked_twice_or_without_a_seat() -> None:
+    found, late = offered()
+
+    for each in (late, found.residents[0]):
+        answer = each.ask(c.SeatFree("g-1"))
+        assert isinstance(answer, Refusal)
+        assert answer.code == "not-in-group"

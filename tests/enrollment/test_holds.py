@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from bedside import MONDAY, Patient, program
@@ -478,3 +478,23 @@ def test_a_time_that_begins_anew_does_so_after_every_hold() -> None:
         p.wait("1 h")
         lift(p)
     assert _times(p) == [5 * HOUR, 8 * HOUR, 10 * HOUR]
+
+
+def test_a_review_of_a_hold_waits_for_its_date_and_goes_with_the_hold() -> None:
+    p = Patient(program(stay("")))
+    at = p.now + timedelta(days=2)
+
+    p.do("hold fever", by="doctor", review_by=at)
+
+    review = p.item("hold.1")
+    assert (review.kind, review.opens, review.due) == ("review", at, None)
+    p.do("lift", by="doctor")
+    assert not p.is_open("hold.1")
+    assert [x.outcome for x in p.log if isinstance(x, e.ItemSettled)][-1] == "cancelled"
+
+
+def test_a_review_of_a_hold_lies_ahead_and_has_a_zone() -> None:
+    p = Patient(program(stay("")))
+
+    assert p.codes("hold fever", by="doctor", review_by=p.now) == ["past"]
+    assert p.codes("hold fever", by="doctor", review_by=datetime(2027, 1, 1)) == ["naive-instant"]

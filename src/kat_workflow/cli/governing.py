@@ -142,6 +142,47 @@ def retire(
     click.echo(f"{id_} ({known[0][:12]}) is retired")
 
 
+@click.command("on-version")
+@click.argument("program", metavar="PROGRAM@VERSION")
+@click.option("--flag", "reason", metavar="REASON", help="Let somebody look at each of them.")
+@click.option("--by", metavar="PERSON:ROLE", envvar="KAT_BY", help="Who flags them (or KAT_BY).")
+@json_option
+@on_clinic
+def on_version(
+    ctx: click.Context,
+    engine: Engine,
+    program: str,
+    reason: str | None,
+    by: str | None,
+    as_json: bool,
+) -> None:
+    """List who is in treatment by a version of a program, and flag them after a fault.
+
+    \b
+    Examples:
+      kat on-version detox-4-day@1.0.0
+      kat on-version detox-4-day@1.0.0 --flag "a limit was wrong" --by eve:prescriber
+    """
+    id_, _, version = program.partition("@")
+    if not version:
+        raise click.UsageError(f'"{program}" names no version: write {id_}@1.0.0', ctx)
+    found = engine.on_version(id_, version)
+    if reason is not None:
+        if not by:
+            raise click.UsageError("whoever flags them is named: --by PERSON:ROLE", ctx)
+        engine.flag_version(id_, version, by=actor(by), reason=reason)
+    if as_json:
+        echo_json(
+            {"format": 1, "enrollments": [x.enrollment for x in found], "flagged": bool(reason)}
+        )
+        return
+    for each in found:
+        where = ", ".join(each.phases)
+        click.echo(f"{each.enrollment}  {each.patient}  {where}")
+    flagged = " and flagged" if reason is not None else ""
+    click.echo(f"{len(found)} in treatment by {program}{flagged}")
+
+
 @click.command()
 @click.argument("program", required=False, type=ProgramName(), metavar="[PROGRAM]")
 @json_option
@@ -191,4 +232,10 @@ def register(ctx: click.Context, engine: Engine, program: str | None, as_json: b
     echo_rich(grid)
 
 
-COMMANDS = {"sheet": sheet, "sign-off": sign_off, "retire": retire, "register": register}
+COMMANDS = {
+    "sheet": sheet,
+    "sign-off": sign_off,
+    "retire": retire,
+    "register": register,
+    "on-version": on_version,
+}

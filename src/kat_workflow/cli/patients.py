@@ -193,7 +193,7 @@ def fill(
             given[key] = tuple(text.split(","))
         elif key == "everywhere":
             given[key] = _value(text, "yes_no", site)
-        elif key == "for":
+        elif key in ("for", "review_by"):
             given[key] = instant_of(text, site)
     if verb == "attest":
         source = given.pop("source", "")
@@ -335,7 +335,9 @@ def do(
       kat do e-1f… "leave against_advice" "reason=wants to go home" --by bo:nurse
       kat do e-1f… "correct o12" weight=48 --reason "typed wrong" --by bo:nurse
       kat do e-1f… "retract o12" --reason "another patient's" --by bo:nurse
-      kat do e-1f… "hold high fever" everywhere=yes --by bo:nurse
+      kat do e-1f… "addend o12" "text=left arm, sitting" --by bo:nurse
+      kat do e-1f… "hold high fever" everywhere=yes review_by=2026-03-04T08:00 --by bo:nurse
+      kat do e-1f… "change version 1.1.0" "reason=safer limits" --by eve:prescriber
       kat do e-1f… "transfer coast" "reason=a bed is free" --by ann:nurse_practitioner
       kat do e-1f… "offer residential-30-day" steps=intake_evaluation --by ann:nurse_practitioner
       kat do e-7c… "adopt intake_evaluation" --signed --by ann:nurse_practitioner
@@ -424,7 +426,7 @@ def show_outcome(outcome: Outcome, status: Status, site: Site) -> None:
 @click.argument("phrase")
 @click.argument("details", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--signed", is_flag=True, help="As if it were signed.")
-@click.option("--foresee", is_flag=True, help="Of a hold: what it would do to each time.")
+@click.option("--foresee", is_flag=True, help="Of a hold, or of another version: what it would do.")
 @by_option
 @json_option
 @on_clinic
@@ -445,11 +447,17 @@ def why(
     Examples:
       kat why e-1f… "start nad_infusion" --by bo:nurse
       kat why e-1f… "hold fever" --foresee --by eve:prescriber
+      kat why e-1f… "change version 1.1.0" "reason=safer" --foresee --by eve:prescriber
     """
     if foresee:
         verb, _, reason = phrase.partition(" ")
+        if phrase.startswith("change version "):
+            version = phrase.rpartition(" ")[2]
+            _show_version(engine, enrollment, version, details, by, as_json)
+            return
         if verb != "hold":
-            raise click.UsageError("--foresee tells what a hold would do: write hold REASON")
+            says = "--foresee tells what a hold or another version would do: write hold REASON"
+            raise click.UsageError(f"{says}, or change version VERSION")
         seen = engine.foresee_hold(enrollment, by=actor(by), reason=reason)
         if as_json:
             echo_json({"format": 1, **msgspec.to_builtins(seen)})
@@ -468,6 +476,26 @@ def why(
     else:
         click.echo(refusal.explanation)
     ctx.exit(0 if refusal is None else 3)
+
+
+def _show_version(
+    engine: Engine,
+    enrollment: str,
+    version: str,
+    details: tuple[str, ...],
+    by: str,
+    as_json: bool,
+) -> None:
+    """What moving a patient to another version would do."""
+    reason = dict(pair.split("=", 1) for pair in details if "=" in pair).get("reason", "")
+    seen = engine.foresee_version(enrollment, version, by=actor(by), reason=reason)
+    if as_json:
+        echo_json({"format": 1, "events": msgspec.to_builtins(seen)})
+        return
+    for event in seen:
+        words = said(event)
+        if words:
+            click.echo(f"  {words}")
 
 
 def _show_foresight(seen: Foresight, site: Site) -> None:

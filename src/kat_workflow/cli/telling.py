@@ -111,11 +111,18 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
         case e.DeviationNoted():
             return f"deviation {event.code}: {event.says}"
         case e.Held():
-            return f"{event.hold} ({event.reason})"
+            look = "" if event.review_by is None else f", to be reviewed by {event.review_by}"
+            return f"{event.hold} ({event.reason}){look}"
         case e.HoldLifted():
             return f"{event.hold} lifted"
+        case e.VersionChanged():
+            return f"goes on by version {event.version} instead of {event.was} ({event.reason})"
+        case e.ObservationAddended():
+            return f"added to {event.step or event.form} ({event.observation})"
         case e.OverrideGranted():
-            return f"gate {event.gate} overridden ({event.reason})"
+            return f"gate {event.gate} overridden ({event.code or event.reason})"
+        case e.OverrideAsked():
+            return f"override of {event.gate} asked for ({event.code or event.reason})"
         case e.OverrideUsed():
             return f"override of {event.gate} used"
         case e.ActedFor():

@@ -92,8 +92,8 @@ class Engine(Patients, Groups, Clinic):
         off (`sign_off`).
 
         `authenticate` is asked before every act that signs (a signature of any kind, a release,
-        an override), with the actor and the act. Where it answers False or raises, the act is
-        refused as `not-authenticated`.
+        an override, the sign-off of a program), with the actor and the act. Where it answers
+        False or raises, the act is refused as `not-authenticated`.
         """
         from kat_workflow.language import Folder, shipped  # noqa: PLC0415  # loaded on first use
 

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from kat_workflow.engine.receiving import hashed, new_id, refuse
 from kat_workflow.engine.shell import Shell
 from kat_workflow.engine.views import Happened, as_happened
+from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import cupboard as stock
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition
@@ -102,6 +103,11 @@ class Clinic(Shell):
         where the files are at fault.
         """
         found = self.program(program)
+        if self._authenticate is not None:
+            act = c.SignOff(found.id, found.digest, meaning)
+            if not self._is_known(by, act):
+                says, way = "whoever signs must show who they are", "authenticate again"
+                raise refuse(f"sign off {found.id}", "not-authenticated", says, way)
         self._keep(found, found.id)
 
         def judge(addition: Addition, at: datetime) -> Refusal | None:

@@ -191,14 +191,6 @@ class Commands(Shell):
                 phrase.partition(" ")[0], "bad-phrase", str(error), "write as in: start SESSION"
             ) from error
 
-    def _is_known(self, by: Actor, act: Act) -> bool:
-        assert self._authenticate is not None
-        try:
-            return self._authenticate(by, act)
-        except Exception as error:  # a host's check that fails has not shown who it is
-            _log.warning("authentication failed: %s", type(error).__name__)
-            return False
-
     def _looked_up(self, enrollment: str, act: Act) -> Act:
         """The act, with the evaluations that it names."""
         if not isinstance(act, c.Offer):

@@ -22,7 +22,20 @@ from kat_workflow.journal import Append
 
 
 class Patients(Commands, Questions):
-    """A patient across programs and ids."""
+    """A patient across programs and ids, and commands that reach several enrollments."""
+
+    def flag_version(
+        self, program: str, version: str, *, by: Actor, reason: str, command_id: str | None = None
+    ) -> tuple[str, ...]:
+        """A version of a program has a fault: somebody must look at each patient in treatment who
+        goes by it. Returns their enrollments. Each is a command of its own: half done, it is said
+        again with the same id. Raises Refused where one of them refuses it."""
+        id_ = command_id or new_id()
+        found = self.on_version(program, version)
+        for each in found:
+            derived = f"{id_}/{each.enrollment}"
+            self.handle(each.enrollment, c.Flag(version, reason), by=by, command_id=derived)
+        return tuple(each.enrollment for each in found)
 
     def patient(self, patient: str) -> PatientView:
         """All that is known of a patient across programs, under whichever of their ids.

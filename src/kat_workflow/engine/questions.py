@@ -23,14 +23,14 @@ from kat_workflow.engine.views import (
 )
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment.around import Around
+from kat_workflow.enrollment.around import Around, Past
 from kat_workflow.enrollment.booking import Slot, next_slot
 from kat_workflow.enrollment.commands import Actor, Command
-from kat_workflow.enrollment.decide import catch_up, decide
+from kat_workflow.enrollment.decide import Decision, catch_up, decide
 from kat_workflow.enrollment.escalating import TOLD, Notification, notification
 from kat_workflow.enrollment.moving import undecided
 from kat_workflow.enrollment.opening import coming
-from kat_workflow.enrollment.reading import clauses_for_reader, for_reader
+from kat_workflow.enrollment.reading import clauses_for_reader, for_reader, refusal_for_reader
 from kat_workflow.enrollment.run import Run
 from kat_workflow.enrollment.signing import Signature, signatures
 from kat_workflow.enrollment.state import Enrollment
@@ -191,6 +191,33 @@ class Questions(Shell):
         if isinstance(answer, Refusal):
             raise Refused(answer)
         return foresee_hold(program, state, around, now)
+
+    def foresee_version(
+        self, enrollment: str, version: str, *, by: Actor, reason: str
+    ) -> tuple[e.Event, ...]:
+        """What moving a patient to another version of their program would do, were it done now:
+        what is left, planned anew and opened. Nothing is written. Raises Refused, with everything
+        that has no place in that version, where it would be refused."""
+        act = c.ChangeVersion(version, reason)
+        program, state = self._read(enrollment)
+        now = self._instant()
+        around, (ran, state) = self._ask(catch_up, program, state, self._around(state, act), now)
+        ahead = [Past(done.enrollment.last or now, x) for _, done in ran for x in done.events]
+        command = Command("foresee", act, by, now)
+        _, answer = self._ask(decide, program, state, around, command, ahead)
+        if isinstance(answer, Refusal):
+            raise Refused(refusal_for_reader(program, by, answer))
+        assert isinstance(answer, Decision)  # what was due has run
+        return answer.events
+
+    def on_version(self, program: str, version: str) -> tuple[Resident, ...]:
+        """Everybody in treatment, at whichever site, who goes by a version of a program."""
+        found = (each for site in self._sites for each in self.census(site))
+        return tuple(
+            each
+            for each in found
+            if each.program == program and self._read(each.enrollment)[1].program_version == version
+        )
 
     def program_of(self, enrollment: str) -> Program:
         """The program that drives an enrollment: the very files it was enrolled with."""

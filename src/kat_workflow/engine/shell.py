@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from kat_workflow.engine.receiving import canonical, hashed, new_id, refuse, sound_decoder
+from kat_workflow.engine.receiving import (
+    canonical,
+    digest_of,
+    hashed,
+    new_id,
+    refuse,
+    sound_decoder,
+)
 from kat_workflow.engine.views import Happened, Outcome, as_happened
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
@@ -46,7 +53,7 @@ if TYPE_CHECKING:
     from kat_workflow.language.library import Library
     from kat_workflow.program.model import Program
 
-Authenticate = Callable[[Actor, Act], bool]
+Authenticate = Callable[[Actor, Act | c.SignOff], bool]
 """A host's question to the person at the keyboard, before they sign: are you who you were?"""
 
 _Asked = TypeVar("_Asked")
@@ -139,18 +146,23 @@ class Shell:
                 if isinstance(answer, Refusal):
                     before = self.journal.receipt(id_, digest)
                     if before is not None:
-                        return self._again(enrollment, before)
+                        return self._told_again(enrollment, before, id_)
                     if self._is_now(state, around):
                         self._remember(enrollment, program, state)
                         raise Refused(refusal_for_reader(program, by, answer))
                     continue  # it was judged by what is no longer so
                 role_acted = answer.role or role
+                target = around.target
+                if target is not None and answer.enrollment.digest == target.digest:
+                    self._keep(target, enrollment)
+                    program = target  # its steps and titles stand on the worklists from now on
                 receipt = self._commit(
                     program, state, answer, id_, digest, command.at, by.person, role_acted
                 )
                 if receipt.again:
-                    return self._again(enrollment, receipt)
+                    return self._told_again(enrollment, receipt, id_)
                 self._remember(enrollment, program, answer.enrollment)
+                self._offer_seats(answer.events, id_)
                 return Outcome(enrollment, answer.events)
         raise Conflict(f"enrollment {enrollment} is being written to by others; try again")
 
@@ -183,6 +195,29 @@ class Shell:
         receipt = self._commit(program, state, ran, id_, id_, at, c.SYSTEM.person, "")
         if receipt.again:  # another process ran it: what we hold is behind
             raise Conflict(f"{id_} was run by another")
+        self._offer_seats(ran.events, id_)
+
+    def _told_again(self, enrollment: str, receipt: Receipt, id_: str) -> Outcome:
+        """What a command did before; what had to follow elsewhere follows, if it did not then."""
+        outcome = self._again(enrollment, receipt)
+        self._offer_seats(outcome.events, id_)
+        return outcome
+
+    def _offer_seats(self, events: Iterable[e.Event], id_: str) -> None:
+        """Whoever waited longest for a seat that was given up is to be asked, by an item in their
+        own record: a command whose id derives from that of the one that gave it up."""
+        for event in events:
+            if type(event) is not e.GroupLeft:
+                continue
+            act = c.SeatFree(event.group)
+            for enrollment in self._beside("group", event.group).among("offered"):
+                own = f"{id_}/seat/{enrollment}"
+                digest = digest_of(enrollment, act, c.SYSTEM, None, own)
+                try:
+                    self._carry_out(enrollment, act, c.SYSTEM, own, digest, None, "", None)
+                except (Refused, Conflict, JournalError) as error:
+                    # The seat is kept for them, whoever tells them.
+                    _log.warning("%s was not told of a seat: %s", enrollment, type(error).__name__)
 
     def _commit(
         self,
@@ -199,8 +234,8 @@ class Shell:
         after = decision.enrollment
         stream = stream_of(after.id)
         came, gone, moved = changed(decision.events)
-        if before.site != after.site and before.version:
-            came = list(after.items)  # they stand on another site's worklists now
+        if (before.site, before.digest) != (after.site, after.digest) and before.version:
+            came = list(after.items)  # on another site's worklists, or as another version says
         append = Append(
             stream,
             before.version,
@@ -289,6 +324,9 @@ class Shell:
     def _around(self, state: Enrollment, act: Act | None = None) -> Around:
         """What surrounds an enrollment, before any stream is read."""
         around = around_site(self._site(state.site, f"enrollment {state.id}"))
+        if isinstance(act, c.ChangeVersion):
+            target = self._version(state.program, act.version)
+            return replace(around, target=target, signed_only=self._signed_only)
         return (
             replace(around, to=self._sites.get(act.site)) if isinstance(act, c.Transfer) else around
         )
@@ -408,6 +446,14 @@ class Shell:
                         "a listener failed on position %d: %s", entry.position, type(error).__name__
                     )
 
+    def _is_known(self, by: Actor, act: Act | c.SignOff) -> bool:
+        assert self._authenticate is not None
+        try:
+            return self._authenticate(by, act)
+        except Exception as error:  # a host's check that fails has not shown who it is
+            _log.warning("authentication failed: %s", type(error).__name__)
+            return False
+
     # ---- programs, sites, the clock ---------------------------------------------------------
 
     def program(self, name: str) -> Program:
@@ -423,6 +469,20 @@ class Shell:
                 found = self._named[name] = load(name, self._library)
                 self._by_digest[found.digest] = found
             return found
+
+    def _version(self, program: str, version: str) -> Program | None:
+        """A version of a program: as the journal keeps it, else as the library has it now."""
+        from kat_workflow.errors import ProgramError  # noqa: PLC0415  # seldom needed
+
+        for kept in self.journal.programs(program):
+            if kept.version == version:
+                return self._by_digest.get(kept.digest) or self._pinned(kept.digest)
+        for name in (f"{program}@{version}", program):
+            with suppress(ProgramError):
+                found = self.program(name)
+                if found.version == version:
+                    return found
+        return None
 
     def _pinned(self, digest: str) -> Program:
         kept = self.journal.program(digest)

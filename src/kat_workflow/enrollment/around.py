@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,6 +23,9 @@ from kat_workflow.enrollment.patients import PatientRecord
 from kat_workflow.enrollment.register import Register
 from kat_workflow.enrollment.roster import Roster
 from kat_workflow.program.clock import Site
+
+if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
+    from kat_workflow.program.model import Program
 
 Beside = Literal["patient", "program", "roster", "cupboard", "group", "rooms"]
 """The streams around an enrollment, by what they are about."""
@@ -39,8 +42,9 @@ class Around(Struct, frozen=True):
     """A read-only view of the streams around an enrollment.
 
     `history` are the entries of the enrollment itself, all of them in order; only corrections,
-    retractions and late entries ask for it. `to` is the site that a transfer leads to. Of some
-    streams there are several (the groups a patient is in): those hold what was read by key.
+    retractions and late entries ask for it. `to` is the site that a transfer leads to, `target`
+    the program whose version a patient is to go on by. Of some streams there are several (the
+    groups a patient is in): those hold what was read by key.
     """
 
     site: Site = Site()
@@ -50,6 +54,7 @@ class Around(Struct, frozen=True):
     roster: Roster | None = Roster()
     history: tuple[Past, ...] | None = None
     to: Site | None = None
+    target: Program | None = None
     cupboard: Cupboard | None = Cupboard()
     group: Mapping[str, Group] = {}
     rooms: Mapping[str, Rooms] = {}

@@ -91,6 +91,14 @@ class Retract(_Act, frozen=True, tag="retract"):
     reason: str = ""
 
 
+class Addend(_Act, frozen=True, tag="addend"):
+    """Something is added to a recording that contradicts nothing in it (report): what it says
+    besides. `record` is as in `Correct`; no gate ever reads what was added."""
+
+    record: str
+    text: str = ""
+
+
 class Sign(_Act, frozen=True, tag="sign"):
     """A signature under what was recorded or done (report): one's own, or, as a second person,
     a cosignature or that of a witness."""
@@ -212,7 +220,7 @@ class Check(_Act, frozen=True, tag="check"):
 
 
 class Draw(_Act, frozen=True, tag="draw"):
-    """Some of a controlled drug's lot was drawn for a session (report)."""
+    """Some of a controlled drug's lot was drawn for a session, or for a medicine (report)."""
 
     session: str
     amount: str = ""
@@ -300,18 +308,21 @@ class Move(_Act, frozen=True, tag="move"):
 
 
 class Override(_Act, frozen=True, tag="override"):
-    """A gate is to count as true for a while (request)."""
+    """A gate is to count as true for a while (request). `code` is one of the reasons that the
+    program names, where it names any; `reason` says more."""
 
     gate: str
     reason: str = ""
+    code: str = ""
 
 
 class Hold(_Act, frozen=True, tag="hold"):
     """Nothing moves and nothing starts until it is lifted (request); `everywhere`: in none of the
-    patient's enrollments."""
+    patient's enrollments. From `review_by` on somebody must look whether it still has to stand."""
 
     reason: str = ""
     everywhere: bool = False
+    review_by: datetime | None = None
 
 
 class Lift(_Act, frozen=True, tag="lift"):
@@ -331,6 +342,22 @@ class Transfer(_Act, frozen=True, tag="transfer"):
     """The enrollment goes on at another site; nobody is discharged by it (request)."""
 
     site: str
+    reason: str = ""
+
+
+class ChangeVersion(_Act, frozen=True, tag="change-version"):
+    """The patient goes on by another version of the program (request); `version` names it, and
+    the shell looks it up. Nobody is moved by it: phases, open steps and their instants stay."""
+
+    version: str
+    reason: str = ""
+
+
+class Flag(_Act, frozen=True, tag="flag"):
+    """A version of the program has a fault that somebody must look at for each patient who goes
+    by it (report); only the shell says so, of everybody who does."""
+
+    version: str
     reason: str = ""
 
 
@@ -392,6 +419,13 @@ class Drop(_Act, frozen=True, tag="drop"):
     reason: str = ""
 
 
+class SeatFree(_Act, frozen=True, tag="seat-free"):
+    """A seat in a group has become free and is kept for the patient, who waited longest: somebody
+    must ask them. Only the shell says so."""
+
+    group: str
+
+
 class Elapsed(_Act, frozen=True, tag="elapsed"):
     """A timer's instant has come; only the shell says so. `about` waits for it, `what` is it."""
 
@@ -400,11 +434,21 @@ class Elapsed(_Act, frozen=True, tag="elapsed"):
     about: str
 
 
+class SignOff(_Act, frozen=True, tag="sign-off"):
+    """A program is signed off, as its files with this digest say. It is no enrollment's; a host
+    is asked for it before it is signed."""
+
+    program: str
+    digest: str
+    meaning: str
+
+
 Act = (
     Enroll
     | Record
     | Correct
     | Retract
+    | Addend
     | Sign
     | Settle
     | Claim
@@ -429,6 +473,8 @@ Act = (
     | Lift
     | Leave
     | Transfer
+    | ChangeVersion
+    | Flag
     | Admit
     | Attest
     | Adopt
@@ -436,6 +482,7 @@ Act = (
     | Heed
     | Join
     | Drop
+    | SeatFree
     | Elapsed
     | Order
     | StopOrder
@@ -473,6 +520,7 @@ class Command(Struct, frozen=True):
 _NAMED = (
     "step", "session", "consent", "gate", "end", "to", "hold", "enrollment", "timer", "record",
     "site", "order", "medicine", "group",
+    "version",
 )  # fmt: skip
 
 
@@ -505,6 +553,7 @@ _VERB_OF_ACT: dict[type, str] = {
     Record: "record",
     Correct: "correct",
     Retract: "retract",
+    Addend: "addend",
     Sign: "sign",
     Claim: "claim",
     Unclaim: "unclaim",
@@ -528,6 +577,8 @@ _VERB_OF_ACT: dict[type, str] = {
     Lift: "lift",
     Leave: "leave",
     Transfer: "transfer",
+    ChangeVersion: "change version",
+    Flag: "flag",
     Admit: "admit",
     Attest: "attest",
     Adopt: "adopt",
@@ -535,6 +586,7 @@ _VERB_OF_ACT: dict[type, str] = {
     Heed: "heed",
     Join: "join",
     Drop: "drop",
+    SeatFree: "seat free",
     Elapsed: "elapsed",
     Order: "order",
     StopOrder: "stop order",
@@ -545,8 +597,11 @@ _VERB_OF_ACT: dict[type, str] = {
     WitnessWaste: "witness waste",
     Give: "give",
 }
-_SHELL = (Heed, Elapsed)  # nobody says these
-_TWO_WORDS = (("end", "dosing"), ("hand", "over"), ("stop", "order"), ("witness", "waste"))
+_SHELL = (Heed, Elapsed, Flag, SeatFree)  # nobody says these
+_TWO_WORDS = (
+    ("end", "dosing"), ("hand", "over"), ("stop", "order"), ("witness", "waste"),
+    ("change", "version"),
+)  # fmt: skip
 _SIGNS = ("cosign", "witness")
 VERBS = (*_OUTCOME_OF_VERB, *(v for k, v in _VERB_OF_ACT.items() if k not in _SHELL), *_SIGNS)
 """Every verb of the phrases."""

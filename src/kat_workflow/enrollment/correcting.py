@@ -24,7 +24,14 @@ from msgspec.structs import replace
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment import moving, opening, signing
 from kat_workflow.enrollment.around import Past
-from kat_workflow.enrollment.run import EVERY_GATE, Run, readable_of, retained
+from kat_workflow.enrollment.run import (
+    EVERY_GATE,
+    Run,
+    consents_at,
+    readable_of,
+    retained,
+    taken_by,
+)
 from kat_workflow.enrollment.state import NOBODY, Enrollment, copy_of, fold
 from kat_workflow.enrollment.state import replay as replayed
 from kat_workflow.program.chart import Goes, NextRound, Undecided
@@ -50,10 +57,12 @@ class Version(Struct, frozen=True):
 
 
 class Record(Struct, frozen=True):
-    """A recording with all that was said of it later: the original first, the newest last."""
+    """A recording with all that was said of it later: the original first, the newest last;
+    `addenda` are what was added to it."""
 
     versions: tuple[Version, ...]
     retracted: e.ObservationRetracted | None = None
+    addenda: tuple[e.ObservationAddended, ...] = ()
 
     @property
     def newest(self) -> Said:
@@ -80,10 +89,13 @@ def records(history: Iterable[e.Event]) -> tuple[Record, ...]:
                 found.append(Record((version,)))
             else:
                 here = at[event.observation] = at[event.corrects]
-                found[here] = Record((*found[here].versions, version))
+                found[here] = replace(found[here], versions=(*found[here].versions, version))
         elif isinstance(event, e.ObservationRetracted):
             here = at[event.observation]
             found[here] = replace(found[here], retracted=event)
+        elif isinstance(event, e.ObservationAddended):
+            here = at[event.observation]
+            found[here] = replace(found[here], addenda=(*found[here].addenda, event))
         elif isinstance(event, e.Signed) and event.observation:
             waits = missing[event.observation]
             waits.discard(event.as_)
@@ -219,7 +231,7 @@ def correct(j: Judge, act: c.Correct) -> None:
     if step is not None and signing.asks_for_signatures(step):
         new = replace(new, content=signing.content_of(run.s.id, new))
     version = Version(run.s.version + 1, new, 0 if needs else run.s.version + 1)
-    after = _with(before, record, Record((*record.versions, version)))
+    after = _with(before, record, replace(record, versions=(*record.versions, version)))
     drops, into = _readable(run, after, form.name)
     kept = next((each for each in into if each.id == new.observation), None)
     run.emit(
@@ -272,6 +284,31 @@ def retract(j: Judge, act: c.Retract) -> None:
     _follow(run, form.name, "", plans, before, after, old.occurred, old.observation)
 
 
+def addend(j: Judge, act: c.Addend) -> None:
+    """See `commands.Addend`."""
+    run, program = j.run, j.program
+    record = _named(j, records(past.event for past in run.history()), act.record, "addend")
+    said = record.newest
+    step = program.steps.get(said.step)
+    own = program.forms[said.form].by if step is None else step.by
+    j.actor_in((*own, *program.decided_by) if own else (), f"adding to {said.step or said.form}")
+    if not act.text:
+        j.against("missing-value", "there is nothing to add", "say what is added: text")
+    j.end()
+    run.emit(
+        e.ObservationAddended(
+            said.observation,
+            said.form,
+            said.step,
+            {"text": act.text},
+            j.occurred,
+            run.now,
+            j.actor.person,
+            run.role,
+        )
+    )
+
+
 def take_late(run: Run, observation: str, plans: opening.Plans) -> None:
     """What follows from a recording of what happened before a decision that had been taken.
 
@@ -321,6 +358,9 @@ def _named(j: Judge, found: Sequence[Record], name: str, verb: str) -> Record:
             "unknown-record", f'nothing was recorded as "{name}"', f"the last records: {known}"
         )
     newest = record.ids[-1]
+    if record.newest.form not in j.program.forms:
+        says = f"{newest} was recorded under a version of the program that had its form"
+        raise j.stop("unknown-record", says, "record what is so with a form of this version")
     if record.retracted is not None:
         raise j.stop(
             "already-retracted",
@@ -460,7 +500,14 @@ def _questions(
     found: list[tuple[int, e.DecisionQuestioned]] = []
     asked: defaultdict[int, list[tuple[int, _Decision]]] = defaultdict(list)
     history = run.history()
+    # By another version's gates nothing is judged again.
+    since_entry = max(
+        (n for n, past in enumerate(history, 1) if isinstance(past.event, e.VersionChanged)),
+        default=0,
+    )
     for entry, past in enumerate(history, 1):
+        if entry <= since_entry:
+            continue
         decision = _decision(run.program, past.event)
         if decision is None or decision.at < since or form not in decision.reads:
             continue
@@ -471,8 +518,14 @@ def _questions(
         if version:
             fold(builder, history[version - 1].event)
         for entry, decision in asked.get(version, ()):
+            if decision.late:
+                events = (past.event for past in history[:version])
+                state = copy_of(builder)
+                state.consents = consents_at(events, decision.at)
+            else:
+                state = builder
             known, was, now = (
-                decision.judge(_then(run, builder, decision.at, readings))
+                decision.judge(_then(run, state, decision.at, readings))
                 for readings in (
                     None,
                     _true_readings(before, decision.at, version),
@@ -502,11 +555,11 @@ def _then(
     at: datetime,
     readings: dict[str, tuple[Observation, ...]] | None,
 ) -> Run:
-    """A workbench of a past instant, with what was known, or with these readings."""
+    """A workbench of a past instant, with what was known to have been read by then, or with these
+    readings."""
     then = Run(run.program, state, run.around, at)
     then.ignored = EVERY_GATE
-    if readings is not None:
-        then.s.readings = readings
+    then.s.readings = taken_by(state, at) if readings is None else readings
     return then
 
 
@@ -517,7 +570,8 @@ def _told(truths: Sequence[str]) -> str:
 
 class _Decision(Struct, frozen=True):
     """A decision that can be judged again: `reads` are the forms its gates ask for; `judge` gives
-    what each gate answers, or "" → the way."""
+    what each gate answers, or "" → the way. `late`: it was told late, and judged by the consents
+    of its own instant too."""
 
     kind: Literal["move", "end", "start", "stop", "release", "skip", "order"]
     what: str
@@ -526,6 +580,7 @@ class _Decision(Struct, frozen=True):
     roles: tuple[str, ...]
     reads: frozenset[str]
     judge: Callable[[Run], dict[str, str]]
+    late: bool = False
 
 
 def _decision(program: Program, event: e.Event) -> _Decision | None:
@@ -550,7 +605,7 @@ def _decision(program: Program, event: e.Event) -> _Decision | None:
             unless = (rule.unless for rule in program.never if rule.start == kind.name)
             return _of_tests(
                 program, "start", event.session, event.at, event.judged, (*kind.ready, *unless),
-                kind.by,
+                kind.by, event.recorded is not None,
             )  # fmt: skip
         case e.SessionReleased() if event.judged:
             kind = program.sessions[event.session.rpartition(".")[0]]
@@ -559,6 +614,7 @@ def _decision(program: Program, event: e.Event) -> _Decision | None:
             return _of_tests(
                 program, "release", event.session, event.at, event.judged,
                 tuple(test for test in tests if test is not None), kind.release.signed_by,
+                event.recorded is not None,
             )  # fmt: skip
         case e.SessionAborted():
             kind = program.sessions[event.session.rpartition(".")[0]]
@@ -599,13 +655,14 @@ def _of_tests(
     judged: int,
     tests: tuple[Test, ...],
     others: tuple[str, ...],
+    late: bool = False,
 ) -> _Decision:
     reads = frozenset(read[0] for test in tests for read in test.reads)
 
     def judge(run: Run) -> dict[str, str]:
         return {test.text: _TRUTHS[test.truth(run)] for test in tests}
 
-    return _Decision(kind, what, at, judged, _deciders(program, others), reads, judge)
+    return _Decision(kind, what, at, judged, _deciders(program, others), reads, judge, late)
 
 
 _TRUTHS = {True: "true", False: "false", None: "unknown"}

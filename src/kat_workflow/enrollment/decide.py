@@ -124,6 +124,7 @@ _REQUESTS = (
     c.Hold,
     c.Lift,
     c.Transfer,
+    c.ChangeVersion,
     c.Offer,
     c.Join,
 )

@@ -17,7 +17,7 @@ from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.exposure import Broken, Drug, drug_of
 from kat_workflow.enrollment.quantities import in_unit, plain, quantity
 from kat_workflow.errors import Reason
-from kat_workflow.program.clock import plus
+from kat_workflow.program.clock import local_date, plus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def may_be_given(j: Judge, rule: DoseRule) -> tuple[str, str]:
     """Whether a session may start, as far as order and caps go; the order and its amount, in the
     dose's unit, that the session is held on ("" for none)."""
-    id_, ordered = order_of(j.run, rule)
+    id_, ordered = order_of(j.run, rule, j.occurred)
     if rule.order and not id_:
         _no_order(j, rule.order)
     amount = Decimal(ordered) if ordered else rule.amount or rule.most
@@ -43,16 +43,16 @@ def may_be_given(j: Judge, rule: DoseRule) -> tuple[str, str]:
         times = state.left or 1 if state is not None and id_ else 1
         drug, caps = drug_of(rule.drug, rule.unit), rule.caps
         too_much = exposure.exceeded(
-            j.run, drug, caps, amount, at=j.at, times=times, own=rule.order
+            j.run, drug, caps, amount, at=j.occurred, times=times, own=rule.order
         )
         refuse_beyond(j, drug, too_much, amount)
     return id_, ordered
 
 
-def order_of(run: Run, rule: DoseRule) -> tuple[str, str]:
+def order_of(run: Run, rule: DoseRule, at: datetime) -> tuple[str, str]:
     """The order in force for a dose: its id, and what it comes to in the dose's unit."""
     order = run.s.orders.get(rule.order)
-    if order is None or not order.stands(run.now):
+    if order is None or not order.stands(at):
         return "", ""
     ordered = in_unit(order.total, order.unit, rule.unit)
     assert ordered is not None  # the language compares the two units
@@ -131,9 +131,13 @@ def dose(j: Judge, act: c.Dose) -> None:
         session = j.open_session(kind, item)
     assert session is not None
     if not session.under_way:
-        id_, ordered = order_of(run, rule)
-        start = e.SessionStarted(session.id, j.at, run.today(), order=id_, ordered=ordered)
-        run.emit(start)
+        id_, ordered = order_of(run, rule, j.occurred)
+        on = local_date(j.occurred, run.site)
+        run.emit(
+            e.SessionStarted(
+                session.id, j.occurred, on, order=id_, ordered=ordered, recorded=j.told
+            )
+        )
         run.deviation("dose-without-start", f"{rule.drug} was given before the session was started")
     elif run.s.holds and session.dosed is None:
         run.deviation("dose-on-hold", f"{rule.drug} was given although a hold stood")
@@ -148,7 +152,7 @@ def dose(j: Judge, act: c.Dose) -> None:
     last = act.last if act.last is not None else rule.rate_from is None
     now = run.s.sessions[session.id]
     if last and now.state == "under_way":
-        run.emit(e.DosingEnded(session.id, j.at, now.given, rule.unit))
+        run.emit(e.DosingEnded(session.id, j.occurred, now.given, rule.unit, j.told))
 
 
 def _give(
@@ -170,6 +174,7 @@ def _give(
             str(rate) if rate is not None else "",
             first,
             lot,
+            j.told,
         )
     )
     if first:
@@ -229,8 +234,10 @@ def pause(j: Judge, act: c.Pause) -> None:
     j.actor_in(kind.by, f"pausing {kind.name}")
     if session.dosing != "running":
         j.against("not-running", "nothing is being given", "dosing must be running")
+    j.not_before(session.dosed, "the first dose")
     j.end()
-    j.run.emit(e.DosingPaused(session.id, j.at, act.reason or "a person's decision"))
+    reason = act.reason or "a person's decision"
+    j.run.emit(e.DosingPaused(session.id, j.occurred, reason, j.told))
 
 
 def resume(j: Judge, act: c.Resume) -> None:
@@ -273,11 +280,12 @@ def end_dosing(j: Judge, act: c.EndDosing) -> None:
         j.against("bad-value", "the total is less than was given already", "leave it out")
     if session.dosed is None and not total:
         j.against("session-state", f"nothing was given in {session.id}", f"cancel {session.id}")
+    j.not_before(session.dosed or session.started, "the session began")
     j.end()
     if total is not None and (total > before or session.dosed is None):
         _give(j, kind, session, total - before, None, "")
     total = before if total is None else total
-    j.run.emit(e.DosingEnded(session.id, j.at, str(total), rule.unit))
+    j.run.emit(e.DosingEnded(session.id, j.occurred, str(total), rule.unit, j.told))
 
 
 # Medicines as needed
@@ -302,6 +310,7 @@ def give(j: Judge, act: c.Give) -> None:
     drug, order = drug_of(rule.drug, rule.unit), run.s.orders.get(rule.name)
     stands = order is not None and order.stands(run.now)
     last = _last_given(run, drug, j.occurred)
+    indicated = medicine.only_if is None or medicine.only_if.truth(j.then) is True
     broken = exposure.exceeded(run, drug, medicine.caps, amount, at=j.occurred, reserves=False)
     run.emit(
         e.MedicineGiven(
@@ -326,7 +335,12 @@ def give(j: Judge, act: c.Give) -> None:
     if apart is not None and last is not None and j.occurred < plus(last, apart, run.site):
         run.deviation("too-soon", f"two of {medicine.name} are at least {apart} apart")
     _over_caps(j, drug, broken)
-    if act.lot:
+    if not indicated:
+        says = f"{medicine.name} was given although its condition did not hold, or was unknown"
+        run.deviation("not-indicated", says)
+    if medicine.ledger:
+        ledger.medicine_given(j, medicine, rule, amount, act.lot)
+    elif act.lot:
         ledger.used(j, drug.name, act.lot, amount, rule.unit, medicine.name)
 
 

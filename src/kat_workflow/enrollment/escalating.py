@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 def escalate(run: Run, item: Item) -> None:
     """Nobody has answered a call in time."""
-    says, chain = _chains(run.program)[item.about]
-    if item.level == len(chain):
+    # A version of before may have known the call, and this one not.
+    says, chain = _chains(run.program).get(item.about, (item.about, ()))
+    if item.level >= len(chain):
         run.deviation("unanswered-call", f"nobody answered the call: {says}", item.id)
         return
     call = chain[item.level]

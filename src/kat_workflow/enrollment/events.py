@@ -231,6 +231,20 @@ class ObservationRetracted(_Event, frozen=True, tag="observation-retracted"):
     restored: tuple[Observation, ...] = ()
 
 
+class ObservationAddended(_Event, frozen=True, tag="observation-addended"):
+    """Something was added to a recording, which says all that it said before: `values` hold the
+    `text`. `occurred` is when it was so, `recorded` when it was added."""
+
+    observation: str
+    form: str
+    step: str
+    values: dict[str, Raw]
+    occurred: datetime
+    recorded: datetime
+    person: str
+    role: str
+
+
 class DecisionQuestioned(_Event, frozen=True, tag="decision-questioned"):
     """A decision stands that would have been another one, had been known what is known now.
 
@@ -290,6 +304,7 @@ class ConsentChanged(_Event, frozen=True, tag="consent-changed"):
     at: datetime
     person: str
     until: datetime | None = None
+    recorded: datetime | None = None
 
 
 class SessionBooked(_Event, frozen=True, tag="session-booked"):
@@ -316,10 +331,12 @@ class SessionMoved(_Event, frozen=True, tag="session-moved"):
 
 
 class SessionArrived(_Event, frozen=True, tag="session-arrived"):
-    """The patient is there."""
+    """The patient is there. `recorded`, here and in what follows, is when that was told, where it
+    was told later than `at`."""
 
     session: str
     at: datetime
+    recorded: datetime | None = None
 
 
 class SessionStarted(_Event, frozen=True, tag="session-started"):
@@ -334,6 +351,7 @@ class SessionStarted(_Event, frozen=True, tag="session-started"):
     judged: int = 0
     order: str = ""
     ordered: str = ""
+    recorded: datetime | None = None
 
 
 class DoseGiven(_Event, frozen=True, tag="dose-given"):
@@ -347,6 +365,7 @@ class DoseGiven(_Event, frozen=True, tag="dose-given"):
     rate: str = ""
     first: bool = False
     lot: str = ""
+    recorded: datetime | None = None
 
 
 class DosingPaused(_Event, frozen=True, tag="dosing-paused"):
@@ -355,6 +374,7 @@ class DosingPaused(_Event, frozen=True, tag="dosing-paused"):
     session: str
     at: datetime
     because: str
+    recorded: datetime | None = None
 
 
 class DosingResumed(_Event, frozen=True, tag="dosing-resumed"):
@@ -372,6 +392,7 @@ class DosingEnded(_Event, frozen=True, tag="dosing-ended"):
     at: datetime
     total: str
     unit: str
+    recorded: datetime | None = None
 
 
 class SessionAborted(_Event, frozen=True, tag="session-aborted"):
@@ -381,6 +402,7 @@ class SessionAborted(_Event, frozen=True, tag="session-aborted"):
     at: datetime
     reason: str
     rule: str = ""
+    recorded: datetime | None = None
 
 
 class SessionCancelled(_Event, frozen=True, tag="session-cancelled"):
@@ -406,6 +428,7 @@ class SessionReleased(_Event, frozen=True, tag="session-released"):
     reason: str = ""
     evidence: tuple[str, ...] = ()
     judged: int = 0
+    recorded: datetime | None = None
 
 
 class Ordered(_Event, frozen=True, tag="ordered"):
@@ -539,12 +562,14 @@ class DeviationNoted(_Event, frozen=True, tag="deviation-noted"):
 
 
 class Held(_Event, frozen=True, tag="held"):
-    """A hold stands: nothing moves and nothing starts until it is lifted."""
+    """A hold stands: nothing moves and nothing starts until it is lifted. From `review_by` on
+    somebody must look at it."""
 
     hold: str
     reason: str
     at: datetime
     person: str
+    review_by: datetime | None = None
 
 
 class HoldLifted(_Event, frozen=True, tag="hold-lifted"):
@@ -556,7 +581,8 @@ class HoldLifted(_Event, frozen=True, tag="hold-lifted"):
 
 
 class OverrideGranted(_Event, frozen=True, tag="override-granted"):
-    """A gate counts as true until `until`, or until a request has used it."""
+    """A gate counts as true until `until`, or until a request has used it. `code` is the reason
+    by the program's list; `cosigner` is the second person who has agreed."""
 
     gate: str
     reason: str
@@ -564,6 +590,19 @@ class OverrideGranted(_Event, frozen=True, tag="override-granted"):
     person: str
     role: str
     at: datetime
+    code: str = ""
+    cosigner: str = ""
+
+
+class OverrideAsked(_Event, frozen=True, tag="override-asked"):
+    """Somebody wants a gate to count as true; it does not, before a second person has agreed."""
+
+    gate: str
+    reason: str
+    person: str
+    role: str
+    at: datetime
+    code: str = ""
 
 
 class OverrideUsed(_Event, frozen=True, tag="override-used"):
@@ -635,6 +674,29 @@ class SiteChanged(_Event, frozen=True, tag="site-changed"):
     at: datetime
     reason: str = ""
     admitted: date | None = None
+
+
+Settled = tuple[str, Outcome, datetime, str, tuple[str, ...], int, bool]
+"""How a step was last settled: step, outcome, instant, place, hands, number, and whether it is
+read from elsewhere."""
+
+
+class VersionChanged(_Event, frozen=True, tag="version-changed"):
+    """The patient goes on by another version; `was` and `was_digest` name the one before. What
+    gates of the new one may read is resolved here: `settled`, `counts`, and the readings by form
+    (`values`)."""
+
+    version: str
+    digest: str
+    was: str
+    was_digest: str
+    reason: str
+    at: datetime
+    person: str
+    role: str
+    settled: tuple[Settled, ...] = ()
+    counts: dict[str, int] = {}
+    values: dict[str, tuple[Observation, ...]] = {}
 
 
 class OfferMade(_Event, frozen=True, tag="offer-made"):
@@ -1166,6 +1228,7 @@ Event = (
     | ObservationRecorded
     | ObservationCorrected
     | ObservationRetracted
+    | ObservationAddended
     | DecisionQuestioned
     | SkipVoided
     | Signed
@@ -1193,6 +1256,7 @@ Event = (
     | Held
     | HoldLifted
     | OverrideGranted
+    | OverrideAsked
     | OverrideUsed
     | ActedFor
     | GlassBroken
@@ -1203,6 +1267,7 @@ Event = (
     | CoverGranted
     | CoverRevoked
     | SiteChanged
+    | VersionChanged
     | OfferMade
     | EnrollmentBegan
     | EnrollmentEnded

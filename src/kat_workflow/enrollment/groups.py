@@ -220,6 +220,9 @@ ROOM_FOLDS: Mapping[type, Callable[[Rooms, Any], Rooms]] = {
 }
 
 
+SEAT = "seat in "
+"""What stands before the group in what an item is about that asks whether a seat is taken."""
+
 # Acts about the whole group. Each writes to the group and to the rooms of its site, and answers
 # the role that was acted in, or a Refusal with all reasons.
 
@@ -284,6 +287,8 @@ def move(
     no = _Reasons(f"move {g.id}")
     no.state(g, "planned")
     role = no.role(by, g.by, "moving it")
+    if when is None and room is None:
+        no.against("nothing-moved", "neither a time nor a room is named", "name one of them")
     to, place = when or g.at, g.room if room is None else room
     assert to is not None
     if not no.reasons:
@@ -486,6 +491,7 @@ def leave(run: Run, id_: str, held: bool) -> None:
     The seat is offered to whoever waits longest. The last one closes a group that has started.
     """
     run.emit(e.GroupLeft(id_, run.now, held))
+    answered(run, id_, "cancelled")
     group = run.stream("group", id_)
     group.emit((e.MemberDone if held else e.MemberDropped)(run.s.id, run.now))
     g: Group = group.state
@@ -496,6 +502,12 @@ def leave(run: Run, id_: str, held: bool) -> None:
     elif g.state == "started" and not g.among("in"):
         group.emit(e.GroupClosed(run.now))
         run.stream("rooms", g.site).emit(e.RoomFreed(id_, run.now))
+
+
+def answered(run: Run, id_: str, outcome: Literal["done", "cancelled"]) -> None:
+    """The patient has taken the seat that was kept for them, or will not."""
+    for item in [x for x in run.s.items.values() if x.about == f"{SEAT}{id_}"]:
+        run.settle_item(item, outcome, run.now)
 
 
 def over(run: Run, about: str, held: bool) -> None:

@@ -46,6 +46,7 @@ def join(j: Judge, act: c.Join) -> None:
     if kind is not None:
         about = _booked(j, kind, item, group)
     run.emit(e.GroupJoined(group.id, group.kind, about, seat, j.at))
+    groups.answered(run, group.id, "done")
     for id_, place in j.s.groups.items():  # whoever has a seat waits for no other
         if not place.seat and place.about == item.id:
             groups.leave(run, id_, held=False)
@@ -93,6 +94,19 @@ def _booked(j: Judge, kind: SessionKind, item: Item, group: Group) -> str:
     if session.state == "booked" and ahead:
         j.run.emit(e.SessionMoved(session.id, group.at, j.at, j.lapses(kind, group.at)))
     return session.id
+
+
+def seat_free(j: Judge, act: c.SeatFree) -> None:
+    """See `commands.SeatFree`."""
+    run, place = j.run, j.s.groups.get(act.group)
+    group: Group = run.stream("group", act.group).state
+    own = group.members.get(j.s.id)
+    about = f"{groups.SEAT}{act.group}"
+    asked = any(item.about == about for item in j.s.items.values())
+    if place is None or asked or own is None or own.state != "offered":
+        says = "no seat is kept for the patient, or they have been asked"
+        raise j.stop("not-in-group", says, f"join {act.group}")
+    run.special(f"review.{j.s.version + 1}", "review", group.by, about, None)
 
 
 def drop(j: Judge, act: c.Drop) -> None:

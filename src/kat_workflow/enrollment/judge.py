@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.moving import EXCURSION
-from kat_workflow.enrollment.run import names
+from kat_workflow.enrollment.run import Run, consents_at, names, taken_by
 from kat_workflow.enrollment.state import is_within
 from kat_workflow.errors import Reason
 from kat_workflow.program import PATIENT
@@ -21,7 +21,6 @@ from kat_workflow.program.clock import plus
 
 if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
     from kat_workflow.enrollment import commands as c
-    from kat_workflow.enrollment.run import Run
     from kat_workflow.enrollment.state import Item, Session
     from kat_workflow.program.gates import Test
     from kat_workflow.program.model import SessionKind, Step
@@ -53,6 +52,7 @@ class Judge:
         self.occurred = self.at
         if command.occurred is not None:
             self._happened(command.occurred, command.at)
+            run.since = self.occurred
 
     def _happened(self, at: datetime, now: datetime) -> None:
         """When it happened, where somebody says so."""
@@ -63,6 +63,33 @@ class Judge:
             self.against("future", "it is said to have happened in the future", "correct the time")
         # Nothing has happened after now, whatever another clock shows: time never runs ahead.
         self.occurred = min(occurred, self.at)
+
+    @property
+    def told(self) -> datetime | None:
+        """When it is told, where that is later than when it happened."""
+        return self.at if self.occurred < self.at else None
+
+    @property
+    def then(self) -> Run:
+        """What was so when it happened: the readings that had been taken by then, at the age that
+        they had, and the consents in force. What is told at once is judged on the workbench
+        itself."""
+        run = self.run
+        if self.told is None:
+            return run
+        then = Run(run.program, self.s, run.around, self.occurred)
+        then.emergency = run.emergency
+        then.s.readings = taken_by(self.s, self.occurred)
+        if self.s.consents:
+            past = (past.event for past in run.history())
+            then.s.consents = consents_at(past, self.occurred)
+        return then
+
+    def not_before(self, at: datetime | None, what: str) -> None:
+        """It cannot have happened before what it follows upon."""
+        if at is not None and self.occurred < at:
+            says = f"it is said to have happened before {what}, at {at:%Y-%m-%d %H:%M} UTC"
+            self.against("implausible", says, "correct the time")
 
     def instant(self, given: datetime | None, what: str) -> datetime | None:
         """An instant that a caller gave; one without a zone names no moment."""
@@ -260,6 +287,16 @@ class Judge:
         steps = [x.name for x in self.program.steps.values() if x.session == kind.name]
         raise self.not_open(steps[0])
 
+    def not_yet(self, item: Item, at: datetime) -> None:
+        """What its step's times do not open before a certain instant is not begun before it. (How
+        far apart sessions are that recur is said by `apart`; their pace only proposes.)"""
+        step = self.program.steps[item.step]
+        opens = item.opens if step.early_by is None else item.opens - step.early_by.elapsed
+        timed = step.opens is not None or step.on_day is not None or step.at is not None
+        if timed and at < opens and not step.every:
+            says = f"{item.step} opens on {item.opens:%Y-%m-%d %H:%M} UTC"
+            self.against("not-yet", says, f"wait until {opens:%Y-%m-%d %H:%M} UTC")
+
     def open_session(
         self, kind: SessionKind, item: Item, booked_for: datetime | None = None
     ) -> Session:
@@ -268,7 +305,9 @@ class Judge:
         id_ = f"{kind.name}.{number}"
         place, lapses = f"{item.place}/{id_}", self.lapses(kind, booked_for)
         self.run.emit(
-            e.SessionBooked(id_, kind.name, number, place, item.id, self.at, booked_for, lapses)
+            e.SessionBooked(
+                id_, kind.name, number, place, item.id, self.occurred, booked_for, lapses
+            )
         )
         return self.s.sessions[id_]
 
@@ -280,9 +319,10 @@ class Judge:
 
     # gates
 
-    def gate(self, test: Test, code: str, says: str) -> None:
-        """A go-side gate: unknown opens nothing."""
-        if test.truth(self.run) is True:
+    def gate(self, test: Test, code: str, says: str, then: Run | None = None) -> None:
+        """A go-side gate: unknown opens nothing. `then`: judged by what was so at another time."""
+        run = self.run if then is None else then
+        if test.truth(run) is True:
             return
         gates = self.program.gates
         name = test.text if test.text in gates else next((g for g in test.gates if g in gates), "")
@@ -292,5 +332,5 @@ class Judge:
             if rule is not None:
                 roles = ", ".join(self.program.roles.get(role, role) for role in rule.by)
                 ways = (f"an override by {roles} for at most {rule.lasts}",)
-        clauses = test.explain(self.run)
+        clauses = test.explain(run)
         self.reasons.append(Reason(code, f"it does not hold that: {says}", name, clauses, ways))

@@ -10,6 +10,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
+from msgspec import Struct
+
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.cupboard import Out
 from kat_workflow.enrollment.quantities import in_unit, plain, quantity
@@ -21,25 +23,36 @@ if TYPE_CHECKING:
     from kat_workflow.enrollment.judge import Judge
     from kat_workflow.enrollment.run import Run
     from kat_workflow.enrollment.state import Session
-    from kat_workflow.program.model import DoseRule, SessionKind
+    from kat_workflow.program.model import DoseRule, Medicine, OrderRule, SessionKind
 
 Moved = Literal["drawn", "given", "wasted", "returned", "witnessed", "used"]
 
 
+class _Book(Struct, frozen=True):
+    """What a name is about that is in a ledger: a kind of session, or a medicine (no `kind`)."""
+
+    name: str
+    by: tuple[str, ...]
+    drug: str
+    unit: str
+    ledger: str
+    kind: SessionKind | None = None
+
+
 def draw(j: Judge, act: c.Draw) -> None:
     """See `commands.Draw`."""
-    kind, rule = _controlled(j, act.session)
-    session = j.run.session_of(kind.name)
-    item = j.session_item(kind) if session is None else None
-    j.actor_in(kind.by, f"drawing {rule.drug}")
-    amount = _amount(j, act.amount, rule.unit)
+    book = _controlled(j, act.session)
+    kind = book.kind
+    session = None if kind is None else j.run.session_of(kind.name)
+    item = j.session_item(kind) if kind is not None and session is None else None
+    j.actor_in(book.by, f"drawing {book.drug}")
+    amount = _amount(j, act.amount, book.unit)
     if not act.lot:
         j.against("missing-value", "the lot is not named", "say which lot it was drawn from")
     j.end()
-    if session is None and item is not None:
+    if kind is not None and item is not None:
         session = j.open_session(kind, item)
-    assert session is not None
-    _handle(j, rule, session.id, "drawn", amount, act.lot)
+    _handle(j, book, book.name if session is None else session.id, "drawn", amount, act.lot)
 
 
 def waste(j: Judge, act: c.Waste) -> None:
@@ -53,52 +66,65 @@ def give_back(j: Judge, act: c.Return) -> None:
 
 
 def _put_away(j: Judge, act: c.Waste | c.Return, what: Literal["wasted", "returned"]) -> None:
-    kind, rule = _controlled(j, act.session)
-    id_ = _session_id(j, kind, act.session)
+    book = _controlled(j, act.session)
+    id_ = _about(j, book, act.session)
     out = _out(j.run, id_)
-    j.actor_in(kind.by, f"accounting for {rule.drug}")
-    amount, left = _amount(j, act.amount, rule.unit), Decimal(0) if out is None else out.left
+    j.actor_in(book.by, f"accounting for {book.drug}")
+    amount, left = _amount(j, act.amount, book.unit), Decimal(0) if out is None else out.left
     if amount > left:
-        says = f"only {plain(max(left, Decimal(0)))} {rule.unit} of {rule.drug} can be {what}"
+        says = f"only {plain(max(left, Decimal(0)))} {book.unit} of {book.drug} can be {what}"
         j.against("implausible", f"{says}: {out or 'nothing is out'}", "record the draw first")
     j.end()
-    lot = act.lot or (out.lots[0] if out is not None and len(out.lots) == 1 else "")
-    _handle(j, rule, id_, what, amount, lot)
+    lot = act.lot or _only_lot(out)
+    _handle(j, book, id_, what, amount, lot)
 
 
 def witness(j: Judge, act: c.WitnessWaste) -> None:
     """See `commands.WitnessWaste`: always another person than whoever wasted it."""
-    kind, rule = _controlled(j, act.session)
-    id_ = _session_id(j, kind, act.session)
+    book = _controlled(j, act.session)
+    id_ = _about(j, book, act.session)
     out = _out(j.run, id_)
-    j.actor_in(j.program.ledgers[rule.ledger].witnessed_by, f"witnessing waste of {rule.drug}")
+    j.actor_in(j.program.ledgers[book.ledger].witnessed_by, f"witnessing waste of {book.drug}")
     if out is None or not out.unwitnessed:
         raise j.stop("nothing-to-sign", f"no waste of {id_} waits for a witness", f"waste {id_}")
     if j.actor.person in out.unwitnessed:
         j.against("same-person", "whoever wasted it does not witness it", "ask another person")
     j.end()
-    _handle(j, rule, id_, "witnessed", Decimal(0), "")
+    _handle(j, book, id_, "witnessed", Decimal(0), "")
 
 
-def _controlled(j: Judge, name: str) -> tuple[SessionKind, DoseRule]:
-    """The kind of session of a name (also of one that is over), whose dose is in a ledger."""
+def _controlled(j: Judge, name: str) -> _Book:
+    """What a name is about: a medicine, or the kind of a session (also of one that is over)."""
+    program = j.program
+    medicine = program.find("medicines", name)
+    if medicine is not None and program.find("sessions", name) is None:
+        its = program.medicines[medicine]
+        rule = program.orders[its.order]
+        if not its.ledger:
+            says = f"{medicine} is in no ledger"
+            raise j.stop("no-ledger", says, f"give {medicine}")
+        return _Book(medicine, its.by, rule.drug, rule.unit, its.ledger)
     plain_name = name.rpartition(".")[0] if name.rpartition(".")[2].isdecimal() else name
     kind = j.kind_of(plain_name)
-    if kind.dose is None or not kind.dose.ledger:
+    dose = kind.dose
+    if dose is None or not dose.ledger:
         says = f"what is given in {kind.name} is in no ledger"
         raise j.stop("no-ledger", says, f"dose {kind.name}")
-    return kind, kind.dose
+    return _Book(kind.name, kind.by, dose.drug, dose.unit, dose.ledger, kind)
 
 
-def _session_id(j: Judge, kind: SessionKind, name: str) -> str:
-    """The session that is meant: the open one, or one that is over and named by its number."""
-    session = j.run.session_of(kind.name)
+def _about(j: Judge, book: _Book, name: str) -> str:
+    """The medicine; or the session that is meant: the open one, or one that is over and named by
+    its number."""
+    if book.kind is None:
+        return book.name
+    session = j.run.session_of(book.name)
     number = name.rpartition(".")[2]
-    if number.isdecimal() and 0 < int(number) <= j.run.tally(kind.name + ":booked"):
-        return f"{kind.name}.{int(number)}"
+    if number.isdecimal() and 0 < int(number) <= j.run.tally(book.name + ":booked"):
+        return f"{book.name}.{int(number)}"
     if session is None:
-        says = f"no session {kind.name} is open"
-        raise j.stop("no-session", says, f"name one that is over: {kind.name}.1")
+        says = f"no session {book.name} is open"
+        raise j.stop("no-session", says, f"name one that is over: {book.name}.1")
     return session.id
 
 
@@ -111,7 +137,7 @@ def _amount(j: Judge, text: str, unit: str) -> Decimal:
 
 def _handle(
     j: Judge,
-    rule: DoseRule,
+    rule: _Book,
     session: str,
     what: Literal["drawn", "wasted", "returned", "witnessed"],
     amount: Decimal,
@@ -134,7 +160,10 @@ def _handle(
 
 def lot_of(run: Run, rule: DoseRule, session: Session) -> str:
     """The lot that a dose comes from, if all that is out for the session is of one."""
-    out = _out(run, session.id) if rule.ledger else None
+    return _only_lot(_out(run, session.id)) if rule.ledger else ""
+
+
+def _only_lot(out: Out | None) -> str:
     return out.lots[0] if out is not None and len(out.lots) == 1 else ""
 
 
@@ -145,6 +174,17 @@ def given(j: Judge, rule: DoseRule, session: Session, amount: Decimal, lot: str)
             _tell(j, "given", rule.drug, lot, amount, rule.unit, session.id)
     elif lot:
         used(j, rule.drug, lot, amount, rule.unit, session.id)
+
+
+def medicine_given(j: Judge, its: Medicine, rule: OrderRule, amount: Decimal, lot: str) -> None:
+    """A controlled medicine in the book: out of what was drawn for it."""
+    run = j.run
+    lot = lot or _only_lot(_out(run, its.name))
+    _tell(j, "given", rule.drug, lot, amount, rule.unit, its.name)
+    out = _out(run, its.name)
+    if out is not None and out.left < 0:
+        says = f"more of {its.name} was given than was drawn: {out}"
+        run.deviation("ledger-imbalance", says)
 
 
 def used(j: Judge, drug: str, lot: str, amount: Decimal, unit: str, about: str) -> None:
@@ -174,7 +214,7 @@ def flag_imbalance(run: Run, id_: str) -> None:
     """Note a session that ended with an open ledger."""
     out = _out(run, id_)
     if out is not None:
-        says = f"{id_} ended and its ledger does not balance: {out}"
+        says = f"{id_} is over and its ledger does not balance: {out}"
         run.emit(e.DeviationNoted("ledger-imbalance", says, run.now, id_))
         if run.s.end_kind not in ("died", "entered_in_error"):  # these close at once
             run.review("ledger-imbalance")

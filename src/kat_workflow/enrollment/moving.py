@@ -7,7 +7,7 @@ entered from the outermost inwards.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -311,6 +311,7 @@ def discharge(
     run.emit(e.Discharged(end.name, end.kind, run.now, reason, row, evidence, judged))
     if s.id in (record := run.stream("patient")).state.known.enrollments:
         record.emit(e.EnrollmentEnded(s.id, end.name, end.kind, run.now))
+    run.unbalanced += [name for name, its in run.program.medicines.items() if its.ledger]
     if left_early and end.kind not in ("died", "entered_in_error"):  # these close at once
         call_after_leaving_early(run)
     for name in end.work:
@@ -349,9 +350,14 @@ def close(run: Run) -> bool:
     return False
 
 
-def hold(run: Run, id_: str, reason: str, person: str = "") -> None:
+def hold(
+    run: Run, id_: str, reason: str, person: str = "", review_by: datetime | None = None
+) -> None:
     """Mask requests and moves; stop any dosing at once. `person` has said so, else who acts."""
-    run.emit(e.Held(id_, reason, run.now, person or run.person))
+    run.emit(e.Held(id_, reason, run.now, person or run.person, review_by))
+    if review_by is not None:
+        roles = run.program.hold_by or run.program.staff
+        run.special(f"review.{run.s.version}", "review", roles, id_, None, opens=review_by)
     for session in list(run.s.sessions.values()):
         if session.dosing == "running":
             run.emit(e.DosingPaused(session.id, run.now, "hold"))
@@ -361,6 +367,8 @@ def lift(run: Run, id_: str) -> None:
     """Take a hold away; with the last one the paused and restarted times are re-planned."""
     since = run.s.holds[id_].masks
     run.emit(e.HoldLifted(id_, run.now, run.person))
+    for item in [x for x in run.s.items.values() if x.kind == "review" and x.about == id_]:
+        run.settle_item(item, "cancelled", run.now, "hold lifted")
     if run.s.holds:
         return
     run.lifted = since

@@ -221,6 +221,8 @@ def _open(
         return False
     held = None if away or runs or step.at is not None or step.on_day is not None else run.lifted
     opens, due, closes, following = _times(run, step, anchor, last, number, held)
+    if run.since < run.now and opens == run.now and not step.every:
+        opens = _let_open(run, step, entered)
     run.emit(
         e.ItemOpened(
             f"{place}/{step.name}.{number}",
@@ -237,6 +239,17 @@ def _open(
         )
     )
     return False
+
+
+def _let_open(run: Run, step: Step, entered: datetime) -> datetime:
+    """Since when a step could have been done that what is told late lets open: what followed on
+    paper is told next, and is not early. A day's own steps are not of the day before."""
+    if step.quiet or step.owner_kind != "phase":
+        return run.now if step.quiet else run.since
+    daily = {name for name, _ in run.tables.daily}
+    if daily.isdisjoint(run.program.phases[step.owner].path):
+        return run.since
+    return max(run.since, at_clock(local_date(entered, run.site), time(0), run.site))
 
 
 def _skip(run: Run, step: Step, place: str) -> None:

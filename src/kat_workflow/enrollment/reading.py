@@ -33,6 +33,8 @@ def may_read(program: Program, actor: Actor, event: e.Event) -> bool:
     if not kept.steps:
         return True
     roles = actor.roles.union(actor.covers)
+    if isinstance(event, e.VersionChanged):
+        return False  # it repeats readings of whatever form
     if isinstance(event, e.AlertRaised):
         readers = kept.alerts.get(event.alert)
         return readers is None or not readers.isdisjoint(roles) or not roles.isdisjoint(event.tell)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment import signing
+from kat_workflow.enrollment import signing, steering
 from kat_workflow.program.chart import ITEM
 from kat_workflow.program.clock import plus
 from kat_workflow.program.forms import Form, accept
@@ -45,7 +45,8 @@ def record(j: Judge, act: c.Record) -> None:
     early = j.occurred < item.opens and (
         step.early_by is None or j.occurred < item.opens - step.early_by.elapsed
     )
-    answers = "" if early and (form.any_time or step.every) else item.id
+    of_the_past = early and item.kind == "watch" and _told_late(j, item)
+    answers = "" if of_the_past or (early and (form.any_time or step.every)) else item.id
     new = _observe(j, form, step, item.place, values, answers, needs)
     if step.signed and act.signed:
         signing.put(j, "signature", new.content, item=answers, observation=new.observation)
@@ -60,6 +61,17 @@ def record(j: Judge, act: c.Record) -> None:
     for other in also:
         run.settle_item(other, "done", j.occurred)
     return None
+
+
+def _told_late(j: Judge, item: Item) -> bool:
+    """Whether a reading of a watch is of the time before its session was told of, or of one that
+    was missed: it has its place there, and answers none that is still to come."""
+    session = next(x for x in j.s.sessions.values() if x.place == item.place)
+    if session.told is not None and j.occurred <= session.told:
+        return True
+    last = j.s.settled.get(item.step)
+    missed = last is not None and (last.outcome, last.place) == ("missed", item.place)
+    return missed and last is not None and j.occurred < last.at
 
 
 def _observe(
@@ -97,6 +109,13 @@ def retract(j: Judge, act: c.Retract) -> None:
     from kat_workflow.enrollment import correcting  # noqa: PLC0415  # seldom needed
 
     correcting.retract(j, act)
+
+
+def addend(j: Judge, act: c.Addend) -> None:
+    """See `commands.Addend`."""
+    from kat_workflow.enrollment import correcting  # noqa: PLC0415  # seldom needed
+
+    correcting.addend(j, act)
 
 
 def _in_group(j: Judge, step: Step, item: Item) -> None:
@@ -149,6 +168,8 @@ def sign(j: Judge, act: c.Sign) -> None:
     item = j.item(act.step)
     if item is None:
         raise j.not_open(act.step)
+    if act.cosign and item.about.startswith(steering.OVERRIDE):
+        return steering.agree(j, item)
     as_, verb = "signature", "signing"
     if act.witness:
         as_, verb = "witness", "witnessing"
@@ -178,6 +199,7 @@ def sign(j: Judge, act: c.Sign) -> None:
     )
     if pending.needs == (as_,):
         _done(j, step, j.s.items[item.id], j.at)
+    return None
 
 
 def _done(j: Judge, step: Step, item: Item, at: datetime) -> None:
@@ -260,6 +282,8 @@ def _answer_step(j: Judge, act: c.Settle, step: Step, item: Item) -> None:
 
 def _answer(j: Judge, act: c.Settle, item: Item) -> None:
     j.actor_in(item.roles, item.about or item.id)
+    if item.about.startswith(steering.OVERRIDE):
+        raise j.stop("not-done-so", f"{item.id} waits for a second person", f"cosign {item.about}")
     if item.kind == "decide":
         raise j.stop("choose-the-way", f"{item.id} is answered by choosing", "go PHASE or END")
     if j.actor.person == item.not_by:
@@ -280,7 +304,8 @@ def _consent(j: Judge, step: Step, state: e.ConsentIs, at: datetime, person: str
     until = None
     if state == "given" and consent.lasts is not None:
         until = plus(at, consent.lasts, j.run.site)
-    j.run.emit(e.ConsentChanged(consent.name, state, consent.version, j.at, person, until))
+    told = j.at if at < j.at else None
+    j.run.emit(e.ConsentChanged(consent.name, state, consent.version, at, person, until, told))
 
 
 def revoke(j: Judge, act: c.Revoke) -> None:
@@ -298,7 +323,11 @@ def revoke(j: Judge, act: c.Revoke) -> None:
         )
     j.actor_in(j.program.roles, "recording a revocation")
     j.end()
-    j.run.emit(e.ConsentChanged(full, "revoked", state.version, j.at, j.actor.person))
+    j.run.emit(
+        e.ConsentChanged(
+            full, "revoked", state.version, j.occurred, j.actor.person, recorded=j.told
+        )
+    )
     for session in list(j.s.sessions.values()):
         ready = j.program.sessions[session.kind].ready
         if session.state == "under_way" and any(full in test.consents for test in ready):

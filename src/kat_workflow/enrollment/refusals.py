@@ -9,6 +9,8 @@ from __future__ import annotations
 REFUSALS: dict[str, str] = {
     "absolute-gate": "The gate has no `override:` line, so nobody may pass it. What makes it true "
     "is recording what it asks for; the explanation names it.",
+    "already-asked": "An override of the gate was asked for and waits for a second person, who "
+    "agrees with `cosign override GATE`.",
     "already-enrolled": "The command's id was used to enroll somebody. A new enrollment needs a "
     "command id of its own.",
     "already-merged": "The id was merged into another patient's. Take them apart first, or merge "
@@ -36,6 +38,9 @@ REFUSALS: dict[str, str] = {
     "credential-expired": "The actor held the role until an instant that has passed. Whoever keeps "
     "the clinic's directory renews it, or somebody else acts.",
     "day-would-fall": "The program day never falls: the patient was admitted earlier than that.",
+    "does-not-fit": "Something of the patient has no place in the other version of the program: a "
+    "phase, an open step, a session, an order, a field or who may read what. Settle it first, or "
+    "let the author of the version keep its name and kind.",
     "dose-cap": "More of the drug would be given than the program allows over that time. What was "
     "given in any program counts, and what orders in force and sessions under way may still give.",
     "below-minimum": "Fewer members have a seat than the program asks for. Whom it names under "
@@ -85,6 +90,8 @@ REFUSALS: dict[str, str] = {
     "the step: the same form in the same edition, still valid.",
     "no-way": "The way on is chosen by the program's gates; a person chooses only where no row "
     "holds, or sends the patient on an excursion.",
+    "not-yet": "The step that holds the session opens later, by its times in the program. Whoever "
+    "comes before that may be there, but nothing is booked or started for that time.",
     "not-an-option": "The answer is not one of the field's options.",
     "not-carried": "The step takes a reading of its own time (it recurs, has a clock time or a "
     "day, or stands in rounds or in a session), so that nothing from elsewhere answers it.",
@@ -109,6 +116,7 @@ REFUSALS: dict[str, str] = {
     "criteria and signature must come together.",
     "not-running": "Nothing is being given at the moment.",
     "nothing-corrected": "The correction says what the record says already.",
+    "nothing-moved": "A group is moved to another time or another room. Say which.",
     "nothing-to-offer": "There is no finished evaluation to hand over, or the enrollment was made "
     "in error.",
     "nothing-to-record": "The step records no form; it is ticked off with `done STEP`.",
@@ -119,7 +127,7 @@ REFUSALS: dict[str, str] = {
     "program. There is one a day.",
     "other-form": "The second item records another form, so that one reading cannot answer it.",
     "outcome-not-allowed": "The program does not allow the step to end this way (`may_be`).",
-    "past": "A booking lies in the future.",
+    "past": "A booking, and the review of a hold, lie in the future.",
     "pause-rule": "The rule that paused the dose still holds by the last reading. Record a "
     "new one.",
     "program-loops": "The request would make the program's gates go in a circle. The author of the "
@@ -142,6 +150,7 @@ REFUSALS: dict[str, str] = {
     "signed-apart": "A reading answers several items at once only where none of the further ones "
     "asks for signatures of its own.",
     "steps-open": "A step that comes first is not settled.",
+    "that-version": "The patient goes by this very version.",
     "there-already": "The patient is in that phase.",
     "too-early": "The minimum time since the first dose has not passed.",
     "too-soon": "Two sessions of this kind need more time between them.",
@@ -161,6 +170,7 @@ REFUSALS: dict[str, str] = {
     "unknown-session": "The program has no session of that name.",
     "unknown-site": "The engine was opened without a site of that name.",
     "unknown-step": "The program has no step, and the enrollment no item, of that name.",
+    "unknown-version": "Neither the library nor the journal holds that version of the program.",
     "version-changed": "A version of a program never changes once a patient has been enrolled in "
     "it. Give the changed files a new version.",
     "when-unknown": "What was found out elsewhere is recorded with the instant at which it "
@@ -184,8 +194,10 @@ DEVIATIONS: dict[str, str] = {
     "dose-while-paused": "Something was given although dosing was paused.",
     "dose-without-start": "Something was given before the session was started, past its gates.",
     "early": "A step was recorded before it opened.",
-    "ledger-imbalance": "A session ended while what was drawn of a controlled drug was not "
-    "accounted for. It stays open in the site's cupboard until it is wasted or returned.",
+    "not-indicated": "A medicine was given although its `only_if` did not hold, or was unknown.",
+    "ledger-imbalance": "A session, or the treatment, ended while what was drawn of a controlled "
+    "drug was not accounted for, or more was given than was drawn. It stays open in the site's "
+    "cupboard until it is wasted or returned.",
     "lot-expired": "A lot was used after its date.",
     "lot-unknown": "A controlled drug was drawn from a lot that the site's cupboard does not keep.",
     "moved-past-gates": "A patient was reported to be in a phase that the program's gates had not "
@@ -202,8 +214,13 @@ DEVIATIONS: dict[str, str] = {
     "patient-parted": "Two ids that had been merged are two patients after all. Look at what was "
     "done, or taken over from the other, while they were one.",
     "program-loops": "The program's gates would have gone in a circle; the move was not made.",
+    "version-flagged": "The version of the program that the patient goes by has a fault. Somebody "
+    "must look what it means for them, and whether they go on by another version.",
     "without-group": "A step that is done in a group was done without a seat in one.",
     "rate-outside": "The rate was outside the program's limits.",
+    "readings-not-told": "A session was told after the event, and some of the readings that its "
+    "watch plans for that time were not told with it. They are counted once, not missed one by "
+    "one.",
     "second-session": "Something was given in a session while another one was under way. Both are "
     "watched and released.",
     "unanswered-call": "Nobody answered a call in time, and the program names nobody else to be "

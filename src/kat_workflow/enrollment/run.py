@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kat_workflow.enrollment import alerts, crossing, groups, moving, opening
+from kat_workflow.enrollment import alerts, crossing, groups, moving, opening, watching
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition, Beside, Unread
 from kat_workflow.enrollment.signing import asks_for_signatures, content_of
 from kat_workflow.enrollment.state import (
     FOLDS,
+    ConsentState,
     Enrollment,
     Item,
     ItemKind,
@@ -72,6 +73,7 @@ class Run:
         "program",
         "role",
         "s",
+        "since",
         "site",
         "tables",
         "unbalanced",
@@ -89,6 +91,7 @@ class Run:
         self.site: Site = around.site
         self.s = copy_of(enrollment)
         self.now = now
+        self.since = now  # when what the command tells happened
         self.command = ""
         self.person = ""
         self.role = ""
@@ -288,8 +291,11 @@ class Run:
         within: timedelta | None,
         not_by: str = "",
         calls: bool = False,
+        opens: datetime | None = None,
+        closes: datetime | None = None,
     ) -> None:
-        """Open an item that no step asks for: a call, a review, a way to be chosen."""
+        """Open an item that no step asks for: a call, a review, a way to be chosen. `opens`: from
+        when it is to be answered, where that is later; `closes`: until when it can be."""
         due = None if within is None else self.now + within
         self.emit(
             e.ItemOpened(
@@ -298,8 +304,9 @@ class Run:
                 kind,
                 roles,
                 self.now,
-                self.now,
-                due=due,
+                opens or self.now,
+                due,
+                closes,
                 on_hold="runs",
                 calls=calls,
                 about=about,
@@ -368,14 +375,16 @@ class Run:
             if item.place == session.place:
                 self.settle_item(item, "left", self.now, reason)
 
-    def use_overrides(self, tests: Iterable[Test]) -> None:
-        """Overrides without which a gate would not hold are used up."""
+    def use_overrides(self, tests: Iterable[Test], then: Run | None = None) -> None:
+        """Overrides without which a gate would not hold (`then`, of what is told late) are used
+        up."""
+        at = then or self
         for test in tests:
             for gate in test.gates:
-                if self.overridden(gate):
-                    self.ignored = gate
-                    needed = test.truth(self) is not True
-                    self.ignored = ""
+                if at.overridden(gate):
+                    at.ignored = gate
+                    needed = test.truth(at) is not True
+                    at.ignored = ""
                     if needed:
                         if gate not in self.s.overrides:
                             self.passed.append(f"gate: {gate}")
@@ -391,13 +400,17 @@ class Run:
                     found.append(kept[-1].id)
         return tuple(found)
 
-    def stop_dosing(self, session_id: str, reason: str, rule: str = "") -> None:
-        """End the dose of a session early: aborted if something was given, else cancelled."""
+    def stop_dosing(
+        self, session_id: str, reason: str, rule: str = "", at: datetime | None = None
+    ) -> None:
+        """End the dose of a session early: aborted if something was given, else cancelled.
+        `at`: when that was, where it is told later."""
         session = self.s.sessions[session_id]
         if session.dosed is None:
             self.cancel_session(session, reason)
         else:
-            self.emit(e.SessionAborted(session_id, self.now, reason, rule))
+            told = None if at is None else self.now
+            self.emit(e.SessionAborted(session_id, at or self.now, reason, rule, told))
 
     def release(
         self,
@@ -406,14 +419,27 @@ class Run:
         counted: bool,
         reason: str = "",
         judged: int = 0,
+        at: datetime | None = None,
     ) -> e.SessionReleased:
         """A session is over: its items are left, the step that held it is done if it counted.
-        `judged` is the version at which the gates of a release were asked."""
+        `judged` is the version at which the gates of a release were asked; `at` when it was, where
+        it is told later."""
         rule = self.program.sessions[session.kind].release
         tests = () if rule is None or rule.when is None else (rule.when,)
         evidence = self.evidence(tests)
-        released = e.SessionReleased(session.id, self.now, final, counted, reason, evidence, judged)
+        released = e.SessionReleased(
+            session.id,
+            at or self.now,
+            final,
+            counted,
+            reason,
+            evidence,
+            judged,
+            None if at is None else self.now,
+        )
         self.emit(released)
+        if session.told is not None:
+            watching.note_untold(self, session, released.at)
         crossing.over(self, session)
         self._leave_open(session)
         if self.s.groups:
@@ -421,7 +447,7 @@ class Run:
         self.settle_session_items(session, reason or "released")
         item = self.s.items.get(session.item)
         if item is not None and counted:
-            self.settle_item(item, "done", self.now)
+            self.settle_item(item, "done", released.at)
         return released
 
     def counts(self, session: Session) -> bool:
@@ -467,7 +493,7 @@ class Run:
         until = self.valid_until(self.program.forms[form], occurred)
         retention = self.program.retention.get(form)
         by = self.program.steps.get(step)
-        kept = tuple(filter(values.__contains__, _fields(by, retention)))
+        kept = tuple(filter(values.__contains__, readable_fields(by, retention)))
         late = self.is_late(occurred)
         kept_in = "" if by is None or not by.kept_in else self.where(by.kept_in) or ""
         if late and kept_in and not is_within(place, kept_in):
@@ -527,18 +553,20 @@ class Run:
         step = self.program.steps.get(item.step)
         return None if step is None else step.when_late
 
-    def started_today(self, kind: str) -> int:
-        """How many sessions of a kind were started on this local date."""
+    def started_on(self, kind: str, day: date) -> int:
+        """How many sessions of a kind were started on a local date, or since."""
         tally = self.s.tallies.get(kind)
-        return (
-            tally.today
-            if tally is not None and tally.on is not None and tally.on >= self.today()
-            else 0
-        )
+        return tally.today if tally is not None and tally.on is not None and tally.on >= day else 0
 
     def go_on_at(self, site: Site) -> None:
         """From now on another site's zone tells the dates and clock times."""
         self.site, self._today = site, None
+
+    def go_on_by(self, program: Program) -> None:
+        """From now on another version of the program says what follows."""
+        self.program = program
+        self.tables = _tables(program)
+        self.chart = self.tables.chart
 
     def today(self) -> date:
         """The site's date now."""
@@ -547,7 +575,7 @@ class Run:
         return self._today
 
 
-def _fields(step: Step | None, retention: Retention | None) -> tuple[str, ...]:
+def readable_fields(step: Step | None, retention: Retention | None) -> tuple[str, ...]:
     """The fields of a recording that some gate can read."""
     if step is not None:
         return step.keeps
@@ -570,7 +598,7 @@ def _forgettable(
 
 def readable_of(program: Program, reading: Observation) -> dict[str, Raw]:
     """The values of a reading that some gate can read."""
-    fields = _fields(program.steps.get(reading.step), program.retention.get(reading.form))
+    fields = readable_fields(program.steps.get(reading.step), program.retention.get(reading.form))
     return {name: reading.values[name] for name in fields if name in reading.values}
 
 
@@ -585,6 +613,25 @@ def retained(program: Program, readings: Sequence[Observation]) -> list[Observat
         spare = own[: max(0, len(own) - retention.last)]
         gone.update(each.id for each in _forgettable(spare, own[-1].occurred, retention))
     return [each for each in readings if each.id not in gone]
+
+
+def consents_at(events: Iterable[e.Event], at: datetime) -> dict[str, ConsentState]:
+    """The consents as they were at an instant, by all that these events tell."""
+    found: dict[str, tuple[datetime, ConsentState]] = {}
+    for x in events:
+        if type(x) is e.ConsentChanged and x.at <= at:
+            before = found.get(x.consent)
+            if before is None or before[0] <= x.at:
+                found[x.consent] = x.at, ConsentState(x.state, x.version, x.until)
+    return {name: state for name, (_, state) in found.items()}
+
+
+def taken_by(s: Enrollment, at: datetime) -> dict[str, tuple[Observation, ...]]:
+    """Of the readings that gates can read, those that had been taken by an instant."""
+    return {
+        form: tuple(each for each in kept if each.occurred <= at)
+        for form, kept in s.readings.items()
+    }
 
 
 _lasting = lru_cache(maxsize=1024)(parse_duration)

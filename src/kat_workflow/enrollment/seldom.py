@@ -12,7 +12,9 @@ from kat_workflow.enrollment import (
     ledger,
     ordering,
     people,
+    recording,
     transferring,
+    versions,
 )
 from kat_workflow.enrollment import commands as c
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from kat_workflow.enrollment.judge import Judge
 
 ACTS: dict[type, Callable[[Judge, Any], None]] = {
+    c.Addend: recording.addend,
     c.Claim: people.claim,
     c.Unclaim: people.unclaim,
     c.Assign: people.assign,
@@ -29,12 +32,15 @@ ACTS: dict[type, Callable[[Judge, Any], None]] = {
     c.Resume: dosing.resume,
     c.EndDosing: dosing.end_dosing,
     c.Transfer: transferring.transfer,
+    c.ChangeVersion: versions.change,
+    c.Flag: versions.flag,
     c.Admit: carrying.admit,
     c.Attest: carrying.attest,
     c.Adopt: carrying.adopt,
     c.Offer: carrying.offer,
     c.Join: joining.join,
     c.Drop: joining.drop,
+    c.SeatFree: joining.seat_free,
     c.Order: ordering.order,
     c.StopOrder: ordering.stop_order,
     c.Check: dosing.check,

@@ -10,7 +10,7 @@ from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.run import EVERY_GATE
 from kat_workflow.program.chart import SESSION
-from kat_workflow.program.clock import plus
+from kat_workflow.program.clock import local_date, plus
 
 if TYPE_CHECKING:
     from kat_workflow.enrollment.judge import Judge
@@ -38,6 +38,8 @@ def book(j: Judge, act: c.Book) -> None:
         if when is not None and when < j.at:
             j.against("past", "the booked time is in the past", "choose a later time")
     item = j.session_item(kind)
+    if when is not None:
+        j.not_yet(item, when)
     j.end()
     if open_ is None:
         j.open_session(kind, item, when)
@@ -81,7 +83,7 @@ def arrive(j: Judge, act: c.Arrive) -> None:
     j.end()
     if session is None:
         session = j.open_session(kind, item)
-    j.run.emit(e.SessionArrived(session.id, j.at))
+    j.run.emit(e.SessionArrived(session.id, j.occurred, j.told))
 
 
 def start(j: Judge, act: c.Start) -> None:
@@ -101,30 +103,35 @@ def start(j: Judge, act: c.Start) -> None:
     if session is not None and SESSION.next(session.state, "start") is None:
         j.not_now(session)
     j.none_under_way("release", session)
+    j.not_yet(item, j.occurred)
     if kind.group:
         groups.judge_start(j, kind, session)
     _before_steps(j, kind, session)
     _spacing(j, kind)
     crossing.judge_start(j, kind)
-    order = ("", "")
+    order, then = ("", ""), j.then
     if kind.dose is not None:
         from kat_workflow.enrollment import dosing  # noqa: PLC0415  # on first use
 
         order = dosing.may_be_given(j, kind.dose)
     for test in kind.ready:
-        j.gate(test, "gate-closed", f"{kind.name} is ready")
+        j.gate(test, "gate-closed", f"{kind.name} is ready", then)
     for rule in j.program.never:
         if rule.start == kind.name:
-            run.ignored = EVERY_GATE
-            j.gate(rule.unless, "rule", rule.says or f"the rule {rule.name} allows a start")
-            run.ignored = ""
+            then.ignored = EVERY_GATE
+            j.gate(rule.unless, "rule", rule.says or f"the rule {rule.name} allows a start", then)
+            then.ignored = ""
     j.end()
     judged = j.s.version
-    run.use_overrides(kind.ready)
+    run.use_overrides(kind.ready, then)
     if session is None:
         session = j.open_session(kind, item)
-    evidence = run.evidence(kind.ready)
-    run.emit(e.SessionStarted(session.id, j.at, run.today(), act.present, evidence, judged, *order))
+    evidence = then.evidence(kind.ready)
+    run.emit(
+        e.SessionStarted(
+            session.id, j.occurred, then.today(), act.present, evidence, judged, *order, j.told
+        )
+    )
     crossing.started(run, kind, session)
 
 
@@ -142,7 +149,7 @@ def _spacing(j: Judge, kind: SessionKind) -> None:
     last = j.run.session_instant(kind.name, "started")
     if kind.apart is not None and last is not None:
         earliest = plus(last, kind.apart, j.run.site)
-        if j.at < earliest:
+        if j.occurred < earliest:
             j.against(
                 "too-soon",
                 f"two sessions {kind.name} are at least {kind.apart} apart",
@@ -156,7 +163,7 @@ def _spacing(j: Judge, kind: SessionKind) -> None:
         if held >= cap.times:
             says = f"at most {cap.times} sessions {kind.name} in an enrollment"
             j.against("cap", says, "go on without a further one")
-    elif cap.times <= j.run.started_today(kind.name):
+    elif cap.times <= j.run.started_on(kind.name, local_date(j.occurred, j.run.site)):
         j.against(
             "cap",
             f"at most {cap.times} sessions {kind.name} a program day",
@@ -170,8 +177,9 @@ def abort(j: Judge, act: c.Abort) -> None:
     j.actor_in((), f"aborting {kind.name}")
     if not act.reason:
         j.against("reason-missing", "an abort needs a reason", "say why")
+    j.not_before(session.dosed or session.started, "the session began")
     j.end()
-    j.run.stop_dosing(session.id, act.reason)
+    j.run.stop_dosing(session.id, act.reason, at=j.occurred if j.told is not None else None)
 
 
 def release(j: Judge, act: c.Release) -> None:
@@ -185,7 +193,8 @@ def release(j: Judge, act: c.Release) -> None:
         j.against("session-state", "the dose has not been ended", f"{way} {session.id}")
     j.actor_in(rule.signed_by, f"releasing from {kind.name}")
     start = session.dosed or session.started
-    if start is not None and j.at < start + rule.earliest.elapsed:
+    j.not_before(session.ended, "the dose ended")
+    if start is not None and j.occurred < start + rule.earliest.elapsed:
         j.against(
             "too-early",
             f"a release is possible {rule.earliest} after the first dose",
@@ -200,12 +209,15 @@ def release(j: Judge, act: c.Release) -> None:
         from kat_workflow.enrollment import ledger  # noqa: PLC0415  # on first use
 
         ledger.must_balance(j, kind.dose, session)
+    then = j.then
     if rule.when is not None:
-        j.gate(rule.when, "not-ready-to-leave", f"the criteria of {kind.name} for leaving are met")
+        says = f"the criteria of {kind.name} for leaving are met"
+        j.gate(rule.when, "not-ready-to-leave", says, then)
     j.end()
     judged = j.s.version
     if rule.when is not None:
-        run.use_overrides((rule.when,))
+        run.use_overrides((rule.when,), then)
     final: Literal["aborted", "released"] = "aborted" if session.state == "stopping" else "released"
-    released = run.release(session, final, run.counts(session), judged=judged)
+    at = None if j.told is None else j.occurred
+    released = run.release(session, final, run.counts(session), judged=judged, at=at)
     signing.put(j, "release", signing.content_of(j.s.id, released), session=session.id)

@@ -180,7 +180,8 @@ class Session(Struct, frozen=True, array_like=True, gc=False):
     """A session. `state` is of the session chart; `dosing`: "", running, paused or ended;
     `watched` is for when the last reading of the watch was planned, `recheck` for when the next
     one was asked sooner than planned. It is held on an `order` for the amount `ordered`;
-    `checked` is who checked the dose."""
+    `checked` is who checked the dose; `told` is when its first dose was told, where that was
+    later than it was given."""
 
     id: str
     kind: str
@@ -205,6 +206,7 @@ class Session(Struct, frozen=True, array_like=True, gc=False):
     ordered: str = ""
     lot: str = ""
     checked: str = ""
+    told: datetime | None = None
 
     @property
     def under_way(self) -> bool:
@@ -530,7 +532,7 @@ def _count_one(s: Enrollment, what: str) -> None:
 
 def _decided(s: Enrollment, at: datetime) -> None:
     """What happened before this and is told later comes late: it may have decided otherwise."""
-    s.decided = at
+    s.decided = at if s.decided is None or at > s.decided else s.decided
     _at(s, at)
 
 
@@ -699,6 +701,10 @@ def _observation_retracted(s: Enrollment, x: e.ObservationRetracted) -> None:
     _at(s, x.recorded)
 
 
+def _observation_addended(s: Enrollment, x: e.ObservationAddended) -> None:
+    _at(s, x.recorded)
+
+
 def _replace(s: Enrollment, form: str, out: set[str], into: tuple[Observation, ...]) -> None:
     """Take readings of a form away and put others in their places."""
     kept = tuple(o for o in s.readings.get(form, ()) if o.id not in out)
@@ -731,7 +737,7 @@ def _signed(s: Enrollment, x: e.Signed) -> None:
 
 def _consent_changed(s: Enrollment, x: e.ConsentChanged) -> None:
     s.consents = {**s.consents, x.consent: ConsentState(x.state, x.version, x.until)}
-    _at(s, x.at)
+    _at(s, x.recorded or x.at)
 
 
 def _session(s: Enrollment, id_: str, at: datetime, **changes: Any) -> None:
@@ -754,7 +760,7 @@ def _session_moved(s: Enrollment, x: e.SessionMoved) -> None:
 
 
 def _session_arrived(s: Enrollment, x: e.SessionArrived) -> None:
-    _session(s, x.session, x.at, state="arrived", lapses=None)
+    _session(s, x.session, x.recorded or x.at, state="arrived", lapses=None)
 
 
 def _count(s: Enrollment, session: str, event: str, **changes: Any) -> None:
@@ -777,25 +783,29 @@ def _session_started(s: Enrollment, x: e.SessionStarted) -> None:
     )
     _use_order(s, x.order)
     _decided(s, x.at)
+    _at(s, x.recorded or x.at)
     tally = s.tallies[s.sessions[x.session].kind]
-    today = tally.today + 1 if tally.on == x.on else 1
-    _count(s, x.session, "started", started_at=x.at, on=x.on, today=today)
+    if tally.on is None or x.on >= tally.on:
+        today = tally.today + 1 if tally.on == x.on else 1
+        _count(s, x.session, "started", started_at=x.at, on=x.on, today=today)
+    else:  # of a day before the last one, told late
+        _count(s, x.session, "started")
 
 
 def _dose_given(s: Enrollment, x: e.DoseGiven) -> None:
     changes: dict[str, Any] = {"given": x.total, "unit": x.unit}
     if x.first:
-        changes |= {"dosed": x.at, "dosing": "running"}
+        changes |= {"dosed": x.at, "dosing": "running", "told": x.recorded}
         _count(s, x.session, "dosed", dosed_at=x.at)
     if x.rate:
         changes["rate"] = x.rate
     if x.lot:
         changes["lot"] = x.lot
-    _session(s, x.session, x.at, **changes)
+    _session(s, x.session, x.recorded or x.at, **changes)
 
 
 def _dosing_paused(s: Enrollment, x: e.DosingPaused) -> None:
-    _session(s, x.session, x.at, dosing="paused", paused_by=x.because)
+    _session(s, x.session, x.recorded or x.at, dosing="paused", paused_by=x.because)
 
 
 def _dosing_resumed(s: Enrollment, x: e.DosingResumed) -> None:
@@ -807,7 +817,7 @@ def _dosing_ended(s: Enrollment, x: e.DosingEnded) -> None:
     _session(
         s,
         x.session,
-        x.at,
+        x.recorded or x.at,
         dosing="ended",
         given=x.total,
         unit=x.unit,
@@ -820,7 +830,7 @@ def _session_aborted(s: Enrollment, x: e.SessionAborted) -> None:
     changes: dict[str, Any] = {"dosing": "ended", "state": "stopping"}
     changes["aborted"] = x.rule or x.reason or "aborted"
     changes["ended"] = s.sessions[x.session].ended or x.at
-    _session(s, x.session, x.at, **changes)
+    _session(s, x.session, x.recorded or x.at, **changes)
     _count(s, x.session, "aborted")
     if x.rule:
         s.decided = x.at
@@ -842,7 +852,7 @@ def _session_released(s: Enrollment, x: e.SessionReleased) -> None:
     _count(s, x.session, "held", released_at=x.at)
     if x.counted:
         _count(s, x.session, "counted")
-    _session_over(s, x.session, x.at)
+    _session_over(s, x.session, x.recorded or x.at)
     _decided(s, x.at)
 
 
@@ -919,7 +929,13 @@ def _recheck_set(s: Enrollment, x: e.RecheckSet) -> None:
 
 def _moment(
     s: Enrollment,
-    x: e.AlertRaised | e.DeviationNoted | e.ActedFor | e.GlassBroken | e.OfferMade | e.DrugHandled,
+    x: e.AlertRaised
+    | e.DeviationNoted
+    | e.ActedFor
+    | e.GlassBroken
+    | e.OfferMade
+    | e.DrugHandled
+    | e.OverrideAsked,
 ) -> None:
     _at(s, x.at)
 
@@ -962,6 +978,17 @@ def _site_changed(s: Enrollment, x: e.SiteChanged) -> None:
     _at(s, x.at)
 
 
+def _version_changed(s: Enrollment, x: e.VersionChanged) -> None:
+    s.program_version, s.digest = x.version, x.digest
+    s.settled = {
+        step: Settlement(outcome, at, place, hands, number, keep)
+        for step, outcome, at, place, hands, number, keep in x.settled
+    }
+    s.readings = {form: kept for form, kept in x.values.items() if kept}
+    s.counts = dict(x.counts)
+    _at(s, x.at)
+
+
 def _group_joined(s: Enrollment, x: e.GroupJoined) -> None:
     s.groups = {**s.groups, x.group: InGroup(x.kind, x.about, x.seat)}
     _at(s, x.at)
@@ -990,6 +1017,7 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.ObservationRecorded: _observation_recorded,
     e.ObservationCorrected: _observation_corrected,
     e.ObservationRetracted: _observation_retracted,
+    e.ObservationAddended: _observation_addended,
     e.DecisionQuestioned: _decision_questioned,
     e.SkipVoided: _skip_voided,
     e.Signed: _signed,
@@ -1017,6 +1045,7 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.Held: _held,
     e.HoldLifted: _hold_lifted,
     e.OverrideGranted: _override_granted,
+    e.OverrideAsked: _moment,
     e.OverrideUsed: _override_used,
     e.ActedFor: _moment,
     e.GlassBroken: _moment,
@@ -1025,6 +1054,7 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.Discharged: _discharged,
     e.Closed: _closed,
     e.SiteChanged: _site_changed,
+    e.VersionChanged: _version_changed,
     e.OfferMade: _moment,
     e.GroupJoined: _group_joined,
     e.GroupWaitlisted: _group_waitlisted,

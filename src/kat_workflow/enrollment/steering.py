@@ -13,6 +13,7 @@ from kat_workflow.program.clock import plus
 
 if TYPE_CHECKING:
     from kat_workflow.enrollment.judge import Judge
+    from kat_workflow.enrollment.state import Item
     from kat_workflow.program.model import Row
 
 
@@ -153,11 +154,53 @@ def override(j: Judge, act: c.Override) -> None:
             "absolute-gate", f"nobody may override {full}", "record what the gate asks for"
         )
     j.actor_in(rule.by, f"overriding {full}")
-    if not act.reason:
+    known = ", ".join(f"{code} ({says})" for code, says in rule.reasons.items())
+    if rule.reasons and act.code not in rule.reasons:
+        j.against(
+            "reason-missing", f"an override of {full} has one of its reasons", f"code: {known}"
+        )
+    elif act.code and not rule.reasons:
+        j.against("not-an-option", f"the program names no reasons of {full}", "leave the code out")
+    elif not act.reason and not rule.reasons:
         j.against("reason-missing", "an override needs a reason", "say why")
+    asks = f"{OVERRIDE}{full}"
+    if any(item.about == asks for item in j.s.items.values()):
+        j.against(
+            "already-asked", f"an override of {full} waits for a second person", f"cosign {asks}"
+        )
     j.end()
-    until = plus(j.at, rule.lasts, j.run.site)
-    j.run.emit(e.OverrideGranted(full, act.reason, until, j.actor.person, j.run.role, j.at))
+    run, person, until = j.run, j.actor.person, plus(j.at, rule.lasts, j.run.site)
+    if not rule.cosigned_by:
+        run.emit(e.OverrideGranted(full, act.reason, until, person, run.role, j.at, act.code))
+        return
+    run.emit(e.OverrideAsked(full, act.reason, person, run.role, j.at, act.code))
+    id_ = f"review.{j.s.version}"
+    run.special(id_, "review", rule.cosigned_by, asks, None, not_by=person, closes=until)
+
+
+OVERRIDE = "override "
+"""What stands before the gate in what an item is about that waits for a second person."""
+
+
+def agree(j: Judge, item: Item) -> None:
+    """A second person agrees with an override, which counts from now on."""
+    gate = item.about.removeprefix(OVERRIDE)
+    rule = j.program.gates[gate].override
+    assert rule is not None  # it was asked for
+    j.actor_in(item.roles, f"agreeing with an override of {gate}")
+    if j.actor.person == item.not_by:
+        j.against(
+            "same-person", "whoever asked for it does not agree with it", "ask another person"
+        )
+    j.end()
+    run = j.run
+    run.settle_item(item, "done", j.at)
+    until = plus(j.at, rule.lasts, run.site)
+    run.emit(
+        e.OverrideGranted(
+            gate, "cosigned", until, item.not_by, rule.by[0], j.at, cosigner=j.actor.person
+        )
+    )
 
 
 def hold(j: Judge, act: c.Hold) -> None:
@@ -166,9 +209,12 @@ def hold(j: Judge, act: c.Hold) -> None:
     j.actor_in(j.program.hold_by, "holding")
     if not act.reason:
         j.against("reason-missing", "a hold needs a reason", "say why")
+    review_by = j.instant(act.review_by, "it is reviewed")
+    if review_by is not None and review_by <= j.at:
+        j.against("past", "the review of the hold is in the past", "choose a later time")
     j.end()
     id_ = f"hold.{j.s.counts.get('hold', 0) + 1}"
-    moving.hold(j.run, id_, act.reason)
+    moving.hold(j.run, id_, act.reason, review_by=review_by)
     if act.everywhere:
         crossing.hold_everywhere(j.run, id_, act.reason)
 

@@ -62,7 +62,8 @@ def open_reading(run: Run, session: Session, watch: Watch, open_: Set[str]) -> N
     last = run.s.settled.get(watch.step)
     here = last is not None and last.place == session.place
     number = last.number + 1 if last is not None and here else 1
-    opens = _following(run, session, watch, session.watched)
+    opens = session.watched and _following(run, session, watch, session.watched)
+    opens = opens or _first(session, watch)
     asked = session.recheck
     if asked is not None and asked < opens and (last is None or not here or last.at < asked):
         opens = asked
@@ -83,6 +84,59 @@ def open_reading(run: Run, session: Session, watch: Watch, open_: Set[str]) -> N
             step.when_late is not None,
         )
     )
+
+
+def _first(session: Session, watch: Watch) -> datetime:
+    """The first reading that is asked for: of a session that was told late, the first that was
+    not late by then. Those before it can only be told; see `note_untold`."""
+    assert session.dosed is not None
+    told = session.told
+    if told is None:
+        return planned_after(watch, session.dosed, session.ended, None)
+    since = told - watch.late_after.elapsed
+    opens = planned_after(
+        watch, session.dosed, session.ended, None if since < session.dosed else since
+    )
+    while (following := planned_after(watch, session.dosed, session.ended, opens)) <= told:
+        opens = following
+    return opens
+
+
+def note_untold(run: Run, session: Session, until: datetime) -> None:
+    """Say once how many readings of a session that was told late nobody has told: those planned
+    before it was told, and before the release, in whose time there is no reading (R9)."""
+    watch = run.program.sessions[session.kind].watch
+    assert watch is not None
+    assert session.dosed is not None
+    end = min(until, _first(session, watch))
+    planned: list[datetime] = []
+    at = planned_after(watch, session.dosed, session.ended, None)
+    while at < end:
+        planned.append(at)
+        at = planned_after(watch, session.dosed, session.ended, at)
+    if not planned:
+        return
+    from kat_workflow.enrollment import correcting  # noqa: PLC0415  # see `recording`
+
+    form = run.program.steps[watch.step].form
+    taken = [
+        record.newest.occurred
+        for record in correcting.records(past.event for past in run.history())
+        if record.retracted is None and record.newest.form == form
+    ]
+    early = run.program.steps[watch.step].early_by
+    first = timedelta(0) if early is None else early.elapsed
+    missing = [
+        since
+        for since, before in zip(planned, (*planned[1:], at), strict=True)
+        if not any(since - first <= each < before for each in taken)
+    ]
+    if missing:
+        says = (
+            f"of {len(planned)} readings planned before {session.id} was told of, {len(missing)} "
+            f"were not told, the first for {missing[0]:%Y-%m-%d %H:%M} UTC"
+        )
+        run.deviation("readings-not-told", says)
 
 
 def _following(run: Run, session: Session, watch: Watch, after: datetime | None) -> datetime:

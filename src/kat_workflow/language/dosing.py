@@ -12,7 +12,7 @@ from fractions import Fraction
 from kat_workflow.language import grammar
 from kat_workflow.language.layout import Held, Layout
 from kat_workflow.language.names import Path, Unit, in_words
-from kat_workflow.language.words import Words, duration
+from kat_workflow.language.words import Around, Words, duration
 from kat_workflow.program import model
 from kat_workflow.program.clock import parse_duration
 from kat_workflow.program.units import Quantity
@@ -177,7 +177,19 @@ class Doses(Words):
         assert measure is not None  # it was read from the order
         caps = self._caps(unit, its.cap, (*path, "cap"), measure, source)
         title = its.title or in_words(name.rpartition(".")[2])
-        self.medicines[name] = model.Medicine(name, title, by, order, its.for_, apart, caps, source)
+        drug = self.orders[order].drug
+        self.medicines[name] = model.Medicine(
+            name,
+            title,
+            by,
+            order,
+            its.for_,
+            apart,
+            caps,
+            source,
+            self.test(unit, its.only_if, (*path, "only_if"), Around(())),
+            self._ledger(unit, its.ledger, drug, path),
+        )
 
     def _caps(
         self, unit: Unit, written: list[grammar.Cap], path: Path, measure: Measure, inherited: str
@@ -210,7 +222,7 @@ class Doses(Words):
         order = self.names.find("orders", unit, its.order, (*path, "order")) or ""
         rule = self.orders.get(order)
         checks = self.roles(unit, its.checked_by, (*path, "checked_by"))
-        ledger = self._ledger(unit, its, path)
+        ledger = self._ledger(unit, its.ledger, its.drug, path)
         if not its.amount and not its.most and not its.order:
             message = "it is not said how much is given"
             hint = "write amount: 500 mg, or order: … and most: … where a prescriber decides"
@@ -256,10 +268,10 @@ class Doses(Words):
             checked_by=checks,
         )
 
-    def _ledger(self, unit: Unit, its: grammar.Dose, path: Path) -> str:
-        name = self.names.find("ledgers", unit, its.ledger, (*path, "ledger")) or ""
+    def _ledger(self, unit: Unit, ledger: str, drug: str, path: Path) -> str:
+        name = self.names.find("ledgers", unit, ledger, (*path, "ledger")) or ""
         if name in self.ledgers:
-            self._same_drug(unit, path, its.drug, self.ledgers[name].drug, "ledger")
+            self._same_drug(unit, path, drug, self.ledgers[name].drug, "ledger")
         return name
 
     def _same_drug(self, unit: Unit, path: Path, drug: str, other: str, key: str) -> None:

@@ -133,6 +133,8 @@ class Limit:
 class Override:
     by: list[str] = key("Roles that may turn the gate true.", "role")
     lasts: str = key("How long an override stands.", "duration")
+    cosigned_by: list[str] = key("Roles of a second person who must agree.", "role", [])
+    reasons: dict[str, str] = key("The reasons there may be, each by a code.", default={})
 
 
 @frozen(eq=False, kw_only=True)
@@ -357,6 +359,8 @@ class Medicine:
     by: list[str] = key("Roles that may give it.", "role")
     order: str = key("The order it is given on.", "order")
     for_: str = key("What it is given for, in words.", default="")
+    only_if: str = key("When it may be given; else giving it is a deviation.", "gate", "")
+    ledger: str = key("The controlled-drug ledger.", "ledger", "")
     apart: str = key("The least time between two of it.", "duration", "")
     cap: list[Cap] = key("Caps over hours, days and courses.", default=[])
     source: str = key("Where the numbers come from.", "source", "")

@@ -121,8 +121,9 @@ class Words:
         if gate.override is not None:
             by = self.roles(unit, gate.override.by, (*path, "override", "by"))
             lasts = duration(gate.override.lasts)
+            second = self.roles(unit, gate.override.cosigned_by, (*path, "override", "cosigned_by"))
             if lasts is not None:
-                override = model.Override(by, lasts)
+                override = model.Override(by, lasts, second, dict(gate.override.reasons))
         return model.Gate(full, gate.says, gate.when, override, self.place(unit, path))
 
     def learn(self) -> None:

@@ -73,10 +73,13 @@ class Difference:
 
 @frozen(eq=False)
 class Override:
-    """Who may turn a gate true, and for how long."""
+    """Who may turn a gate true, and for how long: once a second person of `cosigned_by` has
+    agreed, if anybody is named there. `reasons` are the ones there may be, by code; none: any."""
 
     by: tuple[str, ...]
     lasts: Duration
+    cosigned_by: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = field(factory=dict)
 
 
 @frozen(eq=False)
@@ -337,7 +340,8 @@ class Ledger:
 
 @frozen(eq=False)
 class Medicine:
-    """A medicine given as needed, on an `order` (which says drug, route and amounts)."""
+    """A medicine given as needed, on an `order` (which says drug, route and amounts), where
+    `only_if` holds. A controlled one is in a `ledger`."""
 
     name: str
     title: str
@@ -347,6 +351,8 @@ class Medicine:
     apart: Duration | None = None
     caps: tuple[CapRule, ...] = ()
     source: str = ""
+    only_if: Test | None = None
+    ledger: str = ""
 
 
 @frozen(eq=False)

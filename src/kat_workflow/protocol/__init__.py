@@ -465,7 +465,12 @@ class _Writer:
         if gate.override is None:
             return said
         by, lasts = self.words.roles(gate.override.by), gate.override.lasts
-        return f"{said} {by} may override it for {lasts}, with a reason."
+        reasons = listed((clean(x) for x in gate.override.reasons.values()), "or")
+        why = f"for one of these reasons: {reasons}" if reasons else "with a reason"
+        said = f"{said} {by} may override it for {lasts}, {why}."
+        if not gate.override.cosigned_by:
+            return said
+        return f"{said} It counts once {self.words.roles(gate.override.cosigned_by)} has agreed."
 
     def limits(self) -> Section | None:
         if self.role or not self.program.limits:

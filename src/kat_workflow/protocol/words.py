@@ -566,6 +566,10 @@ class Words:
         rule = self.program.orders[medicine.order]
         why = f" for {small(clean(medicine.reason))}" if medicine.reason else ""
         said = [f"As needed{why}, on the order {self.quoted('orders', medicine.order)}"]
+        if medicine.only_if is not None:
+            said.append(f"only if {self.condition(medicine.only_if.text)}")
+        if medicine.ledger:
+            said.append(f"accounted for in the ledger {self.quoted('ledgers', medicine.ledger)}")
         if medicine.apart is not None:
             said.append(f"at least {medicine.apart} apart")
         if medicine.caps:
