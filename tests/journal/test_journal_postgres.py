@@ -188,9 +188,8 @@ def plan_of_second_page(url: str, asked: dict[str, Any]) -> str:
     )
     plans: list[str] = []
     with psycopg.connect(url, autocommit=True) as host, PostgresJournal(connection=host) as journal:
-        for setting in ("log_min_duration = 0", "log_parameter_max_length = 0"):
-            host.execute("LOAD 'auto_explain'")
-            host.execute(f"SET auto_explain.{setting}")
+        host.execute("LOAD 'auto_explain'")
+        host.execute("SET auto_explain.log_min_duration = 0")
         host.execute("SET client_min_messages = log")
         host.add_notice_handler(lambda notice: plans.append(str(notice.message_primary)))
         journal.worklist(**asked, limit=1, after=Cursor(NOON, "", ""))
