@@ -16,7 +16,8 @@ A host that keeps tables of its own in the same database hands in its connection
 transaction of the host an append is a savepoint: it becomes durable, or is undone, with the
 host's own writes. The lock is then held until the host ends its transaction: keep it short.
 
-No text of the server reaches an error of ours, since it quotes what was written.
+No text of the server reaches an error of ours, since it quotes what was written; but for why a
+session could not be opened, when nothing had been.
 """
 
 from __future__ import annotations
