@@ -277,15 +277,13 @@ _AGAIN = ("40001", "40P01")
 
 _CONTRADICTS = "the tables contradict themselves; keep them and restore the last backup"
 _DAMAGED = "the database is damaged; keep it and restore the last backup"
-_MAY = "give this account the right to use the tables of the journal"
-_NUL = "a text in it holds a NUL character, which PostgreSQL cannot keep; leave it out"
 _WAYS_OUT = {
-    "22021": _NUL,
+    "22021": "a text in it holds a NUL character, which PostgreSQL cannot keep; leave it out",
     "23505": _CONTRADICTS,
     "23502": _CONTRADICTS,
     "25006": "this server takes no writes; name the primary, or end its recovery",
     "25P02": "the host's transaction has failed; roll it back and begin again",
-    "42501": _MAY,
+    "42501": "give this account the right to use the tables of the journal",
     "42P01": "its tables are gone; name the database and schema of the journal",
     "42883": "its functions are gone; keep the tables and restore the last backup",
     "53100": "the disk is full; make room and send the command again",
