@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -24,6 +23,7 @@ from kat_workflow.journal.postgres import PostgresJournal
 
 WITHOUT_FSYNC = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 _START_WITHIN = 60.0
+_END = 'cat; "$1" -D "$2/data" -m immediate stop; rm -rf "$2"'
 _numbers = count(1)
 
 
@@ -52,6 +52,16 @@ class Server:
         with (self._data / "postgresql.conf").open("a") as conf:
             lines = ("listen_addresses=''", f"unix_socket_directories='{self._home}'", *settings)
             conf.write("\n".join(lines) + "\n")
+        # It ends with us, however we end: at the end of its input, which only we hold.
+        self._ends = subprocess.Popen(
+            ["sh", "-c", _END, "sh", self._bin / "pg_ctl", self._home],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+            **self._as,  # type: ignore[call-overload]
+        )
         self.start()
 
     @property
@@ -87,9 +97,7 @@ class Server:
 
     def close(self) -> None:
         """End it and take its directory away."""
-        with suppress(subprocess.CalledProcessError):
-            self._run("pg_ctl", "-w", "-m", "immediate", "stop")
-        shutil.rmtree(self._home, ignore_errors=True)
+        self._ends.communicate()
 
     def _run(self, program: str, *words: str) -> None:
         # A server that is started keeps the streams it is given: they must not be pipes.
