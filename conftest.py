@@ -4,7 +4,7 @@ import os
 
 from hypothesis import settings
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "postgres"]
 
 # A change is judged by the same examples on every machine; `KAT_RANDOM=1` looks for new ones.
 # What fails is printed so that it can be repeated.

@@ -48,7 +48,7 @@ class Script(Struct, frozen=True):
     timed: list[Commit]
 
 
-def by_engine(file: Path, noted: Script | None = None) -> float:
+def by_engine(file: Path | str, noted: Script | None = None) -> float:
     """Seconds for the script of one patient through an engine; `noted` takes down its rows.
 
     Another patient has gone through it before: the program is read, its chart is built, the file

@@ -24,9 +24,11 @@ from benchmarks import (
     durable_fixture,
     journal_fixture,
     large_fixture,
+    postgres_fixture,
     workload,
 )
 from benchmarks.measure import Effort, Figure, Side, cost
+from benchmarks.server import Databases, Server
 from kat_workflow.enrollment.events import decode as decode_event
 from kat_workflow.enrollment.state import Enrollment, decode_row, encode_row, replay
 from kat_workflow.journal import Append
@@ -86,6 +88,22 @@ def groupcommit(effort: Effort) -> Iterator[Figure]:
 
     ours, bare = gain(journal_fixture.gain_of_journal), gain(journal_fixture.gain_of_bare)
     yield Figure("groupcommit", "times", ours, bare, 0.7, at_least=True)
+
+
+def postgres(_: Effort) -> Iterator[Figure]:
+    """Commands on PostgreSQL (read, decide, commit), against the SQL written by hand."""
+    rows = postgres_fixture.rows()
+    commits = len(rows.timed)
+    with closing(Server()) as server:
+        databases = Databases(server.url())
+
+        def ours() -> float:
+            return commits / postgres_fixture.by_engine(databases.fresh())
+
+        def bare() -> float:
+            return commits / postgres_fixture.bare(databases.fresh(), rows)
+
+        yield Figure("postgres", "commits/s", ours, bare, 0.8, at_least=True)
 
 
 def state(effort: Effort) -> Iterator[Figure]:
@@ -262,6 +280,7 @@ GROUPS: dict[str, Callable[[Effort], Iterator[Figure]]] = {
     "decide": decide,
     "durable": durable,
     "groupcommit": groupcommit,
+    "postgres": postgres,
     "state": state,
     "long": long,
     "worklist": worklist,

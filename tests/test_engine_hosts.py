@@ -9,11 +9,13 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from walk_in import ANN, EIGHT, TEXT, Clock, programs
 
@@ -34,9 +36,25 @@ def folder(tmp_path: Path) -> Path:
     return programs(tmp_path)
 
 
-@pytest.fixture
-def engine(folder: Path, clock: Clock) -> Engine:
-    return Engine.open(programs=folder, clock=clock)
+@pytest.fixture(params=["memory", "postgres"])
+def engine(request: pytest.FixtureRequest, folder: Path, clock: Clock) -> Iterator[Engine]:
+    where = request.getfixturevalue("database") if request.param == "postgres" else None
+    with Engine.open(where, programs=folder, clock=clock) as engine:
+        yield engine
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def host(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[sqlite3.Connection | psycopg.Connection[Any]]:
+    """A host's own connection, in which it begins and ends transactions itself."""
+    connection: sqlite3.Connection | psycopg.Connection[Any]
+    if request.param == "sqlite":
+        connection = sqlite3.connect(tmp_path / "host.db", isolation_level=None)
+    else:
+        connection = psycopg.connect(request.getfixturevalue("database"), autocommit=True)
+    with closing(connection):
+        yield connection
 
 
 # What could be written but never read again
@@ -137,35 +155,31 @@ def test_an_enrollment_is_sent_again_after_its_files_vanished(
 
 
 def test_after_a_rolled_back_enrollment_the_program_is_kept_with_the_next(
-    tmp_path: Path, folder: Path, clock: Clock
+    host: sqlite3.Connection | psycopg.Connection[Any], folder: Path, clock: Clock
 ) -> None:
-    connection = sqlite3.connect(tmp_path / "host.db", isolation_level=None)
-    with Engine.open(programs=folder, clock=clock, connection=connection) as engine:
-        connection.execute("BEGIN")
+    with Engine.open(programs=folder, clock=clock, connection=host) as engine:
+        host.execute("BEGIN")
         engine.enroll("walk-in", patient="P", by=ANN)
-        connection.execute("ROLLBACK")
+        host.execute("ROLLBACK")
         patient = engine.enroll("walk-in", patient="P", by=ANN)
 
-    with Engine.open(programs=folder, clock=clock, connection=connection) as another:
+    with Engine.open(programs=folder, clock=clock, connection=host) as another:
         assert another.status(patient).standing == "active"
-    connection.close()
 
 
 def test_nobody_hears_of_what_may_still_be_rolled_back(
-    tmp_path: Path, folder: Path, clock: Clock
+    host: sqlite3.Connection | psycopg.Connection[Any], folder: Path, clock: Clock
 ) -> None:
-    connection = sqlite3.connect(tmp_path / "host.db", isolation_level=None)
     heard: list[Happened] = []
-    with Engine.open(programs=folder, clock=clock, connection=connection) as engine:
+    with Engine.open(programs=folder, clock=clock, connection=host) as engine:
         patient = engine.enroll("walk-in", patient="P", by=ANN)
         engine.listen(heard.append)
-        connection.execute("BEGIN")
+        host.execute("BEGIN")
         engine.record(patient, "look", {"systolic": 120}, by=ANN)
-        connection.execute("ROLLBACK")
+        host.execute("ROLLBACK")
         assert heard == []
         engine.record(patient, "look", {"systolic": 121}, by=ANN)
         assert heard
-    connection.close()
 
 
 # What a patient said stays in the record
@@ -223,18 +237,21 @@ while True:
 KILLS = 10
 
 
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
 def test_what_was_acknowledged_survives_a_kill_exactly_once(
-    tmp_path: Path, folder: Path, clock: Clock
+    request: pytest.FixtureRequest, tmp_path: Path, folder: Path, clock: Clock, store: str
 ) -> None:
     """After each kill the next process sends the last command, not acknowledged, again."""
     seed = random.randrange(10**6)
     print(f"seed {seed}")  # pytest shows it where this fails
     chance = random.Random(seed)
-    db = tmp_path / "clinic.db"
+    db = str(tmp_path / "clinic.db")
+    if store == "postgres":
+        db = request.getfixturevalue("database")
     acknowledged = -1
 
     for _ in range(KILLS):
-        words = [sys.executable, "-c", CHILD, str(db), str(folder), str(acknowledged + 1)]
+        words = [sys.executable, "-c", CHILD, db, str(folder), str(acknowledged + 1)]
         with subprocess.Popen(
             words, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent
         ) as child:

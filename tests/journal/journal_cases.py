@@ -17,6 +17,7 @@ from random import Random
 
 from kat_workflow.errors import Conflict
 from kat_workflow.journal import Append, Entry, ItemRow, Journal, Receipt
+from kat_workflow.journal.postgres import PostgresJournal
 from kat_workflow.journal.sqlite import SqliteJournal
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -107,10 +108,10 @@ def causes(journal: Journal) -> list[str]:
     return in_order
 
 
-def writer(path: Path, seed: str, who: str, first: int, count: int) -> subprocess.Popen[str]:
+def writer(where: Path | str, seed: str, who: str, first: int, count: int) -> subprocess.Popen[str]:
     """A process that says `open`, writes commands `<who>-<n>` and says each when it is written."""
     return subprocess.Popen(
-        [sys.executable, __file__, str(path), seed, who, str(first), str(count)],
+        [sys.executable, __file__, str(where), seed, who, str(first), str(count)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -119,9 +120,10 @@ def writer(path: Path, seed: str, who: str, first: int, count: int) -> subproces
 
 
 def main() -> None:
-    path, seed, who, first, count = sys.argv[1:]
+    where, seed, who, first, count = sys.argv[1:]
     print("open", flush=True)
-    with SqliteJournal(path, patience=60) as journal:
+    store = PostgresJournal if where.startswith("postgresql:") else SqliteJournal
+    with store(where, patience=60) as journal:
         for number in range(int(first), int(first) + int(count)):
             do_deed(journal, f"{who}-{number}", seed, ("enrollment:a", "enrollment:b", "site:main"))
             print(f"{who}-{number}", flush=True)

@@ -13,23 +13,33 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from journal_cases import NOON, causes, do_deed, item, write
 from msgspec.structs import replace
+from postgres import Databases
 
 from kat_workflow.errors import Conflict, JournalError, Refused
 from kat_workflow.journal import Append, CensusRow, Cursor, Entry, Journal, Receipt, open_journal
 from kat_workflow.journal.chain import SALT, genesis
 from kat_workflow.journal.memory import MemoryJournal
-from kat_workflow.journal.sqlite import SqliteJournal
 
 A, B = "enrollment:a", "enrollment:b"
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
-    with open_journal(None if request.param == "memory" else tmp_path / "journal.db") as opened:
+    where: str | Path | None = None
+    if request.param == "sqlite":
+        where = tmp_path / "journal.db"
+    elif request.param == "postgres":
+        where = request.getfixturevalue("database")
+    with open_journal(where) as opened:
         yield opened
 
 
@@ -367,6 +377,20 @@ def test_a_command_whose_entries_were_erased_can_be_compared_with_nothing(
     assert journal.receipt("c2", "d2") is not None
 
 
+def test_an_erasure_sent_again_takes_nothing_away(journal: Journal) -> None:
+    write(journal, Append(A, 0, (b"1",), values=(b"{}",)), command="c1")
+    erasure = Append(A, 1, (b"2",), erase_through=1)
+    write(journal, erasure, command="c2")
+    later = Append(A, 2, (b"3",), items=(item("vitals", A),), values=(b"{}",))
+    write(journal, later, command="c3")
+
+    again = write(journal, erasure, command="c2")
+
+    assert again.again
+    assert journal.worklist(stream=A) == ([item("vitals", A)], None)
+    assert [e.values for e in journal.read(A)] == [b"", b"", b"{}"]
+
+
 def test_a_stream_that_is_erased_can_be_given_another_name(journal: Journal) -> None:
     known, anonymous = "patient:MRN-7", "patient:erased-1"
     write(journal, Append(known, 0, (b"1",), b"row", NOON), Append(A, 0, (b"1",)), command="c1")
@@ -669,14 +693,21 @@ def shown(entries: list[Entry]) -> list[Entry]:
 
 
 class TwoStores(RuleBasedStateMachine):
-    """Whatever is written, the file answers every question as memory does."""
+    """Whatever is written, the other store answers every question as memory does."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = TemporaryDirectory()
         self.memory = MemoryJournal()
-        self.sqlite = SqliteJournal(Path(self.directory.name) / "journal.db")
+        self.where = self.make()
+        self.other = open_journal(self.where)
         self.count = 0
+
+    def make(self) -> str:
+        self.directory = TemporaryDirectory()
+        return str(Path(self.directory.name) / "journal.db")
+
+    def drop(self) -> None:
+        self.directory.cleanup()
 
     @rule(data=st.data(), streams=st.sets(st.sampled_from(NAMES), min_size=1, max_size=3))
     def append(self, data: st.DataObject, streams: set[str]) -> None:
@@ -691,12 +722,12 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        self.sqlite.close()
-        self.sqlite = SqliteJournal(Path(self.directory.name) / "journal.db")
+        self.other.close()
+        self.other = open_journal(self.where)
 
     def _write(self, appends: list[Append], command: str, digest: str) -> None:
         answers: list[object] = []
-        for journal in (self.memory, self.sqlite):
+        for journal in (self.memory, self.other):
             try:
                 answers.append(write(journal, *appends, command=command, digest=digest))
             except (Conflict, Refused) as error:
@@ -705,7 +736,7 @@ class TwoStores(RuleBasedStateMachine):
 
     @invariant()
     def both_answer_alike(self) -> None:
-        one, other = self.memory, self.sqlite
+        one, other = self.memory, self.other
         assert shown(one.follow(0, 999)) == shown(other.follow(0, 999))
         assert shown(one.follow(3, 2)) == shown(other.follow(3, 2))
         assert one.streams() == other.streams()
@@ -738,9 +769,24 @@ class TwoStores(RuleBasedStateMachine):
                             assert answers[0] == answers[1]
 
     def teardown(self) -> None:
-        self.sqlite.close()
-        self.directory.cleanup()
+        self.other.close()
+        self.drop()
 
 
 TwoStores.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 TestTwoStores = TwoStores.TestCase
+
+
+def test_whatever_is_written_postgresql_answers_every_question_as_memory_does(
+    databases: Databases,
+) -> None:
+    class MemoryAndPostgres(TwoStores):
+        def make(self) -> str:
+            return databases.with_journal()
+
+        def drop(self) -> None:
+            databases.drop(self.where)
+
+    # Every question is a round trip: fewer walks than to a file.
+    fewer = settings(max_examples=8, stateful_step_count=20, deadline=None)
+    run_state_machine_as_test(MemoryAndPostgres, settings=fewer)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from kat_workflow.engine.clinic import Clinic
 from kat_workflow.engine.groups import Groups
@@ -35,11 +35,13 @@ from kat_workflow.engine.views import (
     Suggestion,
     Waiting,
 )
-from kat_workflow.journal import Journal, open_journal
+from kat_workflow.journal import open_journal
 from kat_workflow.program.clock import Site
 
 if TYPE_CHECKING:
     import sqlite3
+
+    import psycopg
 
     from kat_workflow.engine.scheduling import Scheduler
 
@@ -79,17 +81,19 @@ class Engine(Patients, Groups, Clinic):
         programs: str | os.PathLike[str] | None = None,
         clock: Callable[[], datetime] = wall_clock,
         sites: Iterable[Site] = (Site(),),
-        connection: sqlite3.Connection | None = None,
+        connection: sqlite3.Connection | psycopg.Connection[Any] | None = None,
         signed_only: bool = False,
         authenticate: Authenticate | None = None,
     ) -> Engine:
         """A clinic in the SQLite file `where` (None: in memory), made if it is not there.
 
+        `postgresql://…` names a PostgreSQL database instead.
+
         `programs` is a folder of program files; what is not found in it, and everything when it
-        is None, comes from the programs that ship. `connection` is a host's own SQLite
-        connection instead of a file: commands then join its open transaction, and commit with it.
-        With `signed_only`, as in production, nobody is enrolled in a program that is not signed
-        off (`sign_off`).
+        is None, comes from the programs that ship. `connection` is a host's own
+        connection (of `sqlite3` or `psycopg`) instead: commands then join its open transaction,
+        and commit with it. With `signed_only`, as in production, nobody is enrolled in a program
+        that is not signed off (`sign_off`).
 
         `authenticate` is asked before every act that signs (a signature of any kind, a release,
         an override, the sign-off of a program), with the actor and the act. Where it answers
@@ -97,13 +101,7 @@ class Engine(Patients, Groups, Clinic):
         """
         from kat_workflow.language import Folder, shipped  # noqa: PLC0415  # loaded on first use
 
-        journal: Journal
-        if connection is not None:
-            from kat_workflow.journal.sqlite import SqliteJournal  # noqa: PLC0415
-
-            journal = SqliteJournal(connection=connection)
-        else:
-            journal = open_journal(where)
+        journal = open_journal(where, connection=connection)
         library = shipped() if programs is None else Folder(os.fspath(programs), shipped())
         engine = cls(journal, library, clock, sites, signed_only, authenticate)
         engine._hosted = connection is not None

@@ -7,20 +7,27 @@ stream, the open items of the worklists, the census. One `append` writes all of 
 stream it touches, or nothing, and is known by its command's id for ever after.
 
 One protocol, `Journal`, and one contract suite for every store: `memory.MemoryJournal` for tests
-and simulation, `sqlite.SqliteJournal` for a clinic. `open_journal` opens either.
+and simulation, `sqlite.SqliteJournal` for a clinic, `postgres.PostgresJournal` for many hosts.
+`open_journal` opens each.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from msgspec import Struct
 
 from kat_workflow.errors import Reason, Refusal, Refused
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    import psycopg
 
 __all__ = [
     "Append",
@@ -343,16 +350,30 @@ class Journal(Protocol):
     ) -> None: ...
 
 
-def open_journal(where: str | PathLike[str] | None = None) -> Journal:
-    """A journal in the SQLite file `where`, made if it is not there; None: in memory only."""
-    if where is None:
+def open_journal(
+    where: str | PathLike[str] | None = None,
+    *,
+    connection: sqlite3.Connection | psycopg.Connection[Any] | None = None,
+) -> Journal:
+    """A journal in the SQLite file `where`, made if it is not there; None: in memory only.
+
+    `postgresql://…` names a PostgreSQL database; the tables are made in it if they are not there.
+    `connection` is a host's own connection to either, instead: see the stores.
+    """
+    if where is None and connection is None:
         from kat_workflow.journal.memory import MemoryJournal  # noqa: PLC0415
 
         return MemoryJournal()
-    # Only a host that keeps its journal in SQLite pays for loading it, or needs to have it.
+    # Only a host that keeps its journal in a database pays for loading it, or needs to have it.
+    driver = sys.modules.get("psycopg")
+    hosted = driver is not None and isinstance(connection, driver.Connection)
+    if hosted or (isinstance(where, str) and where.startswith(("postgresql://", "postgres://"))):
+        from kat_workflow.journal.postgres import PostgresJournal  # noqa: PLC0415
+
+        return PostgresJournal(where, connection=connection)  # type: ignore[arg-type]
     from kat_workflow.journal.sqlite import SqliteJournal  # noqa: PLC0415
 
-    return SqliteJournal(where)
+    return SqliteJournal(where, connection=connection)  # type: ignore[arg-type]
 
 
 # For stores
