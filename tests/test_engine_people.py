@@ -299,7 +299,7 @@ def test_a_roster_that_others_write_to_is_read_again(clock: Clock) -> None:
 
 def test_a_roster_without_its_row_is_read_from_its_entries(engine: Engine) -> None:
     id_ = cover(engine)
-    revoked = e.encode(e.CoverRevoked("cover-x", "dee", EVENING))
+    revoked, _ = e.encode(e.CoverRevoked("cover-x", "dee", EVENING))
 
     engine.journal.append(
         [Append("roster:main", 1, (revoked,))],

@@ -20,9 +20,9 @@ from kat_workflow.engine.views import (
     Status,
     Waiting,
     as_happened,
+    event_of,
 )
 from kat_workflow.enrollment import commands as c
-from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Around
 from kat_workflow.enrollment.booking import Slot, next_slot
 from kat_workflow.enrollment.commands import Actor, Command
@@ -323,9 +323,9 @@ class Questions(Shell):
             for entry in entries:
                 after = entry.position
                 kind, _, key = entry.stream.partition(":")
-                if kind != "enrollment" or not entry.body.startswith(TOLD):
+                if kind != "enrollment" or not entry.body.startswith(TOLD) or entry.erased:
                     continue
-                told = notification(e.decode(entry.body), key, entry.version, entry.position)
+                told = notification(event_of(entry), key, entry.version, entry.position)
                 if told is not None:
                     found.append(told)
                     if len(found) >= limit:

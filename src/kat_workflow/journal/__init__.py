@@ -65,6 +65,11 @@ class Entry(Struct, frozen=True):
     salt: bytes = b""
     link: bytes = b""
 
+    @property
+    def erased(self) -> bool:
+        """Whether it had values that are gone."""
+        return bool(self.salt) and not self.values
+
 
 class ItemRow(Struct, frozen=True, omit_defaults=True):
     """An open work item as worklists show it; each of its roles sees it.
@@ -273,6 +278,13 @@ class Journal(Protocol):
 
     def checkpoints(self) -> list[bytes]:
         """All checkpoints kept, by position, then as they were kept."""
+        ...
+
+    def scrub(self) -> bool:
+        """Overwrite what was erased wherever the store may still hold it, as in a log of writes.
+
+        False if another process kept it from that: ask again when that one is through.
+        """
         ...
 
     def due(self, now: datetime, limit: int) -> list[tuple[str, datetime]]:

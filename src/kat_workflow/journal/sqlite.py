@@ -328,6 +328,17 @@ class SqliteJournal:
         found = self._select("SELECT body FROM kat_checkpoints ORDER BY position, rowid", ())
         return [body for (body,) in found]
 
+    def scrub(self) -> bool:
+        """See `Journal.scrub`; in a transaction of the host, it is asked again after its commit.
+
+        What SQLite deletes it overwrites (`secure_delete`), and the log is emptied here. Whatever
+        another program deleted from the file without that is overwritten by a `VACUUM` alone.
+        """
+        if self.joined:
+            return False
+        ((busy, _, _),) = self._select("PRAGMA wal_checkpoint(TRUNCATE)", ())
+        return not busy
+
     def due(self, now: datetime, limit: int) -> list[tuple[str, datetime]]:
         """See `Journal.due`."""
         found = self._select(
@@ -451,6 +462,7 @@ class SqliteJournal:
                 self._write_ahead(connection, monotonic() + patience)
                 connection.execute("PRAGMA synchronous=FULL")
                 connection.execute("PRAGMA busy_timeout=0")  # see `_patiently`
+                connection.execute("PRAGMA secure_delete=ON")
             except BaseException:
                 connection.close()
                 raise
@@ -763,6 +775,7 @@ def _append(
                 cursor.execute(_INSERT_STREAM, (stream, version, end, origin, append.row, wake))
         if append.erase_through:
             erased.append(append)
+            cursor.execute("PRAGMA secure_delete=ON")  # a host's connection may not have it
             for statement in _ERASE_ROWS:
                 cursor.execute(statement, (stream,))
         for name in append.items_gone:
