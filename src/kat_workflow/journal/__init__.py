@@ -165,8 +165,8 @@ class Receipt(Struct, frozen=True):
 class Written(Struct, frozen=True):
     """What is kept of a command: `digest` is the commitment to its digest under the `salt`.
 
-    The salt is b"" once something that the command wrote was erased; its digest can then be
-    compared with nothing any more.
+    Once something that the command wrote was erased, only the hash of the salt is kept (32
+    bytes): its digest can then be compared with nothing any more.
     """
 
     command: str
