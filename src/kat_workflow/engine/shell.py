@@ -308,7 +308,12 @@ class Shell:
         row = self.journal.row(stream)
         if row is not None:
             with suppress(msgspec.DecodeError):  # else it is of another version
-                return _beside_decoder(what).decode(row[1])
+                return beside_decoder(what).decode(row[1])
+        return self._replayed(what, key)
+
+    def _replayed(self, what: Beside, key: str) -> Any:
+        """The stream of this very key, by its entries alone."""
+        stream = f"{what}:{key}"
         state, events = EMPTY[what], [event_of(entry) for entry in self.journal.read(stream)]
         for version, event in enumerate(events):
             if isinstance(event, e.Erased) and event.wholly:  # nothing before it tells anything
@@ -507,7 +512,8 @@ encode_beside = msgspec.msgpack.Encoder().encode
 
 
 @lru_cache(maxsize=8)
-def _beside_decoder(what: Beside) -> msgspec.msgpack.Decoder[Any]:
+def beside_decoder(what: Beside) -> msgspec.msgpack.Decoder[Any]:
+    """What reads the row of a stream beside enrollments."""
     return msgspec.msgpack.Decoder(type(EMPTY[what]))
 
 
