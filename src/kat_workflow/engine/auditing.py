@@ -103,10 +103,16 @@ class Auditor(Shell):
             kept = self.journal.program(listed.digest)
             name = f"program {listed.id} {listed.version} ({listed.digest[:12]})"
             try:
-                same = kept is not None and compile_files(kept.files, kept.main)
-            except (ProgramError, KeyError):  # no program any more, or its files are not there
-                same = False
-            if not same or same.digest != listed.digest:
+                made = None if kept is None else compile_files(kept.files, kept.main)
+            except ProgramError:
+                made = None
+            # A file that is missing is looked for among those that ship: it must be kept as well.
+            if (
+                kept is None
+                or made is None
+                or made.digest != kept.digest
+                or dict(made.files) != kept.files
+            ):
                 yield Fault(f"{name} is not the one that was signed or enrolled with")
 
     def _all_items(self) -> dict[str, list[ItemRow]]:
