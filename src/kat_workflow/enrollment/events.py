@@ -1293,6 +1293,8 @@ def encode(event: Event) -> tuple[bytes, bytes]:
     the same bytes.
     """
     names = PRIVATE[type(event)]
+    if not names:
+        return _encoder.encode(event), b""
     told = {name: value for name in names if (value := getattr(event, name))}
     if not told:
         return _encoder.encode(event), b""
