@@ -105,7 +105,15 @@ class TestTheReferences:
         ):
             for table in tables:
                 select = f"SELECT * FROM {table} ORDER BY 1, 2, 3"
-                assert engine.execute(select).fetchall() == bare.execute(select).fetchall()
+                assert shown(engine, select) == shown(bare, select)
+
+
+def shown(connection: sqlite3.Connection, select: str) -> list[list[object]]:
+    """Rows, with the lengths of salts and hashes: those are drawn, or depend on what is drawn."""
+    return [
+        [len(x) if isinstance(x, bytes) and len(x) in (16, 32) else x for x in row]
+        for row in connection.execute(select)
+    ]
 
 
 def test_every_figure_is_said_in_one_line_of_seven_words() -> None:
