@@ -386,8 +386,8 @@ def test_a_record_that_was_tampered_with_is_found_out(clock: Clock, tmp_path: Pa
         talked(engine, patient)
         with sqlite3.connect(tmp_path / "clinic.db") as file:
             file.execute(
-                "UPDATE kat_entries SET body = CAST(replace(CAST(body AS TEXT), 'a secret', "
-                "'nothing') AS BLOB)"
+                'UPDATE kat_entries SET "values" = '
+                "CAST(replace(CAST(\"values\" AS TEXT), 'a secret', 'nothing') AS BLOB)"
             )
 
         assert [s.valid for s in engine.signatures(patient)] == [False]

@@ -530,7 +530,7 @@ def _make_decoders() -> None:
     for make in (sound_decoder, e.decoder, row_decoder):
         make()
     for what in EMPTY:
-        _beside_decoder(what)
+        beside_decoder(what)
 
 
 def stream_of(enrollment: str) -> str:
