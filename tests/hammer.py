@@ -181,7 +181,7 @@ def _send(engine: Engine, patients: list[str], id_: str) -> Blow:
 
 
 def _digest(events: Any) -> str:
-    return hashlib.sha256(b"".join(encode(event) for event in events)).hexdigest()
+    return hashlib.sha256(b"".join(b"".join(encode(event)) for event in events)).hexdigest()
 
 
 def _judged(engine: Engine, patients: list[str], told: list[list[Blow]], took: float) -> Report:

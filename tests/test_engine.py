@@ -517,9 +517,9 @@ def test_without_its_row_a_state_is_folded_from_its_entries(
     engine = Engine(MemoryJournal(), Files({"first/first.yaml": FIRST}), clock)
     id_ = admitted(engine)
     stream = f"enrollment:{id_}"
-    event = e.DeviationNoted("early", "written by hand", clock.now)
+    body, values = e.encode(e.DeviationNoted("early", "written by hand", clock.now))
     engine.journal.append(
-        (Append(stream, engine.journal.version(stream), (e.encode(event),), row),),
+        (Append(stream, engine.journal.version(stream), (body,), row, values=(values,)),),
         command="by-hand",
         digest="d",
         recorded=clock.now,

@@ -207,9 +207,9 @@ def test_the_streams_around_are_what_their_entries_say(engine: Engine) -> None:
 
     shelf, record = Cupboard(), PatientRecord()
     for entry in engine.journal.read("cupboard:main"):
-        shelf = cupboard.evolve(shelf, e.decode(entry.body))
+        shelf = cupboard.evolve(shelf, e.decode(entry.body, entry.values))
     for entry in engine.journal.read("patient:P-1"):
-        record = patients.evolve(record, e.decode(entry.body))
+        record = patients.evolve(record, e.decode(entry.body, entry.values))
 
     assert shelf == engine.cupboard()
     assert record == engine._beside("patient", "P-1")

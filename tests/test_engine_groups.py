@@ -153,7 +153,7 @@ def replayed(journal: Journal) -> None:
         for stream in journal.streams(f"{what}:"):
             state = EMPTY[what]
             for entry in journal.read(stream):
-                state = FOLDS[what](state, e.decode(entry.body))
+                state = FOLDS[what](state, e.decode(entry.body, entry.values))
             found = clinic(journal)._beside(what, stream.partition(":")[2])
             assert found == state
 

@@ -71,7 +71,7 @@ def record_of(engine: Engine, patient: str) -> PatientRecord:
     """The patient's record, folded from the entries of its stream."""
     state = PatientRecord(patient=patient)
     for entry in engine.journal.read(f"patient:{patient}"):
-        state = evolve(state, e.decode(entry.body))
+        state = evolve(state, e.decode(entry.body, entry.values))
     return state
 
 

@@ -299,7 +299,7 @@ def test_a_roster_that_others_write_to_is_read_again(clock: Clock) -> None:
 
 def test_a_roster_without_its_row_is_read_from_its_entries(engine: Engine) -> None:
     id_ = cover(engine)
-    revoked = e.encode(e.CoverRevoked("cover-x", "dee", EVENING))
+    revoked, _ = e.encode(e.CoverRevoked("cover-x", "dee", EVENING))
 
     engine.journal.append(
         [Append("roster:main", 1, (revoked,))],
@@ -386,8 +386,8 @@ def test_a_record_that_was_tampered_with_is_found_out(clock: Clock, tmp_path: Pa
         talked(engine, patient)
         with sqlite3.connect(tmp_path / "clinic.db") as file:
             file.execute(
-                "UPDATE kat_entries SET body = CAST(replace(CAST(body AS TEXT), 'a secret', "
-                "'nothing') AS BLOB)"
+                'UPDATE kat_entries SET "values" = '
+                "CAST(replace(CAST(\"values\" AS TEXT), 'a secret', 'nothing') AS BLOB)"
             )
 
         assert [s.valid for s in engine.signatures(patient)] == [False]

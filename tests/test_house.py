@@ -31,7 +31,7 @@ LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 ENGINE = [
     ["receiving", "views"],
     ["shell"],
-    ["questions", "commands", "clinic"],
+    ["questions", "commands", "clinic", "erasing", "auditing"],
     ["patients", "groups", "scheduling"],
     ["__init__"],
 ]

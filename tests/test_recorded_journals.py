@@ -72,10 +72,10 @@ def test_what_a_release_recorded_is_read_and_replayed_as_it_was(journal: Path) -
     lines = journal.read_bytes().splitlines()
     halves = msgspec.json.decode(journal.with_suffix(".states.json").read_bytes())
 
-    happened = [events.decode(line) for line in lines]
+    happened = [events.decode(*line.split(b"\t")) for line in lines]
     whole = replay(happened)
 
-    assert [events.encode(event) for event in happened] == lines
+    assert [b"\t".join(events.encode(event)) for event in happened] == lines
     assert told(replay(happened[: len(lines) // 2])) == halves["half"]
     assert told(whole) == halves["whole"]
     assert decode_row(encode_row(whole)) == whole
@@ -92,7 +92,7 @@ def record(version: str) -> None:
         happened = [each.event for each in run(load_scenario(file), library).happened]
         stem = folder / f"{program}.{scenario}"
         stem.with_name(stem.name + ".jsonl").write_bytes(
-            b"".join(events.encode(event) + b"\n" for event in happened)
+            b"".join(b"\t".join(events.encode(event)) + b"\n" for event in happened)
         )
         states = {
             "half": told(replay(happened[: len(happened) // 2])),

@@ -87,7 +87,7 @@ class House:
         log.extend(addition.events)
         state = EMPTY[addition.what]
         for event in log:
-            assert e.decode(e.encode(event)) == event
+            assert e.decode(*e.encode(event)) == event
             state = FOLDS[addition.what](state, event)
         assert state == addition.state
         self.streams[at] = addition.state

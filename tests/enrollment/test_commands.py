@@ -603,14 +603,19 @@ WAYS: dict[str, Callable[[], Refusal]] = {
 
 
 _ELSEWHERE = {
+    "erased",
+    "ground-missing",
     "id-reused",
+    "in-treatment",
     "name-missing",
+    "no-entry",
     "not-approved",
     "not-signed-off",
     "signed-already",
+    "still-read",
     "version-changed",
 }
-"""Refusals that `test_engine` and `test_governance` produce."""
+"""Refusals that `test_engine`, `test_erasing` and `test_governance` produce."""
 
 
 @pytest.mark.parametrize("code", sorted(WAYS))

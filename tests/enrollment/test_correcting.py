@@ -987,7 +987,7 @@ def test_a_corrected_record_folds_the_same_from_the_journal() -> None:
     p = after_the_drip()
     p.do("correct weigh", weight="48", reason="typed wrong")
     p.do("retract vitals", reason="another patient's")
-    assert replay(e.decode(e.encode(x)) for x in p.log) == p.s
+    assert replay(e.decode(*e.encode(x)) for x in p.log) == p.s
     assert decode_row(encode_row(p.s)) == p.s
     half = replay(p.log[:-3])
     assert replay(p.log[-3:], half) == p.s

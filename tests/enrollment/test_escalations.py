@@ -235,4 +235,4 @@ def test_nothing_that_is_to_be_told_is_overlooked_in_the_journal() -> None:
 
     for event in p.log:
         told = notification(event, "e-1", 1, 1) is not None
-        assert e.encode(event).startswith(TOLD) == told
+        assert e.encode(event)[0].startswith(TOLD) == told

@@ -440,11 +440,11 @@ def test_no_record_names_another_patient_and_no_group_says_why_somebody_left() -
     found.residents[1].do("cancel drip", reason="pressure 190")
 
     for p in found.residents:
-        own = b"".join(e.encode(event) for event in p.log)
+        own = b"".join(b"".join(e.encode(event)) for event in p.log)
         others = [q for q in found.residents if q is not p]
         assert not any(q.s.id.encode() in own or q.s.patient.encode() in own for q in others)
     for log in found.log.values():
-        said = b"".join(e.encode(event) for event in log)
+        said = b"".join(b"".join(e.encode(event)) for event in log)
         assert not any(word in said for word in (b"P-", b"panic", b"190", b"mg"))
 
 

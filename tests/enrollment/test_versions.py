@@ -116,7 +116,7 @@ def test_where_somebody_is_and_what_is_open_stays_with_its_instants() -> None:
     (changed,) = p.events(e.VersionChanged)
     assert (changed.was, changed.person, changed.reason) == ("1.0.0", "doctor", "safer")
     assert decode_row(encode_row(p.s)) == p.s
-    assert replay(e.decode(e.encode(event)) for event in p.log) == p.s
+    assert replay(e.decode(*e.encode(event)) for event in p.log) == p.s
 
 
 def test_what_is_new_opens_and_what_is_gone_is_left() -> None:

@@ -207,7 +207,7 @@ def test_a_simulated_record_is_what_its_entries_fold_to() -> None:
     assert len(streams) == 2
     for stream in streams:
         row = journal.row(stream)
-        state = replay(decode(entry.body) for entry in journal.read(stream))
+        state = replay(decode(entry.body, entry.values) for entry in journal.read(stream))
         assert row == (state.version, encode_row(state))
 
 

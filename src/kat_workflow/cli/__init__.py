@@ -89,6 +89,11 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "replay": Verb("courses", "Tell real courses to the engine, and account for every row."),
         "simulate": Verb("courses", "Send simulated patients through a program."),
     },
+    "Record": {
+        "checkpoint": Verb("sealing", "Sign what the record holds now, to be kept elsewhere."),
+        "audit": Verb("sealing", "Say whether the record is as it was written."),
+        "erase": Verb("sealing", "Take a patient out of the record, on a lawful request."),
+    },
     "Shell": {
         "completion": Verb("shell", "Print the completion script for a shell."),
     },
@@ -126,6 +131,10 @@ def _commands(module: str) -> Mapping[str, click.Command]:
         from kat_workflow.cli import courses
 
         return courses.COMMANDS
+    if module == "sealing":
+        from kat_workflow.cli import sealing
+
+        return sealing.COMMANDS
     from kat_workflow.cli import shell
 
     return shell.COMMANDS

@@ -137,6 +137,9 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
         case e.Discharged():
             why = f": {event.reason}" if event.reason else ""
             return f"discharged as {event.end}{why}"
+        case e.Erased():
+            what = "patient" if event.wholly else f"entries {event.since} to {event.through}"
+            return f"{what} erased ({event.ground})"
         case e.Closed():
             return "closed"
         case e.EnrollmentBegan():

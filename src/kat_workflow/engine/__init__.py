@@ -5,7 +5,8 @@ asks `decide`, and commits entries and rows of all streams touched in one transa
 somebody else was faster it reads again and decides anew. Everything it answers is a plain value.
 
 `Engine` is put together from chapters, which all extend `Shell`: `Questions`, `Commands` and
-`Clinic`, and on top of these `Patients` and `Groups`, whose commands reach several enrollments.
+`Clinic`, and on top of these `Patients`, `Erasing` and `Groups`, whose commands reach several
+enrollments.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from kat_workflow.engine.clinic import Clinic
+from kat_workflow.engine.erasing import Erasing, Erasure
 from kat_workflow.engine.groups import Groups
 from kat_workflow.engine.patients import Patients
 from kat_workflow.engine.shell import Authenticate, wall_clock
@@ -49,6 +51,7 @@ __all__ = [
     "Attested",
     "Course",
     "Engine",
+    "Erasure",
     "Happened",
     "MemberOutcome",
     "OpenItem",
@@ -64,7 +67,7 @@ __all__ = [
 ]
 
 
-class Engine(Patients, Groups, Clinic):
+class Engine(Patients, Erasing, Groups, Clinic):
     """A clinic: one journal, the programs that run in it, a clock and the sites.
 
     Safe to use from several threads and, on SQLite, from several processes. Open it with

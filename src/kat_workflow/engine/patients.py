@@ -214,13 +214,14 @@ class Patients(Commands, Questions):
             event = rule(kept, other, reason, by.person, now)
             if isinstance(event, Refusal):
                 raise Refused(event)
-            body = e.encode(event)
+            body, values = e.encode(event)
             appends = [
                 Append(
                     f"patient:{record.patient}",
                     record.version,
                     (body,),
                     encode_beside(patients.evolve(record, event)),
+                    values=(values,),
                 )
                 for record in (kept, other)
             ]

@@ -20,6 +20,7 @@ from kat_workflow.engine.views import (
     Status,
     Waiting,
     as_happened,
+    event_of,
 )
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
@@ -350,9 +351,9 @@ class Questions(Shell):
             for entry in entries:
                 after = entry.position
                 kind, _, key = entry.stream.partition(":")
-                if kind != "enrollment" or not entry.body.startswith(TOLD):
+                if kind != "enrollment" or not entry.body.startswith(TOLD) or entry.erased:
                     continue
-                told = notification(e.decode(entry.body), key, entry.version, entry.position)
+                told = notification(event_of(entry), key, entry.version, entry.position)
                 if told is not None:
                     found.append(told)
                     if len(found) >= limit:

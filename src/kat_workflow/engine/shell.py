@@ -27,7 +27,7 @@ from kat_workflow.engine.receiving import (
     refuse,
     sound_decoder,
 )
-from kat_workflow.engine.views import Happened, Outcome, as_happened
+from kat_workflow.engine.views import Happened, Outcome, as_happened, event_of
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import EMPTY, FOLDS, Addition, Around, Beside, Past, Unread
@@ -236,15 +236,17 @@ class Shell:
         came, gone, moved = changed(decision.events)
         if (before.site, before.digest) != (after.site, after.digest) and before.version:
             came = list(after.items)  # on another site's worklists, or as another version says
+        bodies, values = encoded(decision.events)
         append = Append(
             stream,
             before.version,
-            tuple([e.encode(event) for event in decision.events]),
+            bodies,
             encode_row(after),
             after.wake,
             tuple(gone),
-            tuple([_item_row(program, after, stream, id_) for id_ in came]),
-            _census_row(program, after, stream) if moved else None,
+            tuple([item_row(program, after, stream, id_) for id_ in came]),
+            census_row(program, after, stream) if moved else None,
+            values,
         )
         appends = [append]
         for addition in decision.beside:
@@ -265,7 +267,7 @@ class Shell:
         """What a command did when it was carried out."""
         entries = self.journal.follow(receipt.first - 1, receipt.last - receipt.first + 1)
         own = stream_of(enrollment)
-        events = tuple(e.decode(entry.body) for entry in entries if entry.stream == own)
+        events = tuple(event_of(entry) for entry in entries if entry.stream == own)
         return Outcome(enrollment, events, again=True)
 
     def _read(self, enrollment: str) -> tuple[Program, Enrollment]:
@@ -280,14 +282,14 @@ class Shell:
                 raise refuse(
                     "read", "unknown-enrollment", f'no enrollment "{enrollment}"', "check the id"
                 )
-            state = replay(e.decode(entry.body) for entry in entries)
+            state = replay(event_of(entry) for entry in entries)
         program = self._by_digest.get(state.digest)
         return (program or self._pinned(state.digest)), state
 
     def _history(self, enrollment: str) -> tuple[Past, ...]:
         """All entries of an enrollment, each with the instant at which it was recorded."""
         entries = self.journal.read(stream_of(enrollment))
-        return tuple(Past(entry.recorded, e.decode(entry.body)) for entry in entries)
+        return tuple(Past(entry.recorded, event_of(entry)) for entry in entries)
 
     def _ask(
         self,
@@ -345,10 +347,19 @@ class Shell:
         row = self.journal.row(stream)
         if row is not None:
             with suppress(msgspec.DecodeError):  # else it is of another version
-                return _beside_decoder(what).decode(row[1])
-        state = EMPTY[what]
-        for entry in self.journal.read(stream):
-            state = FOLDS[what](state, e.decode(entry.body))
+                return beside_decoder(what).decode(row[1])
+        return self._replayed(what, key)
+
+    def _replayed(self, what: Beside, key: str) -> Any:
+        """The stream of this very key, by its entries alone."""
+        stream = f"{what}:{key}"
+        state, events = EMPTY[what], [event_of(entry) for entry in self.journal.read(stream)]
+        for version, event in enumerate(events):
+            if isinstance(event, e.Erased) and event.wholly:  # nothing before it tells anything
+                state, events = replace(state, version=version), events[version:]
+                break
+        for event in events:
+            state = FOLDS[what](state, event)
         return state
 
     def _patient(self, patient: str) -> PatientRecord:
@@ -408,7 +419,7 @@ class Shell:
             if before is not None:
                 entries = self.journal.follow(before.first - 1, before.last - before.first + 1)
                 return tuple(
-                    tuple(e.decode(x.body) for x in entries if x.stream == f"{what}:{key}")
+                    tuple(event_of(x) for x in entries if x.stream == f"{what}:{key}")
                     for what, key in streams
                 )
             states, at = [self._beside(what, key) for what, key in streams], self._instant()
@@ -546,9 +557,15 @@ def _beside_stream(addition: Addition, state: Enrollment) -> str:
 
 
 def _append_of(addition: Addition, stream: str) -> Append:
-    bodies = tuple(e.encode(event) for event in addition.events)
+    bodies, values = encoded(addition.events)
     row = encode_beside(addition.state) if bodies else None
-    return Append(stream, addition.expected, bodies, row)
+    return Append(stream, addition.expected, bodies, row, values=values)
+
+
+def encoded(events: Iterable[e.Event]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """The bodies and the values of the entries that events become."""
+    pairs = [e.encode(event) for event in events]
+    return tuple([body for body, _ in pairs]), tuple([values for _, values in pairs])
 
 
 encode_beside = msgspec.msgpack.Encoder().encode
@@ -556,7 +573,8 @@ encode_beside = msgspec.msgpack.Encoder().encode
 
 
 @lru_cache(maxsize=8)
-def _beside_decoder(what: Beside) -> msgspec.msgpack.Decoder[Any]:
+def beside_decoder(what: Beside) -> msgspec.msgpack.Decoder[Any]:
+    """What reads the row of a stream beside enrollments."""
     return msgspec.msgpack.Decoder(type(EMPTY[what]))
 
 
@@ -573,7 +591,7 @@ def _make_decoders() -> None:
     for make in (sound_decoder, e.decoder, row_decoder):
         make()
     for what in EMPTY:
-        _beside_decoder(what)
+        beside_decoder(what)
 
 
 def stream_of(enrollment: str) -> str:
@@ -581,7 +599,8 @@ def stream_of(enrollment: str) -> str:
     return "enrollment:" + enrollment
 
 
-def _item_row(program: Program, state: Enrollment, stream: str, id_: str) -> ItemRow:
+def item_row(program: Program, state: Enrollment, stream: str, id_: str) -> ItemRow:
+    """The row by which worklists show an open item."""
     item = state.items[id_]
     return ItemRow(
         id_,
@@ -600,7 +619,8 @@ def _item_row(program: Program, state: Enrollment, stream: str, id_: str) -> Ite
     )
 
 
-def _census_row(program: Program, state: Enrollment, stream: str) -> CensusRow:
+def census_row(program: Program, state: Enrollment, stream: str) -> CensusRow:
+    """The row by which the census of its site shows an enrollment."""
     anchor: date | None = state.admitted
     return CensusRow(
         stream,

@@ -180,6 +180,11 @@ class Attested(Struct, frozen=True):
     signed: bool = False
 
 
+def event_of(entry: Entry) -> e.Event:
+    """The event of an entry; with nothing in its private fields where they were erased."""
+    return e.decode(entry.body, entry.values)
+
+
 def as_happened(entry: Entry) -> Happened:
     """An entry as the journal gives it, with its event decoded."""
     kind, _, key = entry.stream.partition(":")
@@ -191,6 +196,6 @@ def as_happened(entry: Entry) -> Happened:
         entry.cause,
         entry.person,
         entry.role,
-        e.decode(entry.body),
+        event_of(entry),
         entry.stream,
     )

@@ -128,10 +128,15 @@ def _used(c: Cupboard, x: e.LotUsed) -> Cupboard:
     return Cupboard(c.version, lots, out)
 
 
+def _erased(shelf: Cupboard, _: e.Erased) -> Cupboard:
+    return shelf  # for whom a lot was used is no part of the stock
+
+
 FOLDS: dict[type, Callable[[Cupboard, Any], Cupboard]] = {
     e.StockReceived: _received,
     e.StockCounted: _counted,
     e.LotUsed: _used,
+    e.Erased: _erased,
 }
 
 

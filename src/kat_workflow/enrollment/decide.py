@@ -21,7 +21,7 @@ from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition, Around
 from kat_workflow.enrollment.judge import Judge, Refused
 from kat_workflow.enrollment.run import Run
-from kat_workflow.enrollment.state import Enrollment
+from kat_workflow.enrollment.state import Enrollment, Erasure
 from kat_workflow.enrollment.timers import Timer, next_timer, wake
 from kat_workflow.errors import Reason, Refusal
 
@@ -53,6 +53,8 @@ def decide(
     Raises Unread where it needs a stream that `around` does not hold.
     """
     act = command.act
+    if enrollment.erased is not None:
+        return Refusal(command.words, (_is_erased(enrollment.erased),))
     now = command.at
     if enrollment.last is not None and enrollment.last > now:
         now = enrollment.last
@@ -136,6 +138,11 @@ _LOOPS = Reason(
         "report where the patient is: move PHASE",
     ),
 )
+
+
+def _is_erased(erased: Erasure) -> Reason:
+    says = f"the patient was erased on {erased.at:%Y-%m-%d} by {erased.person}: {erased.ground}"
+    return Reason("erased", says, unblock=("enroll the patient anew",))
 
 
 def _asks_leave(act: c.Act) -> bool:

@@ -9,14 +9,21 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from kat_workflow.errors import JournalError
 from kat_workflow.program import Cause, OnHold, Outcome
 from kat_workflow.program.forms import Observation, Raw
+
+_T = TypeVar("_T")
+Private = Annotated[_T, Meta(extra={"private": True})]
+"""What tells about the patient, or was typed freely and may: it stands beside the rest of the event
+in the journal, so that it can be erased. Without it the event still says what was done, when, where
+and by whom; doses and orders stay, since drugs are accounted for longer than patients are known."""
 
 Carried = Literal["", "adopted", "attested"]
 ConsentIs = Literal["given", "revoked"] | Outcome
@@ -34,7 +41,7 @@ class Enrolled(_Event, frozen=True, tag="enrolled"):
     program: str
     version: str
     digest: str
-    patient: str
+    patient: Private[str]
     site: str
     at: datetime
 
@@ -71,7 +78,7 @@ class PhaseLeft(_Event, frozen=True, tag="phase-left"):
     phase: str
     place: str
     at: datetime
-    reason: str
+    reason: Private[str]
     finishes: str = ""
     row: str = ""
     judged: int = 0
@@ -146,7 +153,7 @@ class ItemSettled(_Event, frozen=True, tag="item-settled"):
     outcome: Outcome
     at: datetime
     person: str = ""
-    reason: str = ""
+    reason: Private[str] = ""
     keep: bool = False
     tally: bool = False
     hands: tuple[str, ...] = ()
@@ -166,7 +173,7 @@ class ObservationRecorded(_Event, frozen=True, tag="observation-recorded"):
     form: str
     step: str
     place: str
-    values: dict[str, Raw]
+    values: Private[dict[str, Raw]]
     occurred: datetime
     recorded: datetime
     person: str
@@ -177,10 +184,10 @@ class ObservationRecorded(_Event, frozen=True, tag="observation-recorded"):
     kept: tuple[str, ...] = ()
     kept_in: str = ""
     drops: tuple[str, ...] = ()
-    content: str = ""
+    content: Private[str] = ""
     late: bool = False
     carried: Carried = ""
-    source: str = ""
+    source: Private[str] = ""
 
 
 class ObservationCorrected(_Event, frozen=True, tag="observation-corrected"):
@@ -196,21 +203,21 @@ class ObservationCorrected(_Event, frozen=True, tag="observation-corrected"):
     form: str
     step: str
     place: str
-    values: dict[str, Raw]
+    values: Private[dict[str, Raw]]
     occurred: datetime
     recorded: datetime
     person: str
     role: str
-    reason: str
+    reason: Private[str]
     item: str = ""
     needs: tuple[str, ...] = ()
     valid_until: datetime | None = None
     kept: tuple[str, ...] = ()
     kept_in: str = ""
     drops: tuple[str, ...] = ()
-    restored: tuple[Observation, ...] = ()
+    restored: Private[tuple[Observation, ...]] = ()
     settles: bool = False
-    content: str = ""
+    content: Private[str] = ""
 
 
 class ObservationRetracted(_Event, frozen=True, tag="observation-retracted"):
@@ -226,9 +233,9 @@ class ObservationRetracted(_Event, frozen=True, tag="observation-retracted"):
     recorded: datetime
     person: str
     role: str
-    reason: str
+    reason: Private[str]
     item: str = ""
-    restored: tuple[Observation, ...] = ()
+    restored: Private[tuple[Observation, ...]] = ()
 
 
 class ObservationAddended(_Event, frozen=True, tag="observation-addended"):
@@ -238,7 +245,7 @@ class ObservationAddended(_Event, frozen=True, tag="observation-addended"):
     observation: str
     form: str
     step: str
-    values: dict[str, Raw]
+    values: Private[dict[str, Raw]]
     occurred: datetime
     recorded: datetime
     person: str
@@ -290,7 +297,7 @@ class Signed(_Event, frozen=True, tag="signed"):
     at: datetime
     name: str = ""
     meaning: str = ""
-    content: str = ""
+    content: Private[str] = ""
     acting_for: str = ""
     session: str = ""
 
@@ -373,7 +380,7 @@ class DosingPaused(_Event, frozen=True, tag="dosing-paused"):
 
     session: str
     at: datetime
-    because: str
+    because: Private[str]
     recorded: datetime | None = None
 
 
@@ -400,7 +407,7 @@ class SessionAborted(_Event, frozen=True, tag="session-aborted"):
 
     session: str
     at: datetime
-    reason: str
+    reason: Private[str]
     rule: str = ""
     recorded: datetime | None = None
 
@@ -412,7 +419,7 @@ class SessionCancelled(_Event, frozen=True, tag="session-cancelled"):
 
     session: str
     at: datetime
-    reason: str
+    reason: Private[str]
     cause: Cause = ""
     short: bool = False
     order: str = ""
@@ -425,7 +432,7 @@ class SessionReleased(_Event, frozen=True, tag="session-released"):
     at: datetime
     final: Literal["released", "aborted"]
     counted: bool
-    reason: str = ""
+    reason: Private[str] = ""
     evidence: tuple[str, ...] = ()
     judged: int = 0
     recorded: datetime | None = None
@@ -444,7 +451,7 @@ class Ordered(_Event, frozen=True, tag="ordered"):
     order: str
     number: int
     drug: str
-    amount: str
+    amount: Private[str]
     basis: str
     total: str
     unit: str
@@ -454,14 +461,14 @@ class Ordered(_Event, frozen=True, tag="ordered"):
     until: datetime | None = None
     times: int | None = None
     capped: bool = False
-    weight: str = ""
+    weight: Private[str] = ""
     weight_unit: str = ""
     evidence: str = ""
     bolus: str = ""
     bolus_over: str = ""
     infusion_over: str = ""
     rate: str = ""
-    reason: str = ""
+    reason: Private[str] = ""
 
 
 class OrderStopped(_Event, frozen=True, tag="order-stopped"):
@@ -471,7 +478,7 @@ class OrderStopped(_Event, frozen=True, tag="order-stopped"):
     number: int
     at: datetime
     person: str
-    reason: str = ""
+    reason: Private[str] = ""
 
 
 class DoseChecked(_Event, frozen=True, tag="dose-checked"):
@@ -496,7 +503,7 @@ class MedicineGiven(_Event, frozen=True, tag="medicine-given"):
     role: str
     order: str = ""
     lot: str = ""
-    reason: str = ""
+    reason: Private[str] = ""
 
 
 class DrugHandled(_Event, frozen=True, tag="drug-handled"):
@@ -518,7 +525,7 @@ class AlertRaised(_Event, frozen=True, tag="alert-raised"):
     they answer, `answer_by` the instant until which they should."""
 
     alert: str
-    says: str
+    says: Private[str]
     tell: tuple[str, ...]
     at: datetime
     source: str
@@ -533,7 +540,7 @@ class AlertEscalated(_Event, frozen=True, tag="alert-escalated"):
     after the first."""
 
     alert: str
-    says: str
+    says: Private[str]
     tell: tuple[str, ...]
     at: datetime
     call: str
@@ -556,7 +563,7 @@ class DeviationNoted(_Event, frozen=True, tag="deviation-noted"):
     """What was reported departs from the program; the report is kept, and somebody must look."""
 
     code: str
-    says: str
+    says: Private[str]
     at: datetime
     record: str = ""
 
@@ -566,7 +573,7 @@ class Held(_Event, frozen=True, tag="held"):
     somebody must look at it."""
 
     hold: str
-    reason: str
+    reason: Private[str]
     at: datetime
     person: str
     review_by: datetime | None = None
@@ -585,7 +592,7 @@ class OverrideGranted(_Event, frozen=True, tag="override-granted"):
     by the program's list; `cosigner` is the second person who has agreed."""
 
     gate: str
-    reason: str
+    reason: Private[str]
     until: datetime
     person: str
     role: str
@@ -598,7 +605,7 @@ class OverrideAsked(_Event, frozen=True, tag="override-asked"):
     """Somebody wants a gate to count as true; it does not, before a second person has agreed."""
 
     gate: str
-    reason: str
+    reason: Private[str]
     person: str
     role: str
     at: datetime
@@ -625,10 +632,10 @@ class ActedFor(_Event, frozen=True, tag="acted-for"):
 class GlassBroken(_Event, frozen=True, tag="glass-broken"):
     """An emergency: it was acted first. `passed` is what would else have stood in the way."""
 
-    reason: str
+    reason: Private[str]
     person: str
     role: str
-    passed: tuple[str, ...]
+    passed: Private[tuple[str, ...]]
     at: datetime
 
 
@@ -654,7 +661,7 @@ class Discharged(_Event, frozen=True, tag="discharged"):
     end: str
     kind: str
     at: datetime
-    reason: str = ""
+    reason: Private[str] = ""
     row: str = ""
     evidence: tuple[str, ...] = ()
     judged: int = 0
@@ -672,7 +679,7 @@ class SiteChanged(_Event, frozen=True, tag="site-changed"):
 
     site: str
     at: datetime
-    reason: str = ""
+    reason: Private[str] = ""
     admitted: date | None = None
 
 
@@ -690,13 +697,13 @@ class VersionChanged(_Event, frozen=True, tag="version-changed"):
     digest: str
     was: str
     was_digest: str
-    reason: str
+    reason: Private[str]
     at: datetime
     person: str
     role: str
     settled: tuple[Settled, ...] = ()
     counts: dict[str, int] = {}
-    values: dict[str, tuple[Observation, ...]] = {}
+    values: Private[dict[str, tuple[Observation, ...]]] = {}
 
 
 class OfferMade(_Event, frozen=True, tag="offer-made"):
@@ -705,6 +712,21 @@ class OfferMade(_Event, frozen=True, tag="offer-made"):
     to: str
     observations: tuple[str, ...]
     at: datetime
+
+
+class Erased(_Event, frozen=True, tag="erased"):
+    """What is private in the entries `since` through `through` of this stream was erased.
+
+    `ground` is the lawful ground, and tells nothing of the patient. `wholly`: the patient is no
+    longer known here; the course remains, without them.
+    """
+
+    since: int
+    through: int
+    person: str
+    ground: str
+    at: datetime
+    wholly: bool = False
 
 
 # Of a site's roster.
@@ -719,7 +741,7 @@ class CoverGranted(_Event, frozen=True, tag="cover-granted"):
     since: datetime
     until: datetime
     by: str
-    reason: str
+    reason: Private[str]
     at: datetime
     acting_for: str = ""
 
@@ -730,7 +752,7 @@ class CoverRevoked(_Event, frozen=True, tag="cover-revoked"):
     cover: str
     by: str
     at: datetime
-    reason: str = ""
+    reason: Private[str] = ""
 
 
 # Of a patient's own stream.
@@ -739,7 +761,7 @@ class CoverRevoked(_Event, frozen=True, tag="cover-revoked"):
 class EnrollmentBegan(_Event, frozen=True, tag="enrollment-began"):
     """The patient has begun a program."""
 
-    patient: str
+    patient: Private[str]
     enrollment: str
     program: str
     site: str
@@ -796,7 +818,7 @@ class PatientHeld(_Event, frozen=True, tag="patient-held"):
     enrollment: str
     hold: str
     program: str
-    reason: str
+    reason: Private[str]
     person: str
     at: datetime
 
@@ -829,7 +851,7 @@ class EvaluationsOffered(_Event, frozen=True, tag="evaluations-offered"):
     enrollment: str
     program: str
     to: str
-    evaluations: tuple[Evaluation, ...]
+    evaluations: Private[tuple[Evaluation, ...]]
     person: str
     at: datetime
 
@@ -933,24 +955,24 @@ class PatientMerged(_Event, frozen=True, tag="patient-merged"):
     """Two ids are one patient. It stands in both streams; from now on the survivor's tells about
     both, `brings` being what the duplicate's has told so far."""
 
-    survivor: str
-    duplicate: str
-    reason: str
+    survivor: Private[str]
+    duplicate: Private[str]
+    reason: Private[str]
     person: str
     at: datetime
-    brings: Known
+    brings: Private[Known]
 
 
 class PatientUnmerged(_Event, frozen=True, tag="patient-unmerged"):
     """They are two patients after all. It stands in both streams; what belongs to the duplicate's
     enrollments is told by its own stream again, `takes` being that."""
 
-    survivor: str
-    duplicate: str
-    reason: str
+    survivor: Private[str]
+    duplicate: Private[str]
+    reason: Private[str]
     person: str
     at: datetime
-    takes: Known
+    takes: Private[Known]
 
 
 # Of a program's own stream.
@@ -974,7 +996,7 @@ class ProgramRetired(_Event, frozen=True, tag="program-retired"):
     program: str
     digest: str
     person: str
-    reason: str
+    reason: Private[str]
     at: datetime
 
 
@@ -1040,7 +1062,7 @@ class StockCounted(_Event, frozen=True, tag="stock-counted"):
     unit: str
     at: datetime
     person: str
-    reason: str = ""
+    reason: Private[str] = ""
 
 
 class LotUsed(_Event, frozen=True, tag="lot-used"):
@@ -1054,7 +1076,7 @@ class LotUsed(_Event, frozen=True, tag="lot-used"):
     amount: str
     unit: str
     enrollment: str
-    patient: str
+    patient: Private[str]
     about: str
     at: datetime
     person: str
@@ -1171,13 +1193,13 @@ class GroupStarted(_Event, frozen=True, tag="group-started"):
     members: int
     person: str
     at: datetime
-    regardless: str = ""
+    regardless: Private[str] = ""
 
 
 class GroupCalledOff(_Event, frozen=True, tag="group-called-off"):
     """A group does not take place."""
 
-    reason: str
+    reason: Private[str]
     person: str
     at: datetime
 
@@ -1269,6 +1291,7 @@ Event = (
     | SiteChanged
     | VersionChanged
     | OfferMade
+    | Erased
     | EnrollmentBegan
     | EnrollmentEnded
     | EnrollmentMoved
@@ -1315,18 +1338,44 @@ def decoder() -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(Event)
 
 
-def encode(event: Event) -> bytes:
-    """The event as JSON; the same event always gives the same bytes."""
-    return _encoder.encode(event)
+class _PrivateFields(dict[type, tuple[str, ...]]):
+    """The names of the private fields by class, looked up once."""
+
+    def __missing__(self, event: type) -> tuple[str, ...]:
+        # As they are written: to evaluate all annotations would cost more than a command does.
+        own = event.__annotations__.items()
+        self[event] = tuple(name for name, type_ in own if type_.startswith("Private["))
+        return self[event]
 
 
-def decode(body: bytes) -> Event:
-    """The event of a journal entry.
+PRIVATE = _PrivateFields()
+
+
+def encode(event: Event) -> tuple[bytes, bytes]:
+    """The event as JSON, and what is private in it: canonical JSON, b"" if there is nothing.
+
+    The first is an event itself, with nothing in its private fields. The same event always gives
+    the same bytes.
+    """
+    names = PRIVATE[type(event)]
+    if not names:
+        return _encoder.encode(event), b""
+    told = {name: value for name in names if (value := getattr(event, name))}
+    if not told:
+        return _encoder.encode(event), b""
+    rest = replace(event, **{name: type(value)() for name, value in told.items()})
+    return _encoder.encode(rest), _encoder.encode(told)
+
+
+def decode(body: bytes, values: bytes = b"") -> Event:
+    """The event of a journal entry; where its values were erased, with nothing in their place.
 
     Raises JournalError for bytes that are no event of this or an earlier version.
     """
     try:
-        event: Event = decoder().decode(body)
+        # Of two fields of one name the later one holds.
+        whole = b"%b,%b" % (body[:-1], values[1:]) if values else body
+        event: Event = decoder().decode(whole)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalError("an entry of the journal is no event that this version knows") from error
     return event

@@ -194,6 +194,10 @@ def _unmerged(r: PatientRecord, x: e.PatientUnmerged) -> PatientRecord:
     return replace(r, known=_of(r.known, ids_of(r.known, x.duplicate), without=True))
 
 
+def _erased(r: PatientRecord, _: e.Erased) -> PatientRecord:
+    return PatientRecord(r.version)
+
+
 FOLDS: dict[type, Callable[[PatientRecord, Any], PatientRecord]] = {
     e.EnrollmentBegan: _began,
     e.EnrollmentEnded: _ended,
@@ -209,6 +213,7 @@ FOLDS: dict[type, Callable[[PatientRecord, Any], PatientRecord]] = {
     e.DrugGiven: _given,
     e.PatientMerged: _merged,
     e.PatientUnmerged: _unmerged,
+    e.Erased: _erased,
 }
 
 

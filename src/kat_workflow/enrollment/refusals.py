@@ -61,6 +61,16 @@ REFUSALS: dict[str, str] = {
     "unknown-group": "The journal has no group with that id, or the program no kind of group of "
     "that name.",
     "unknown-room": "The program names the rooms in which such a group is held.",
+    "erased": "The patient of this enrollment was erased on a lawful request. Its course can be "
+    "read, without the patient, and nothing more is written to it. If they come back, they are "
+    "enrolled anew.",
+    "no-entry": "The stream has no such entry, or nothing in it that could be erased.",
+    "in-treatment": "A patient is erased once treatment is over in every enrollment: what has to "
+    "be known to treat them safely is not taken away meanwhile.",
+    "still-read": "What a recording says can be taken out of the record once it is retracted: "
+    "gates go on reading what they have read.",
+    "ground-missing": "An erasure names the lawful ground on which it is done; it tells nothing of "
+    "the patient.",
     "future": "It is said to have happened later than now. Two minutes are allowed for clocks that "
     "differ.",
     "gate-closed": "A gate of the session does not hold, or is unknown: what has not been "

@@ -259,6 +259,14 @@ class InGroup(Struct, frozen=True, array_like=True, gc=False):
     seat: int
 
 
+class Erasure(Struct, frozen=True, array_like=True, gc=False):
+    """When, by whom and on what ground a patient was erased; only their course is left."""
+
+    at: datetime
+    person: str
+    ground: str
+
+
 class Enrollment(Struct, array_like=True, gc=False):
     """One patient in one program, as of `version` events.
 
@@ -299,6 +307,7 @@ class Enrollment(Struct, array_like=True, gc=False):
     decided: datetime | None = None
     orders: Mapping[str, OrderState] = {}
     groups: Mapping[str, InGroup] = {}
+    erased: Erasure | None = None
 
 
 _NONE_YET = Tally()
@@ -339,6 +348,7 @@ def copy_of(s: Enrollment) -> Enrollment:
         s.decided,
         s.orders,
         s.groups,
+        s.erased,
     )
 
 
@@ -386,6 +396,7 @@ class _Row(Struct, frozen=True, array_like=True, gc=False):
     decided: datetime | None = None
     orders: dict[str, OrderState] = {}
     groups: dict[str, InGroup] = {}
+    erased: Erasure | None = None
 
 
 _row_encoder = msgspec.msgpack.Encoder()
@@ -427,6 +438,7 @@ def encode_row(s: Enrollment) -> bytes:
             s.decided,
             s.orders,
             s.groups,
+            s.erased,
         )
     )
 
@@ -473,6 +485,7 @@ def decode_row(row: bytes) -> Enrollment:
         r.decided,
         r.orders or _EMPTY,
         r.groups or _EMPTY,
+        r.erased,
     )
 
 
@@ -665,7 +678,7 @@ def _reading(x: e.ObservationRecorded | e.ObservationCorrected) -> Observation:
         x.form,
         x.step,
         x.place,
-        {name: x.values[name] for name in x.kept},
+        {name: x.values[name] for name in x.kept if name in x.values},
         x.occurred,
         x.recorded,
         not x.needs,
@@ -989,6 +1002,15 @@ def _version_changed(s: Enrollment, x: e.VersionChanged) -> None:
     _at(s, x.at)
 
 
+def _erased(s: Enrollment, x: e.Erased) -> None:
+    if x.wholly:  # a course that nobody goes on with, and nothing waits for
+        s.erased = Erasure(x.at, x.person, x.ground)
+        s.patient, s.recheck, s.groups = "", None, {}
+        s.items.clear()
+        s.readings, s.sessions, s.holds, s.overrides, s.orders = {}, {}, {}, {}, {}
+    _at(s, x.at)
+
+
 def _group_joined(s: Enrollment, x: e.GroupJoined) -> None:
     s.groups = {**s.groups, x.group: InGroup(x.kind, x.about, x.seat)}
     _at(s, x.at)
@@ -1056,6 +1078,7 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.SiteChanged: _site_changed,
     e.VersionChanged: _version_changed,
     e.OfferMade: _moment,
+    e.Erased: _erased,
     e.GroupJoined: _group_joined,
     e.GroupWaitlisted: _group_waitlisted,
     e.GroupLeft: _group_left,

@@ -72,6 +72,11 @@ class Entry(Struct, frozen=True):
     salt: bytes = b""
     link: bytes = b""
 
+    @property
+    def erased(self) -> bool:
+        """Whether it had values that are gone."""
+        return bool(self.salt) and not self.values
+
 
 class ItemRow(Struct, frozen=True, omit_defaults=True):
     """An open work item as worklists show it; each of its roles sees it.
@@ -167,8 +172,8 @@ class Receipt(Struct, frozen=True):
 class Written(Struct, frozen=True):
     """What is kept of a command: `digest` is the commitment to its digest under the `salt`.
 
-    The salt is b"" once something that the command wrote was erased; its digest can then be
-    compared with nothing any more.
+    Once something that the command wrote was erased, only the hash of the salt is kept (32
+    bytes): its digest can then be compared with nothing any more.
     """
 
     command: str
@@ -280,6 +285,13 @@ class Journal(Protocol):
 
     def checkpoints(self) -> list[bytes]:
         """All checkpoints kept, by position, then as they were kept."""
+        ...
+
+    def scrub(self) -> bool:
+        """Overwrite what was erased wherever the store may still hold it, as in a log of writes.
+
+        False if another process kept it from that: ask again when that one is through.
+        """
         ...
 
     def due(self, now: datetime, limit: int) -> list[tuple[str, datetime]]:

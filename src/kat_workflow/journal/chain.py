@@ -17,7 +17,17 @@ from hashlib import sha256
 
 import msgspec
 
-__all__ = ["SALT", "commitment", "committed", "frame", "genesis", "link", "rolled"]
+__all__ = [
+    "SALT",
+    "commitment",
+    "committed",
+    "frame",
+    "genesis",
+    "hidden",
+    "link",
+    "rolled",
+    "sealed",
+]
 
 SALT = 16
 """The bytes of a salt: nobody can try them all."""
@@ -35,6 +45,19 @@ def committed(salt: bytes, content: bytes) -> bytes:
     return commitment(salt, content) if len(salt) == SALT else salt
 
 
+def sealed(salt: bytes, digest: bytes) -> bytes:
+    """What links hold of a command: the commitment to its digest, and the salt of that.
+
+    Of a salt that was erased its hash is kept, which tells as little and is held to as well.
+    """
+    return sha256(hidden(salt) + digest).digest()
+
+
+def hidden(salt: bytes) -> bytes:
+    """The hash of a command's salt; itself if only that is kept."""
+    return sha256(salt).digest() if len(salt) == SALT else salt
+
+
 def genesis(salt: bytes, stream: str) -> bytes:
     """Where the chain of a stream begins: what the first entry is linked to."""
     return sha256(b"kat" + salt + stream.encode()).digest()
@@ -43,7 +66,7 @@ def genesis(salt: bytes, stream: str) -> bytes:
 def frame(recorded: int, cause: str, digest: bytes, person: str, role: str) -> bytes:
     """The part that the links of all entries of one command have in common.
 
-    `recorded` is in microseconds since 1970, `digest` the commitment to the command's digest.
+    `recorded` is in microseconds since 1970, `digest` what is `sealed` of the command's digest.
     """
     return b"," + _encode((recorded, cause, digest.hex(), person, role))[1:-1] + b',"'
 

@@ -32,7 +32,7 @@ from kat_workflow.journal import (
     micros,
     reused,
 )
-from kat_workflow.journal.chain import SALT, commitment, frame, genesis, link
+from kat_workflow.journal.chain import SALT, commitment, frame, genesis, hidden, link, sealed
 
 __all__ = ["MemoryJournal"]
 
@@ -89,8 +89,8 @@ class MemoryJournal:
             first = len(self._entries) + 1
             instant = recorded.astimezone(UTC)
             seal = urandom(SALT)
-            sealed = commitment(seal, digest.encode())
-            framed = frame(micros(recorded), command, sealed, person, role)
+            held = commitment(seal, digest.encode())
+            framed = frame(micros(recorded), command, sealed(seal, held), person, role)
             for append in ordered:
                 end = self._end(append)
                 for number, body in enumerate(append.bodies):
@@ -114,7 +114,7 @@ class MemoryJournal:
                     self._entries.append(entry)
                     self._streams.setdefault(append.stream, []).append(entry)
                 self._stand(append)
-            written = Written(command, sealed, seal, first, len(self._entries))
+            written = Written(command, held, seal, first, len(self._entries))
             self._commands[command] = written
             for append in ordered:
                 if append.erase_through:
@@ -128,7 +128,7 @@ class MemoryJournal:
             if known is None:
                 return None
             if known.digest != commitment(known.salt, digest.encode()):
-                raise reused(command, erased=not known.salt)
+                raise reused(command, erased=len(known.salt) > SALT)
             return self._receipt(known, again=True)
 
     def read(self, stream: str, after_version: int = 0) -> list[Entry]:
@@ -182,6 +182,10 @@ class MemoryJournal:
         """See `Journal.checkpoints`."""
         with self._open():
             return [body for _, body in sorted(self._checkpoints, key=lambda kept: kept[0])]
+
+    def scrub(self) -> bool:
+        """See `Journal.scrub`; memory keeps nothing of what was replaced."""
+        return True
 
     def due(self, now: datetime, limit: int) -> list[tuple[str, datetime]]:
         """See `Journal.due`."""
@@ -330,7 +334,8 @@ class MemoryJournal:
         entries = self._streams.pop(stream)
         for index, entry in enumerate(entries):
             if append.erase_from <= entry.version <= append.erase_through:
-                self._commands[entry.cause] = replace(self._commands[entry.cause], salt=b"")
+                known = self._commands[entry.cause]
+                self._commands[entry.cause] = replace(known, salt=hidden(known.salt))
                 if entry.values:
                     held = commitment(entry.salt, entry.values)
                     entry = replace(entry, values=b"", salt=held)  # noqa: PLW2901

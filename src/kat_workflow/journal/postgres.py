@@ -53,7 +53,7 @@ from kat_workflow.journal import (
     micros,
     reused,
 )
-from kat_workflow.journal.chain import SALT, commitment, frame
+from kat_workflow.journal.chain import SALT, commitment, frame, sealed
 
 try:
     import psycopg
@@ -226,7 +226,7 @@ SCHEMA = (
         END LOOP;
         FOR n IN 1 .. cardinality(a_streams) LOOP
             CONTINUE WHEN a_through[n] = 0;
-            UPDATE kat_commands SET salt = '' WHERE command IN (
+            UPDATE kat_commands SET salt = sha256(salt) WHERE length(salt) = 16 AND command IN (
                 SELECT cause FROM kat_entries
                 WHERE stream = a_streams[n] AND version BETWEEN a_from[n] AND a_through[n]);
             UPDATE kat_entries SET salt = sha256(salt || "values"), "values" = ''
@@ -376,13 +376,13 @@ class PostgresJournal:
         def write(rows: Rows) -> Receipt:
             found = rows.execute(_APPEND, values, prepare=True).fetchone()
             assert found is not None
-            sealed, written, first, last, behind, version = found
+            held, written, first, last, behind, version = found
             if behind is not None:
                 expected = next(a.expected for a in ordered if a.stream == behind)
                 raise Conflict(f"{behind} is at version {version}, not {expected}")
             # A command that is known by our own salt is this one, whose answer was lost.
-            if sealed is not None and written != salt:
-                return _known(rows, Written(command, sealed, written, first, last), digest)
+            if held is not None and written != salt:
+                return _known(rows, Written(command, held, written, first, last), digest)
             return Receipt(command, first, last, tuple(sorted(versions)))
 
         versions = [(a.rename or a.stream, a.expected + len(a.bodies)) for a in ordered if a.bodies]
@@ -458,6 +458,17 @@ class PostgresJournal:
         """See `Journal.checkpoints`."""
         found = self._select("SELECT body FROM kat_checkpoints ORDER BY position, kept", ())
         return [body for (body,) in found]
+
+    def scrub(self) -> bool:
+        """See `Journal.scrub`; nobody can use the journal while its tables are written anew.
+
+        The server's log of writes, its replicas and its backups are the operator's.
+        """
+        if self.joined:
+            return False
+        tables = "kat_entries, kat_commands, kat_streams, kat_items, kat_census"
+        self._carry_out("scrub", lambda rows: rows.execute(f"VACUUM (FULL) {tables}"))
+        return True
 
     def due(self, now: datetime, limit: int) -> list[tuple[str, datetime]]:
         """See `Journal.due`."""
@@ -792,12 +803,12 @@ def _values(
             seen = append.census
             census.append((stream, seen.site, seen.standing, _encode(seen)))
     at = micros(recorded)
-    sealed = commitment(salt, digest.encode())
+    held = commitment(salt, digest.encode())
     return (
         command,
-        sealed,
+        held,
         salt,
-        frame(at, command, sealed, person, role),
+        frame(at, command, sealed(salt, held), person, role),
         at,
         person,
         role,
@@ -831,7 +842,7 @@ def _columns(table: list[tuple[object, ...]], *kinds: type[_Array[Any]]) -> list
 def _known(rows: Rows, known: Written, digest: str) -> Receipt:
     """The receipt of a command that was written before."""
     if known.digest != commitment(known.salt, digest.encode()):
-        raise reused(known.command, erased=not known.salt)
+        raise reused(known.command, erased=len(known.salt) > SALT)
     reached = rows.execute(
         """SELECT stream, max(version) FROM kat_entries WHERE position BETWEEN %b AND %b
         GROUP BY stream ORDER BY stream""",

@@ -48,7 +48,7 @@ from kat_workflow.journal import (
     micros,
     reused,
 )
-from kat_workflow.journal.chain import SALT, commitment, frame, genesis, link
+from kat_workflow.journal.chain import SALT, commitment, frame, genesis, hidden, link, sealed
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "SqliteJournal"]
 
@@ -131,8 +131,9 @@ _AMONG = " WHERE command IN (SELECT value FROM json_each(?))"
 _SELECT_COMMAND = _SELECT_COMMANDS + " WHERE command = ?"
 _SELECT_LAST = "SELECT max(position) FROM kat_entries"
 _INSERT_COMMAND = "INSERT INTO kat_commands VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_FORGET_COMMANDS = """UPDATE kat_commands SET salt = x'' WHERE command IN
+_SELECT_CAUSES = """SELECT salt, command FROM kat_commands WHERE command IN
     (SELECT cause FROM kat_entries WHERE stream = ? AND version BETWEEN ? AND ?)"""
+_FORGET_COMMAND = "UPDATE kat_commands SET salt = ? WHERE command = ?"
 _SELECT_VALUES = """SELECT salt, "values", position FROM kat_entries
     WHERE stream = ? AND version BETWEEN ? AND ? AND "values" <> x''"""
 _ERASE_VALUES = """UPDATE kat_entries SET "values" = x'', salt = ? WHERE position = ?"""
@@ -328,6 +329,17 @@ class SqliteJournal:
         found = self._select("SELECT body FROM kat_checkpoints ORDER BY position, rowid", ())
         return [body for (body,) in found]
 
+    def scrub(self) -> bool:
+        """See `Journal.scrub`; in a transaction of the host, it is asked again after its commit.
+
+        What SQLite deletes it overwrites (`secure_delete`), and the log is emptied here. Whatever
+        another program deleted from the file without that is overwritten by a `VACUUM` alone.
+        """
+        if self.joined:
+            return False
+        ((busy, _, _),) = self._select("PRAGMA wal_checkpoint(TRUNCATE)", ())
+        return not busy
+
     def due(self, now: datetime, limit: int) -> list[tuple[str, datetime]]:
         """See `Journal.due`."""
         found = self._select(
@@ -451,6 +463,7 @@ class SqliteJournal:
                 self._write_ahead(connection, monotonic() + patience)
                 connection.execute("PRAGMA synchronous=FULL")
                 connection.execute("PRAGMA busy_timeout=0")  # see `_patiently`
+                connection.execute("PRAGMA secure_delete=ON")
             except BaseException:
                 connection.close()
                 raise
@@ -731,12 +744,12 @@ def _append(
         raise
     # A command that is new, as nearly all are, is found out by writing it.
     salt = os.urandom(SALT)
-    sealed = commitment(salt, digest.encode())
-    cursor.execute(_INSERT_COMMAND, (command, sealed, salt, first, last := first + total - 1))
+    held = commitment(salt, digest.encode())
+    cursor.execute(_INSERT_COMMAND, (command, held, salt, first, last := first + total - 1))
     if not cursor.rowcount and (known := _known(cursor, command, digest)) is not None:
         return known
     written = micros(recorded)
-    framed = frame(written, command, sealed, person, role)
+    framed = frame(written, command, sealed(salt, held), person, role)
     entries: list[tuple[object, ...]] = []
     gone: list[tuple[str, str]] = []
     listed: list[tuple[object, ...]] = []
@@ -763,6 +776,7 @@ def _append(
                 cursor.execute(_INSERT_STREAM, (stream, version, end, origin, append.row, wake))
         if append.erase_through:
             erased.append(append)
+            cursor.execute("PRAGMA secure_delete=ON")  # a host's connection may not have it
             for statement in _ERASE_ROWS:
                 cursor.execute(statement, (stream,))
         for name in append.items_gone:
@@ -805,7 +819,8 @@ def _erase(cursor: sqlite3.Cursor, append: Append) -> None:
     """Take away what the append erases; its own entries are written."""
     stream, name = append.stream, append.rename
     span = stream, append.erase_from, append.erase_through
-    cursor.execute(_FORGET_COMMANDS, span)
+    causes = cursor.execute(_SELECT_CAUSES, span).fetchall()
+    cursor.executemany(_FORGET_COMMAND, [(hidden(salt), command) for salt, command in causes])
     told = cursor.execute(_SELECT_VALUES, span).fetchall()
     cursor.executemany(_ERASE_VALUES, [(commitment(salt, values), at) for salt, values, at in told])
     if name:
@@ -822,9 +837,9 @@ def _known(cursor: sqlite3.Cursor, command: str, digest: str) -> Receipt | None:
     known = cursor.execute(_SELECT_COMMAND, (command,)).fetchone()
     if known is None:
         return None
-    _, sealed, salt, first, last = known
-    if sealed != commitment(salt, digest.encode()):
-        raise reused(command, erased=not salt)
+    _, held, salt, first, last = known
+    if held != commitment(salt, digest.encode()):
+        raise reused(command, erased=len(salt) > SALT)
     reached = cursor.execute(
         """SELECT stream, max(version) FROM kat_entries WHERE position BETWEEN ? AND ?
         GROUP BY stream ORDER BY stream""",
