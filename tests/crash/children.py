@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -33,7 +35,11 @@ from kat_workflow.journal.sqlite import SqliteJournal
 from .clinic import Hands, carry_out, deed, open_clinic
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload([__name__, "kat_workflow.language"])
+_context.set_forkserver_preload(
+    # A child imports what it is made of, and what runs here as `__main__`, which may be pytest.
+    [each for each in (__name__, "kat_workflow.journal.sqlite", "pytest") if each in sys.modules]
+    + ["kat_workflow.language"]
+)
 
 
 class Trap(Struct, frozen=True):
@@ -55,7 +61,7 @@ class Job(Struct, frozen=True):
     """What a child does: `whos` deeds from `first` on, one thread for each name.
 
     `until` is the last number, if any. `patience` is how long SQLite waits for another process.
-    A `trap` is set for the first deed. With `due`, it runs the timers until that instant instead.
+    A `trap` is set once the store is open. No file may grow beyond `room` bytes. With `due`, it runs the timers until that instant instead.
     `broken` is a way in which a store or a client must never be built (see `test_crash`).
     """
 
@@ -66,6 +72,7 @@ class Job(Struct, frozen=True):
     jumping: bool = False
     patience: float = 60.0
     trap: Trap | None = None
+    room: int = 0
     due: datetime | None = None
     broken: Literal["", "answers-first"] = ""
 
@@ -108,10 +115,19 @@ class Child:
             if self._ears.poll(left) and not self._hear():
                 break
 
-    def send(self, what: signal.Signals) -> None:
-        """Send it a signal."""
+    def freezes(self) -> None:
+        """Wait until it has stopped."""
+        while not self._state().startswith("T"):
+            assert self._state(), "it ended and did not stop"
+
+    def thaws(self) -> None:
+        """Let it go on."""
         assert self.process.pid is not None
-        os.kill(self.process.pid, what)
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def _state(self) -> str:
+        words = ("ps", "-o", "state=", "-p", str(self.process.pid))
+        return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
 
     def kill(self) -> None:
         """End it, unless it has ended, and hear what it said before."""
@@ -154,6 +170,9 @@ def _work(job: Job, mouth: Connection) -> None:
         with lock:
             says((what, id_, text))
 
+    if job.room:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job.room, job.room))
     sprung = _spring(job.trap) if job.trap else None
     hands, late = Hands(), None
     journal: Journal
@@ -164,9 +183,15 @@ def _work(job: Job, mouth: Connection) -> None:
     elif "://" in job.where:
         journal = open_journal(job.where)
     else:
-        journal = SqliteJournal(job.where, patience=job.patience)
+        try:
+            journal = SqliteJournal(job.where, patience=job.patience)
+        except KatError as error:
+            say("failed", "", str(error))
+            return
     with closing(open_clinic(journal, hands)) as engine:
         say("ready")
+        if sprung:
+            sprung()
         if job.due is not None:
             hands.at = job.due
             while ran := engine.run_due(limit=10):
@@ -190,8 +215,6 @@ def _work(job: Job, mouth: Connection) -> None:
                     late.execute("COMMIT")
                     late.execute("BEGIN IMMEDIATE")
 
-        if sprung:
-            sprung()
         if len(job.whos) == 1:
             write(job.whos[0], job.first[0])
             return
@@ -208,13 +231,12 @@ def _spring(trap: Trap) -> Callable[[], None]:
     set_ = False
 
     def trace(statement: str) -> None:
-        nonlocal seen
+        nonlocal seen, set_
         if not set_:
             return
         seen += 1
-        if trap.count and seen == trap.count and not trap.statement:
-            os.kill(os.getpid(), trap.signal)
-        if trap.statement and statement.startswith(trap.statement):
+        if seen == trap.count or (trap.statement and statement.startswith(trap.statement)):
+            set_ = False  # a process that was only frozen goes on
             if trap.after:
                 signal.setitimer(signal.ITIMER_REAL, trap.after / 1e6)
             else:

@@ -27,7 +27,7 @@ SHARED = "shared-0"
 BLOCK = 10
 """How many deeds are one patient's; the first enrolls them, the last discharges them."""
 
-_JUMPS = (0.0, 80.0, -2.0, 1.0, -9000.0, 30.0, 0.5)
+_JUMPS = (0.0, 30.0, -2.0, 1.0, -9000.0, 9.0, 0.5)
 """Where a clock that jumps is, in hours, from one deed to the next."""
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 
 from msgspec import Struct
 
 from kat_workflow import Engine, Happened, replay
-from kat_workflow.errors import JournalError
+from kat_workflow.errors import JournalError, Refused
 
 from .clinic import SHARED, Hands, carry_out, named, open_clinic
 
@@ -54,25 +54,30 @@ class Judge:
         """
         acknowledged, in_flight = set(acknowledged), set(in_flight)
         verdict = Verdict(set(), set(), [])
-        with closing(open_clinic(where, Hands())) as engine:
-            entries = everything(engine)
-            _see_order(entries, verdict)
-            _see_rows(engine, entries, verdict)
+        try:
+            with closing(open_clinic(where, Hands())) as engine:
+                entries = everything(engine)
+                _see_rows(engine, entries, verdict)
+        except JournalError as error:  # what cannot be read is lost
+            return Verdict(acknowledged, set(), [str(error)])
+        _see_order(entries, verdict)
         written = {x.cause for x in entries if not x.cause.startswith("timer:")}
         verdict.lost |= acknowledged - written
         nobodys = written - acknowledged - in_flight
         verdict.doubled |= nobodys
-        self._follow(written - nobodys, due)
+        self._follow(written - nobodys, verdict, due)
         self._compare(entries, verdict, under_way=bool(in_flight - written))
         return verdict
 
-    def _follow(self, written: set[str], due: datetime | None) -> None:
+    def _follow(self, written: set[str], verdict: Verdict, due: datetime | None) -> None:
         """Let the engine in memory do what is in the store."""
         new = [named(id_, self._jumping) for id_ in written - self._done]
         for each in sorted(new, key=lambda each: (each.who, each.number)):
-            if each.patient in written:  # else somebody's enrollment is lost, which is said
+            try:
                 carry_out(self._reference, self._hands, each)
-                self._done.add(each.id)
+            except Refused:  # as it would have been, if what is missing before it had been
+                verdict.wrong.append(f"{each.id} is there without what it needs")
+            self._done.add(each.id)
         if due is not None:
             self._hands.at = due
             while self._reference.run_due():
@@ -128,7 +133,7 @@ def _see_order(entries: list[Happened], verdict: Verdict) -> None:
 def _see_rows(engine: Engine, entries: list[Happened], verdict: Verdict) -> None:
     """State row, wake-up, open items and census of every enrollment are those of its entries."""
     journal = engine.journal
-    wakes = dict(journal.due(datetime.max.replace(tzinfo=entries[0].recorded.tzinfo), 10**6))
+    wakes = dict(journal.due(datetime.max.replace(tzinfo=UTC), 10**6))
     for stream, own in _by_stream([x for x in entries if x.enrollment]).items():
         told = replay(x.event for x in own)
         try:
@@ -137,7 +142,8 @@ def _see_rows(engine: Engine, entries: list[Happened], verdict: Verdict) -> None
             verdict.wrong.append(f"{stream}: {error}")
             continue
         rows, _ = journal.worklist(stream=stream, limit=1000)
-        census = [x.standing for x in journal.census(told.site) if x.stream == stream]
+        listed = journal.census(told.site, told.standing)
+        census = [x.standing for x in listed if x.stream == stream]
         for what, right in (
             ("state row", row == told and journal.version(stream) == len(own)),
             ("wake-up", wakes.get(stream) == told.wake),

@@ -15,9 +15,11 @@ a command with timers before it, an end."""
 
 def at_every_statement(ground: Ground) -> Row:
     """Killed before the first statement of a command, after each, and before its answer."""
-    trial = Trial("kill -9 at every statement", ground, str(ground.directory / "points.db"))
+    trial = Trial("kill -9 at every statement", ground, ground.fresh("statements"))
     kills = 0
-    for kind in _KINDS[:: ground.times(3, 1)]:
+    kinds = _KINDS[: ground.times(2, 5)]
+    for number in ground.rounds(len(kinds), len(kinds)):
+        kind = kinds[number]
         count, survived = 0, False
         while not survived:
             count += 1
@@ -29,11 +31,11 @@ def at_every_statement(ground: Ground) -> Row:
 
 def within_the_commit(ground: Ground) -> Row:
     """Killed so many microseconds after COMMIT began: while it writes, while the disk syncs."""
-    trial = Trial("kill -9 within the commit", ground, str(ground.directory / "commit.db"))
+    trial = Trial("kill -9 within the commit", ground, ground.fresh("commit"))
     kills = 0
-    for after in range(1, 601, ground.times(60, 12)):
-        for kind in (0, 2)[: ground.times(1, 2)]:
-            kills += not _killed(trial, kind, Trap(statement="COMMIT", after=after))
+    for number in ground.rounds(10, 100):
+        after = 1 + number * ground.times(8, 6)
+        kills += not _killed(trial, number % 2 * 2, Trap(statement="COMMIT", after=after))
     return trial.ended(note=f"{kills} kills")
 
 
@@ -53,11 +55,9 @@ def _killed(trial: Trial, kind: int, trap: Trap) -> bool:
 def under_load(ground: Ground) -> Row:
     """Two processes write; one of them, then both, are killed at any instant."""
     chance = ground.chance
-    name = f"load-{ground.threads}.db"
-    trial = Trial("kill -9 under load", ground, str(ground.directory / name))
+    trial = Trial("kill -9 under load", ground, ground.fresh("load"))
     crews = [tuple(f"{crew}{who}" for who in ground.whos) for crew in "ab"]
-    rounds = ground.times(3, 12)
-    for number in range(rounds):
+    for number in ground.rounds(3, 12):
         with ExitStack() as stack:
             children = [stack.enter_context(Child(trial.job(*crew))) for crew in crews]
             for child in children:
@@ -66,4 +66,4 @@ def under_load(ground: Ground) -> Row:
             if number % 3:
                 children[1 - number % 2].hears_for(chance.random() / 50)
             trial.recovers(*children)
-    return trial.ended(note=f"{rounds} rounds")
+    return trial.ended(note=f"{number + 1} rounds")

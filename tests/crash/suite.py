@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -38,7 +39,8 @@ class Ground(Struct):
 
     `short` is the form that every run of the tests can afford. Chance comes from a seed, which
     is printed, so that what was found once can be looked for again; where a process is at an
-    instant is chance that no seed brings back.
+    instant is chance that no seed brings back. After `until` (of the monotonic clock) nothing is
+    repeated any more.
     """
 
     directory: Path
@@ -46,7 +48,11 @@ class Ground(Struct):
     seed: int
     threads: int = 1
     store: str = "SQLite"
-    server: str = ""
+    until: float = inf
+
+    def fresh(self, name: str) -> str:
+        """A store that is not there yet."""
+        return str(self.directory / f"{name}-{self.threads}.db")
 
     @property
     def chance(self) -> Random:
@@ -54,8 +60,15 @@ class Ground(Struct):
         return Random(f"{self.seed}")
 
     def times(self, short: int, full: int) -> int:
-        """How often a fault is repeated."""
+        """How much of something: in the short form, or in the full one."""
         return short if self.short else full
+
+    def rounds(self, short: int, full: int) -> Iterator[int]:
+        """The numbers of the repetitions of a fault: one at least, no new one out of time."""
+        for number in range(self.times(short, full)):
+            if number and monotonic() > self.until:
+                return
+            yield number
 
     @property
     def whos(self) -> tuple[str, ...]:
@@ -107,12 +120,7 @@ class Trial:
         The seconds are those until a process that has read its programs is told that all of it
         is done; they count from `since`, or from here.
         """
-        in_flight: set[str] = set()
-        for child in children:
-            child.kill()
-            self.acknowledged.update(child.acknowledged)
-        for child in children:
-            in_flight |= child.in_flight - self.acknowledged
+        in_flight = self.heard(*children)
         began = monotonic()
         with closing(open_clinic(self.where, Hands())):
             opened = monotonic()
@@ -122,12 +130,29 @@ class Trial:
         took = (monotonic() - again) + (opened - (began if since is None else since))
         self.row.seconds = max(self.row.seconds, took)
 
+    def heard(self, *children: Child) -> set[str]:
+        """End them and take down what they were told; what they sent besides."""
+        sent: set[str] = set()
+        for child in children:
+            child.kill()
+            sent |= child.sent
+            self.acknowledged.update(child.acknowledged)
+        return sent - self.acknowledged
+
     def judged(self, in_flight: Iterable[str] = (), due: datetime | None = None) -> None:
         """Count what is lost, doubled or wrong now."""
         verdict = self._judge(self.where, self.acknowledged, in_flight, due)
         self._lost |= verdict.lost
         self._doubled |= verdict.doubled
         self.row.wrong += [each for each in verdict.wrong if each not in self.row.wrong]
+
+    def told(self, child: Child, *words: str) -> None:
+        """A process that could not write said so, in words that name the file and a way out."""
+        if not child.failed:
+            self.row.wrong.append(f"nobody was told of {self.row.fault}")
+        for _, text in child.failed:
+            if not all(word in text for word in (self.where, *words)):
+                self.row.wrong.append(f"it was told as: {text}")
 
     def ended(self, due: datetime | None = None, timers: int = 0, note: str = "") -> Row:
         """The last verdict, with nothing under way any more, and the row."""

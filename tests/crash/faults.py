@@ -1,0 +1,66 @@
+"""Which faults there are, each on the stores that it can befall."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from math import inf
+from pathlib import Path
+from time import monotonic
+
+from msgspec import Struct
+
+from . import disks, killing, timing
+from .suite import Fault, Ground, Row
+
+
+class Case(Struct, frozen=True):
+    """A fault by its name, and the store that it is to befall."""
+
+    name: str
+    fault: Fault
+    store: str = "SQLite"
+    threads: int = 1
+
+
+CASES = (
+    Case("statements", killing.at_every_statement),
+    Case("commit", killing.within_the_commit),
+    Case("load", killing.under_load),
+    Case("load", killing.under_load, "SQLite, 8 threads", 8),
+    Case("storm", timing.storm),
+    Case("frozen", timing.frozen),
+    Case("clock", timing.clock),
+    Case("full", disks.full),
+    Case("read-only", disks.read_only),
+    Case("locked", disks.locked),
+    Case("power", disks.power_cut),
+)
+
+FAULTS = tuple(dict.fromkeys(case.name for case in CASES))
+
+
+def run(
+    names: Iterable[str] = (), seconds: float = inf, short: bool = False, seed: int = 0
+) -> Iterator[Row]:
+    """Try the faults of these names, or all; a row as each is done.
+
+    What is left of the seconds is shared out among the faults that are still to come; a fault ends
+    the round that it is in.
+    """
+    names = set(names) or set(FAULTS)
+    cases = [case for case in CASES if case.name in names]
+    end = monotonic() + seconds
+    memory = Path("/dev/shm")  # a process that is killed leaves the same on any file system
+    base = memory if short and os.access(memory, os.W_OK) else None
+    for done, case in enumerate(cases):
+        now = monotonic()
+        until = now + (end - now) / (len(cases) - done)
+        with tempfile.TemporaryDirectory(prefix="kat-crash-", dir=base) as folder:
+            ground = Ground(Path(folder), short, seed, case.threads, case.store, until)
+            try:
+                row = case.fault(ground)
+            except Exception as error:  # one fault that cannot be judged hides no other
+                row = Row(case.name, case.store, wrong=[f"it came to no verdict: {error!r}"])
+        yield row
