@@ -1,7 +1,6 @@
 """Break a store in every way that we can think of, and count what is lost or doubled.
 
-`python -m tests.crash [FAULT ...] [--seconds N] [--json]`. The last line is `lost 0 doubled 0`; with
-anything else in it the exit code is 1.
+The last line is `lost 0 doubled 0`; with anything else in it the exit code is 1.
 """
 
 from __future__ import annotations

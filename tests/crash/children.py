@@ -29,7 +29,7 @@ from typing import Any, Literal, Self
 from msgspec import Struct
 
 from kat_workflow import KatError
-from kat_workflow.journal import Journal, open_journal
+from kat_workflow.journal import Journal
 from kat_workflow.journal.sqlite import SqliteJournal
 
 from .clinic import Hands, carry_out, deed, open_clinic
@@ -60,9 +60,10 @@ class Trap(Struct, frozen=True):
 class Job(Struct, frozen=True):
     """What a child does: `whos` deeds from `first` on, one thread for each name.
 
-    `until` is the last number, if any. `patience` is how long SQLite waits for another process.
-    A `trap` is set once the store is open. No file may grow beyond `room` bytes. With `due`, it runs the timers until that instant instead.
-    `broken` is a way in which a store or a client must never be built (see `test_crash`).
+    `until` is the number before which they end. `patience` is how long the store waits for others
+    or for its server. A `trap` is set once the store is open. No file may grow beyond `room`
+    bytes. If it `waits`, it stops once it is ready, until it is let go on. With `due` it runs the timers until that instant instead. `broken` is a way in which a store must
+    never be built (see `test_crash`).
     """
 
     where: str
@@ -73,8 +74,9 @@ class Job(Struct, frozen=True):
     patience: float = 60.0
     trap: Trap | None = None
     room: int = 0
+    waits: bool = False
     due: datetime | None = None
-    broken: Literal["", "answers-first"] = ""
+    broken: Literal["", "answers-first", "unsynced"] = ""
 
 
 class Child:
@@ -108,12 +110,16 @@ class Child:
         while len(self.acknowledged) + self.timers < count and not self.failed and self._hear():
             pass
 
+    def hears_more(self, count: int) -> None:
+        """As `hears`, so many more than until now."""
+        self.hears(len(self.acknowledged) + self.timers + count)
+
     def hears_for(self, seconds: float) -> None:
         """Listen for so long, or until it fails or ends."""
         until = monotonic() + seconds
-        while not self.failed and (left := until - monotonic()) > 0:
-            if self._ears.poll(left) and not self._hear():
-                break
+        while not (self.failed or self._ears.closed):
+            if not self._ears.poll(max(0, until - monotonic())) or not self._hear():
+                return
 
     def freezes(self) -> None:
         """Wait until it has stopped."""
@@ -174,22 +180,24 @@ def _work(job: Job, mouth: Connection) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (job.room, job.room))
     sprung = _spring(job.trap) if job.trap else None
+    if job.broken == "unsynced":
+        setattr(sqlite3, "connect", partial(sqlite3.connect, factory=_Unsynced))  # noqa: B010
     hands, late = Hands(), None
     journal: Journal
     if job.broken == "answers-first":
         late = sqlite3.connect(job.where, isolation_level=None, timeout=job.patience)
         late.execute("BEGIN IMMEDIATE")
         journal = SqliteJournal(connection=late)
-    elif "://" in job.where:
-        journal = open_journal(job.where)
     else:
         try:
-            journal = SqliteJournal(job.where, patience=job.patience)
+            journal = _opened(job.where, job.patience)
         except KatError as error:
             say("failed", "", str(error))
             return
     with closing(open_clinic(journal, hands)) as engine:
         say("ready")
+        if job.waits:
+            os.kill(os.getpid(), signal.SIGSTOP)
         if sprung:
             sprung()
         if job.due is not None:
@@ -225,6 +233,14 @@ def _work(job: Job, mouth: Connection) -> None:
             each.join()
 
 
+def _opened(where: str, patience: float) -> Journal:
+    if "://" not in where:
+        return SqliteJournal(where, patience=patience)
+    from kat_workflow.journal.postgres import PostgresJournal
+
+    return PostgresJournal(where, patience=patience)
+
+
 def _spring(trap: Trap) -> Callable[[], None]:
     """Lay the trap on every connection that is opened from now on; call the answer to set it."""
     seen = 0
@@ -253,3 +269,10 @@ def _spring(trap: Trap) -> Callable[[], None]:
 
     setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Watched))  # noqa: B010
     return spring
+
+
+class _Unsynced(sqlite3.Connection):
+    """A connection that says it waits for the disk and does not."""
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        return super().execute(sql.replace("synchronous=FULL", "synchronous=OFF"), *values)

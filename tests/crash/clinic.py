@@ -15,11 +15,11 @@ from msgspec import Struct
 
 sys.path.append(str(Path(__file__).parents[1]))  # where pytest looks as well: the tests' programs
 
-from walk_in import ANN, BO, EIGHT, TEXT  # noqa: E402
+from walk_in import ANN, BO, EIGHT, TEXT
 
-from kat_workflow import Engine  # noqa: E402
-from kat_workflow.journal import Journal, open_journal  # noqa: E402
-from kat_workflow.language import Files  # noqa: E402
+from kat_workflow import Engine
+from kat_workflow.journal import Journal, open_journal
+from kat_workflow.language import Files
 
 SHARED = "shared-0"
 """The command that enrolls the one patient whom all writers write to."""

@@ -9,6 +9,7 @@ import sys
 from fcntl import ioctl
 from pathlib import Path
 from time import monotonic
+from typing import Literal
 
 from .children import Child
 from .suite import Ground, Row, Trial, is_root, mounted, skipped, system
@@ -36,7 +37,8 @@ def full(ground: Ground) -> Row:
 
 def _filled(trial: Trial, ground: Ground, folder: Path | None) -> Row:
     size = 1_000_000
-    for number in ground.rounds(2, 6):
+    times = 0
+    for times in ground.rounds(2, 6):
         with Child(trial.job("w", room=0 if folder else size)) as child:
             child.ends()
             if folder:
@@ -48,7 +50,7 @@ def _filled(trial: Trial, ground: Ground, folder: Path | None) -> Row:
                 system("mount", "-o", f"remount,size={size}", str(folder))
             trial.recovers(child)
     how = "a file system of 1 MB" if folder else "RLIMIT_FSIZE: not root, nothing mounted"
-    return trial.ended(note=f"{how}, {number + 1} times")
+    return trial.ended(note=f"{how}, {times + 1} times")
 
 
 def read_only(ground: Ground) -> Row:
@@ -99,11 +101,11 @@ def locked(ground: Ground) -> Row:
     return trial.ended(note="beyond the writer's patience, and within")
 
 
-def power_cut(ground: Ground) -> Row:
+def power_cut(ground: Ground, broken: Literal["", "unsynced"] = "") -> Row:
     """The file system stops at once, without what it has not been made to write."""
     fault = "power cut"
     if not is_root():
-        return skipped(fault, ground, "no root: a file system cannot be cut off")
+        return skipped(fault, ground, "not root: a file system cannot be cut off")
     image, folder = ground.directory / "disk.img", ground.directory / "disk"
     image.write_bytes(bytes(32 << 20))
     try:
@@ -114,13 +116,16 @@ def power_cut(ground: Ground) -> Row:
         return skipped(fault, ground, str(error))
     for number in ground.rounds(2, 6):
         with mounted(folder, "-o", "loop", str(image)):
-            child = Child(trial.job("w"))
+            child = Child(trial.job("w", broken=broken))
             child.hears(ground.times(50, 200))
             handle = os.open(folder, os.O_RDONLY)
             ioctl(handle, _SHUT_DOWN, _NOT_EVEN_THE_LOG)
             os.close(handle)
-            child.kill()
+            in_flight = trial.heard(child)
         with mounted(folder, "-o", "loop", str(image)):
+            if broken:
+                trial.judged(in_flight)
+                return trial.ended()
             trial.recovers(child)
             row = trial.ended(note=f"ext4 on a loop device shut down unsynced, {number + 1} times")
     return row

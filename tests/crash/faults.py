@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from msgspec import Struct
 
-from . import disks, killing, timing
-from .suite import Fault, Ground, Row
+from . import disks, killing, servers, timing
+from .suite import Ground, Row
+
+
+SQLITE, POSTGRES = "SQLite", "PostgreSQL"
 
 
 class Case(Struct, frozen=True):
     """A fault by its name, and the store that it is to befall."""
 
     name: str
-    fault: Fault
-    store: str = "SQLite"
+    fault: Callable[[Any], Row]
+    store: str = SQLITE
     threads: int = 1
 
 
@@ -36,6 +40,14 @@ CASES = (
     Case("read-only", disks.read_only),
     Case("locked", disks.locked),
     Case("power", disks.power_cut),
+    Case("messages", servers.at_every_message, POSTGRES),
+    Case("load", killing.under_load, POSTGRES),
+    Case("storm", timing.storm, POSTGRES),
+    Case("clock", timing.clock, POSTGRES),
+    Case("server", servers.killed, "PostgreSQL, 4 threads", 4),
+    Case("network", servers.cut_off, POSTGRES),
+    Case("locked", servers.locked, POSTGRES),
+    Case("full", servers.full, POSTGRES),
 )
 
 FAULTS = tuple(dict.fromkeys(case.name for case in CASES))
@@ -60,7 +72,11 @@ def run(
         with tempfile.TemporaryDirectory(prefix="kat-crash-", dir=base) as folder:
             ground = Ground(Path(folder), short, seed, case.threads, case.store, until)
             try:
-                row = case.fault(ground)
+                if case.store.startswith(POSTGRES):
+                    with servers.ground(ground) as with_server:
+                        row = case.fault(with_server)
+                else:
+                    row = case.fault(ground)
             except Exception as error:  # one fault that cannot be judged hides no other
                 row = Row(case.name, case.store, wrong=[f"it came to no verdict: {error!r}"])
         yield row

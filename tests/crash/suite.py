@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -17,6 +18,8 @@ from msgspec import Struct
 from .children import Child, Job
 from .clinic import SHARED, Hands, carry_out, deed, named, open_clinic
 from .judge import Judge
+
+_ENDS = (0, -signal.SIGKILL, -signal.SIGALRM)
 
 
 class Row(Struct):
@@ -124,6 +127,7 @@ class Trial:
         began = monotonic()
         with closing(open_clinic(self.where, Hands())):
             opened = monotonic()
+        _settled(self.where)
         self.judged(in_flight)
         again = monotonic()
         self.do(in_flight, under)
@@ -137,6 +141,8 @@ class Trial:
             child.kill()
             sent |= child.sent
             self.acknowledged.update(child.acknowledged)
+            if (code := child.process.exitcode) not in _ENDS:
+                self.row.wrong.append(f"a process ended by an error of its own (code {code})")
         return sent - self.acknowledged
 
     def judged(self, in_flight: Iterable[str] = (), due: datetime | None = None) -> None:
@@ -151,8 +157,13 @@ class Trial:
         if not child.failed:
             self.row.wrong.append(f"nobody was told of {self.row.fault}")
         for _, text in child.failed:
-            if not all(word in text for word in (self.where, *words)):
+            named = "://" in self.where or self.where in text
+            if not named or not all(word in text for word in words):
                 self.row.wrong.append(f"it was told as: {text}")
+
+    def unharmed(self, *children: Child) -> None:
+        """Processes that were to ride it out have not failed."""
+        self.row.wrong += [f"it gave up: {text}" for x in children for _, text in x.failed]
 
     def ended(self, due: datetime | None = None, timers: int = 0, note: str = "") -> Row:
         """The last verdict, with nothing under way any more, and the row."""
@@ -161,6 +172,20 @@ class Trial:
         self.row.lost, self.row.doubled = len(self._lost), len(self._doubled)
         self.row.note = note
         return self.row
+
+
+def _settled(where: str) -> None:
+    """Wait for what a server still does for clients that are gone: it may yet commit."""
+    if "://" not in where:
+        return
+    import psycopg
+
+    with psycopg.connect(where, autocommit=True) as connection:
+        others = "SELECT pg_stat_clear_snapshot(), 1 FROM pg_stat_activity WHERE datname ="
+        others += " current_database() AND pid <> pg_backend_pid() AND backend_type ="
+        others += " 'client backend' AND state <> 'idle'"
+        while connection.execute(others).fetchone():
+            pass
 
 
 def skipped(fault: str, ground: Ground, why: str) -> Row:

@@ -7,8 +7,10 @@ from contextlib import ExitStack
 from datetime import timedelta
 from time import monotonic
 
+from walk_in import EIGHT
+
 from .children import Child, Job, Trap
-from .clinic import EIGHT, deed
+from .clinic import deed
 from .suite import Ground, Row, Trial
 
 LATER = EIGHT + timedelta(hours=49)
