@@ -30,6 +30,7 @@ from msgspec import Struct
 
 from kat_workflow import KatError
 from kat_workflow.journal import Journal
+from kat_workflow.journal.postgres import PostgresJournal
 from kat_workflow.journal.sqlite import SqliteJournal
 
 from .clinic import Hands, carry_out, deed, open_clinic
@@ -62,8 +63,9 @@ class Job(Struct, frozen=True):
 
     `until` is the number before which they end. `patience` is how long the store waits for others
     or for its server. A `trap` is set once the store is open. No file may grow beyond `room`
-    bytes. If it `waits`, it stops once it is ready, until it is let go on. With `due` it runs the timers until that instant instead. `broken` is a way in which a store must
-    never be built (see `test_crash`).
+    bytes. If it `waits`, it stops once it is ready, until it is let go on. With `due` it runs the
+    timers until that instant instead. `broken` is a way in which a store must never be built (see
+    `test_crash`).
     """
 
     where: str
@@ -234,11 +236,8 @@ def _work(job: Job, mouth: Connection) -> None:
 
 
 def _opened(where: str, patience: float) -> Journal:
-    if "://" not in where:
-        return SqliteJournal(where, patience=patience)
-    from kat_workflow.journal.postgres import PostgresJournal
-
-    return PostgresJournal(where, patience=patience)
+    store = PostgresJournal if "://" in where else SqliteJournal
+    return store(where, patience=patience)
 
 
 def _spring(trap: Trap) -> Callable[[], None]:

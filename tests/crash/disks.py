@@ -36,9 +36,9 @@ def full(ground: Ground) -> Row:
 
 
 def _filled(trial: Trial, ground: Ground, folder: Path | None) -> Row:
-    size = 1_000_000
-    times = 0
-    for times in ground.rounds(2, 6):
+    times, size = 0, 1_000_000
+    for _ in ground.rounds(2, 6):
+        times += 1
         with Child(trial.job("w", room=0 if folder else size)) as child:
             child.ends()
             if folder:
@@ -50,7 +50,7 @@ def _filled(trial: Trial, ground: Ground, folder: Path | None) -> Row:
                 system("mount", "-o", f"remount,size={size}", str(folder))
             trial.recovers(child)
     how = "a file system of 1 MB" if folder else "RLIMIT_FSIZE: not root, nothing mounted"
-    return trial.ended(note=f"{how}, {times + 1} times")
+    return trial.ended(note=f"{how}, {times} times")
 
 
 def read_only(ground: Ground) -> Row:

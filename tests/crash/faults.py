@@ -15,7 +15,6 @@ from msgspec import Struct
 from . import disks, killing, servers, timing
 from .suite import Ground, Row
 
-
 SQLITE, POSTGRES = "SQLite", "PostgreSQL"
 
 

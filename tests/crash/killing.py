@@ -57,7 +57,9 @@ def under_load(ground: Ground) -> Row:
     chance = ground.chance
     trial = Trial("kill -9 under load", ground, ground.fresh("load"))
     crews = [tuple(f"{crew}{who}" for who in ground.whos) for crew in "ab"]
+    rounds = 0
     for number in ground.rounds(3, 12):
+        rounds += 1
         with ExitStack() as stack:
             children = [stack.enter_context(Child(trial.job(*crew))) for crew in crews]
             for child in children:
@@ -66,4 +68,4 @@ def under_load(ground: Ground) -> Row:
             if number % 3:
                 children[1 - number % 2].hears_for(chance.random() / 50)
             trial.recovers(*children)
-    return trial.ended(note=f"{number + 1} rounds")
+    return trial.ended(note=f"{rounds} rounds")

@@ -49,7 +49,7 @@ class Line:
         self._whole.clear()
 
     def heal(self) -> None:
-        """Connections from before the cut are gone, as both sides see now; new ones come through."""
+        """New connections come through; those from before are gone, as both sides see now."""
         with self._lock:
             for end in self._ends:
                 with suppress(OSError):

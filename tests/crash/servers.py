@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from time import monotonic
@@ -15,7 +16,7 @@ from postgres import Server
 from .children import Child, Job
 from .clinic import BLOCK, deed
 from .line import Line, Side
-from .suite import Ground, Row, Trial, is_root, mounted, skipped, system
+from .suite import Ground, Row, Trial, is_root, mounted, skipped
 
 
 class ServerGround(Ground, kw_only=True):
@@ -150,22 +151,24 @@ def full(ground: ServerGround) -> Row:
     fault, folder = "disk full", ground.directory / "small"
     if not is_root():
         return skipped(fault, ground, "not root: no small file system can be mounted")
-    with mounted(folder, "-t", "tmpfs", "-o", "size=12m", "tmpfs"):
+    with mounted(folder, "-t", "tmpfs", "-o", "size=32m", "tmpfs"):
         owner = os.stat(directory(ground.server)).st_uid
         os.chown(folder, owner, -1)
         ground.directory.chmod(0o755)
         with psycopg.connect(ground.server.url(), autocommit=True) as connection:
             connection.execute(f"CREATE TABLESPACE small LOCATION '{folder}'".encode())
         trial = Trial(fault, ground, make(ground.server, "full", "TABLESPACE small"))
-        size = 12
-        for _ in ground.rounds(1, 3):
+        times, others = 0, folder / "others"
+        for _ in ground.rounds(1, 4):
+            times += 1
+            with others.open("wb") as file:  # what takes up nearly all room
+                file.write(bytes(shutil.disk_usage(folder).free - 100_000))
             with Child(trial.job("w")) as child:
                 child.ends()
                 trial.told(child, "the disk is full; make room and send the command again")
-                size += 2
-                system("mount", "-o", f"remount,size={size}m", str(folder))
+                others.unlink()
                 trial.recovers(child)
-        row = trial.ended(note="a tablespace on a file system of 12 MB")
+        row = trial.ended(note=f"a tablespace on a small file system, {times} times")
         with psycopg.connect(ground.server.url(), autocommit=True) as connection:
             connection.execute("DROP DATABASE crash_full WITH (FORCE)")
             connection.execute("DROP TABLESPACE small")
@@ -173,7 +176,7 @@ def full(ground: ServerGround) -> Row:
 
 
 def locked(ground: ServerGround) -> Row:
-    """Another transaction holds the journal's lock, for longer than a writer waits, and for less."""
+    """Another transaction holds the lock, for longer than a writer waits, and for less."""
     trial = Trial("locked database", ground, ground.fresh("locked"))
     for patience in (0.3, 60.0):
         with psycopg.connect(trial.where) as other:

@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from time import monotonic
 
+import psycopg
 from msgspec import Struct
 
 from .children import Child, Job
@@ -178,8 +179,6 @@ def _settled(where: str) -> None:
     """Wait for what a server still does for clients that are gone: it may yet commit."""
     if "://" not in where:
         return
-    import psycopg
-
     with psycopg.connect(where, autocommit=True) as connection:
         others = "SELECT pg_stat_clear_snapshot(), 1 FROM pg_stat_activity WHERE datname ="
         others += " current_database() AND pid <> pg_backend_pid() AND backend_type ="
