@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 from functools import partial
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from threading import Lock, Thread
 from time import monotonic
@@ -38,9 +39,21 @@ from .clinic import Hands, carry_out, deed, open_clinic
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     # A child imports what it is made of, and what runs here as `__main__`, which may be pytest.
-    [each for each in (__name__, "kat_workflow.journal.sqlite", "pytest") if each in sys.modules]
-    + ["kat_workflow.language"]
+    [__name__, "kat_workflow.language", *(["pytest"] if "pytest" in sys.modules else [])]
 )
+
+
+def _serve() -> None:
+    """Start the server of forks, which is to find its modules where we find them."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # Python 3.11 does not tell it
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 class Trap(Struct, frozen=True):
@@ -90,6 +103,7 @@ class Child:
         self.sent: set[str] = set()
         self.failed: list[tuple[str, str]] = []
         self.timers = 0
+        _serve()
         self._ears, mouth = _context.Pipe(duplex=False)
         self.process = _context.Process(target=_work, args=(job, mouth), daemon=True)
         self.process.start()

@@ -119,6 +119,8 @@ def power_cut(ground: Ground, broken: Literal["", "unsynced"] = "") -> Row:
             child = Child(trial.job("w", broken=broken))
             child.hears(ground.times(50, 200))
             handle = os.open(folder, os.O_RDONLY)
+            # The processor stops with the disk: after the cut nothing is acknowledged any more.
+            child.process.kill()
             ioctl(handle, _SHUT_DOWN, _NOT_EVEN_THE_LOG)
             os.close(handle)
             in_flight = trial.heard(child)

@@ -78,11 +78,20 @@ class Line:
                 server.connect(self._server)
             except OSError:
                 worker.close()
+                server.close()
                 continue
             with self._lock:
                 self._ends += (worker, server)
-            Thread(target=self._carry, args=("asked", worker, server), daemon=True).start()
-            Thread(target=self._carry, args=("answered", server, worker), daemon=True).start()
+            Thread(target=self._join, args=(worker, server), daemon=True).start()
+
+    def _join(self, worker: socket.socket, server: socket.socket) -> None:
+        with worker, server:
+            back = Thread(target=self._carry, args=("answered", server, worker), daemon=True)
+            back.start()
+            self._carry("asked", worker, server)
+            back.join()
+            with self._lock:
+                self._ends = [end for end in self._ends if end not in (worker, server)]
 
     def _carry(self, side: Side, here: socket.socket, there: socket.socket) -> None:
         with suppress(OSError):
