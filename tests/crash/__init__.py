@@ -10,5 +10,13 @@ outcome.
 - `children`: the processes, and where in a commit they meet their end
 - `judge`: what should stand in the journal, against what does
 - `suite`: a fault's row in the table, the stores, and the ground that a fault is tried on
-- `killing`, `timing`, `disks`, `servers`: the faults
+- `killing`, `timing`, `disks`, `servers`: the faults; `line`: a network that can be cut
+- `faults`: which fault befalls which store
 """
+
+import sys
+from pathlib import Path
+
+# As pytest does it: programs and servers of the tests are found by their own names.
+if (_tests := str(Path(__file__).parents[1])) not in sys.path:
+    sys.path.append(_tests)

@@ -6,15 +6,10 @@ sends the same command under the same id, and the judge knows what should have b
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime, timedelta
-from pathlib import Path
 from threading import local
 
 from msgspec import Struct
-
-sys.path.append(str(Path(__file__).parents[1]))  # where pytest looks as well: the tests' programs
-
 from walk_in import ANN, BO, EIGHT, TEXT
 
 from kat_workflow import Engine
