@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from math import inf
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
 from msgspec import Struct
 
+from benchmarks.server import NoServer, Server
+
 from . import disks, killing, servers, timing
-from .suite import Ground, Row
+from .suite import Ground, Row, skipped
 
 SQLITE, POSTGRES = "SQLite", "PostgreSQL"
 
@@ -65,17 +68,20 @@ def run(
     end = monotonic() + seconds
     memory = Path("/dev/shm")  # a process that is killed leaves the same on any file system
     base = memory if short and os.access(memory, os.W_OK) else None
-    for done, case in enumerate(cases):
-        now = monotonic()
-        until = now + (end - now) / (len(cases) - done)
-        with tempfile.TemporaryDirectory(prefix="kat-crash-", dir=base) as folder:
-            ground = Ground(Path(folder), short, seed, case.threads, case.store, until)
+    with ExitStack() as stack:
+        server: Server | None = None
+        for done, case in enumerate(cases):
+            now = monotonic()
+            until = now + (end - now) / (len(cases) - done)
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="kat-crash-", dir=base)))
+            ground = Ground(folder, short, seed, case.threads, case.store, until)
             try:
                 if case.store.startswith(POSTGRES):
-                    with servers.ground(ground) as with_server:
-                        row = case.fault(with_server)
-                else:
-                    row = case.fault(ground)
+                    server = server or stack.enter_context(servers.started())
+                    ground = servers.on(server, ground)
+                row = case.fault(ground)
+            except NoServer as error:
+                row = skipped(case.name, ground, str(error))
             except Exception as error:  # one fault that cannot be judged hides no other
                 row = Row(case.name, case.store, wrong=[f"it came to no verdict: {error!r}"])
-        yield row
+            yield row

@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import psycopg
 from msgspec.structs import replace
-from postgres import Server
+
+from benchmarks.server import Server
 
 from .children import Child, Job
 from .clinic import BLOCK, deed
@@ -30,16 +31,20 @@ class ServerGround(Ground, kw_only=True):
 
 
 @contextmanager
-def ground(like: Ground) -> Iterator[ServerGround]:
-    """That ground, with a server of its own."""
+def started() -> Iterator[Server]:
+    """A server of our own, on a unix socket. Raises NoServer where there is none to start."""
     server = Server()
     try:
-        yield ServerGround(
-            like.directory, like.short, like.seed, like.threads, like.store, like.until,
-            server=server,
-        )  # fmt: skip
+        yield server
     finally:
-        server.stop()
+        server.close()
+
+
+def on(server: Server, like: Ground) -> ServerGround:
+    """That ground, on the server."""
+    return ServerGround(
+        like.directory, like.short, like.seed, like.threads, like.store, like.until, server=server
+    )
 
 
 def make(server: Server, name: str, *more: str) -> str:
