@@ -185,7 +185,7 @@ def locked(ground: ServerGround) -> Row:
     trial = Trial("locked database", ground, ground.fresh("locked"))
     for patience in (0.3, 60.0):
         with psycopg.connect(trial.where) as other:
-            other.execute("SELECT kat_lock()")
+            other.execute("LOCK TABLE kat_entries IN EXCLUSIVE MODE")
             job = trial.job("w", until=trial.next("w") + 25, patience=patience)
             with Child(job) as child:
                 if patience < 1:
