@@ -11,9 +11,8 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
-from msgspec import Struct
-
 from benchmarks.server import NoServer, Server
+from msgspec import Struct
 
 from . import disks, killing, servers, timing
 from .suite import Ground, Row, skipped
@@ -45,7 +44,6 @@ CASES = (
     Case("messages", servers.at_every_message, POSTGRES),
     Case("load", killing.under_load, POSTGRES),
     Case("storm", timing.storm, POSTGRES),
-    Case("clock", timing.clock, POSTGRES),
     Case("server", servers.killed, "PostgreSQL, 4 threads", 4),
     Case("network", servers.cut_off, POSTGRES),
     Case("locked", servers.locked, POSTGRES),
@@ -56,15 +54,19 @@ FAULTS = tuple(dict.fromkeys(case.name for case in CASES))
 
 
 def run(
-    names: Iterable[str] = (), seconds: float = inf, short: bool = False, seed: int = 0
+    names: Iterable[str] = (),
+    seconds: float = inf,
+    short: bool = False,
+    seed: int = 0,
+    store: str = "",
 ) -> Iterator[Row]:
-    """Try the faults of these names, or all; a row as each is done.
+    """Try the faults of these names, or all, on this store, or all; a row as each is done.
 
     What is left of the seconds is shared out among the faults that are still to come; a fault ends
     the round that it is in.
     """
     names = set(names) or set(FAULTS)
-    cases = [case for case in CASES if case.name in names]
+    cases = [case for case in CASES if case.name in names and case.store.startswith(store)]
     end = monotonic() + seconds
     memory = Path("/dev/shm")  # a process that is killed leaves the same on any file system
     base = memory if short and os.access(memory, os.W_OK) else None
@@ -77,7 +79,7 @@ def run(
             ground = Ground(folder, short, seed, case.threads, case.store, until)
             try:
                 if case.store.startswith(POSTGRES):
-                    server = server or stack.enter_context(servers.started())
+                    server = server or stack.enter_context(servers.started(not short))
                     ground = servers.on(server, ground)
                 row = case.fault(ground)
             except NoServer as error:
