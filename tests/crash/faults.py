@@ -11,8 +11,9 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
-from benchmarks.server import NoServer, Server
 from msgspec import Struct
+
+from benchmarks.server import NoServer, Server
 
 from . import disks, killing, servers, timing
 from .suite import Ground, Row, skipped

@@ -10,8 +10,9 @@ from time import monotonic
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import psycopg
-from benchmarks.server import Server
 from msgspec.structs import replace
+
+from benchmarks.server import Server
 
 from .children import Child, Job
 from .clinic import BLOCK, deed
