@@ -27,11 +27,11 @@ from threading import Lock, Thread
 from time import monotonic
 from typing import Any, Literal, Self
 
-from kat_workflow.journal.postgres import PostgresJournal
 from msgspec import Struct
 
 from kat_workflow import KatError
 from kat_workflow.journal import Journal
+from kat_workflow.journal.postgres import PostgresJournal
 from kat_workflow.journal.sqlite import SqliteJournal
 
 from .clinic import Hands, carry_out, deed, open_clinic
