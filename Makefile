@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PURE := src/kat_workflow/program/*,src/kat_workflow/language/*,src/kat_workflow/enrollment/*
 
-.PHONY: demo test bench clean
+.PHONY: demo test bench crash clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/kat demo
@@ -22,6 +22,9 @@ test: $(VENV)/test-ready
 
 bench: $(VENV)/test-ready
 	$(BIN)/python -m benchmarks
+
+crash: $(VENV)/test-ready
+	$(BIN)/python -m tests.crash
 
 clean:
 	rm -rf $(VENV) build dist .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis

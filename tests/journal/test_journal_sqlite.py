@@ -254,6 +254,15 @@ def test_a_damaged_file_is_said_to_be_damaged(path: Path) -> None:
         SqliteJournal(path)
 
 
+def test_a_file_whose_damage_sqlite_cannot_even_quote_is_said_to_be_damaged(path: Path) -> None:
+    """SQLite names what it cannot read, and Python cannot decode the name."""
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"CREATE INDEX", b"CREATE \xffNDEX"))
+
+    with pytest.raises(JournalError, match=r"journal\.db: .*restore the last backup"):
+        SqliteJournal(path)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_process_may_not_use_the_connection_of_its_parent(path: Path) -> None:
     script = f"""

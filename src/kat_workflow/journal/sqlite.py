@@ -169,6 +169,9 @@ _WAYS_OUT = {
     sqlite3.SQLITE_CONSTRAINT: "the file contradicts itself; keep it and restore the last backup",
 }
 
+_FAILURES = (sqlite3.Error, UnicodeDecodeError)
+"""What a failure of SQLite is raised as; the second where it names damaged text that is none."""
+
 
 class _Turn:
     """What a thread wants written while another writes, and what came of it.
@@ -513,7 +516,7 @@ class SqliteJournal:
                 cursor = self._connection.cursor()
                 cursor.row_factory = None
                 return self._patiently(lambda: cursor.execute(statement, values).fetchall())
-            except sqlite3.Error as error:
+            except _FAILURES as error:
                 raise self._ours(error, "read") from error
 
     def _forked(self) -> JournalError:
@@ -570,7 +573,7 @@ class SqliteJournal:
                     except BaseException:
                         self._undo(cursor)
                         raise
-                except sqlite3.Error as error:
+                except _FAILURES as error:
                     raise self._ours(error, what) from error
             return answer
         finally:
@@ -595,7 +598,7 @@ class SqliteJournal:
                                 cursor.execute("ROLLBACK TO kat")
                             cursor.execute("RELEASE kat" if joined else "ROLLBACK")
                     raise
-            except sqlite3.Error as error:
+            except _FAILURES as error:
                 raise self._ours(error, what) from error
         return answer
 
@@ -674,7 +677,7 @@ class SqliteJournal:
                 self._line.extendleft(turn for turn in reversed(others) if not turn.gone)
             raise
         for turn in turns:
-            if isinstance(turn.error, sqlite3.Error):
+            if isinstance(turn.error, _FAILURES):
                 cause, turn.error = turn.error, self._ours(turn.error, turn.what)
                 turn.error.__cause__ = cause
         for turn in others:
@@ -706,11 +709,15 @@ class SqliteJournal:
     def _translated(self, what: str) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             raise self._ours(error, what) from error
 
-    def _ours(self, error: sqlite3.Error, what: str) -> KatError:
+    def _ours(self, error: sqlite3.Error | UnicodeDecodeError, what: str) -> KatError:
         """An error of SQLite as one of ours, naming the file and a way out."""
+        if isinstance(error, UnicodeDecodeError):
+            return JournalError(
+                f"{self._name}: cannot {what}; {_WAYS_OUT[sqlite3.SQLITE_CORRUPT]}"
+            )
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY_SNAPSHOT:
             return Conflict(
                 f"{self._name}: somebody wrote since the host's transaction began;"
