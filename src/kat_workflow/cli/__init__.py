@@ -88,6 +88,10 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "replay": Verb("courses", "Tell real courses to the engine, and account for every row."),
         "simulate": Verb("courses", "Send simulated patients through a program."),
     },
+    "Many hosts": {
+        "worker": Verb("fleet", "Run the timers of a PostgreSQL record, beside other workers."),
+        "cluster": Verb("fleet", "Look after the workers: kat cluster status."),
+    },
     "Shell": {
         "completion": Verb("shell", "Print the completion script for a shell."),
     },
@@ -125,6 +129,10 @@ def _commands(module: str) -> Mapping[str, click.Command]:
         from kat_workflow.cli import courses
 
         return courses.COMMANDS
+    if module == "fleet":
+        from kat_workflow.cli import fleet
+
+        return fleet.COMMANDS
     from kat_workflow.cli import shell
 
     return shell.COMMANDS

@@ -24,7 +24,7 @@ import psycopg
 from dbos import DBOS
 from dbos import WorkflowStatus as Row
 
-from kat_workflow.cluster.wakes import PROTOCOL, QUEUE, connect
+from kat_workflow.cluster.wakes import PROTOCOL, QUEUE, connect, translated
 from kat_workflow.errors import JournalError
 
 EVERY = 1.0
@@ -90,6 +90,11 @@ class Upkeep:
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(timeout=10.0)
+
+    def look(self) -> None:
+        """Arm again whatever is due and not in the queue. Raises JournalError."""
+        with connect(self._url) as connection, translated("look at what is due"):
+            reconcile(connection, 0.0)
 
     def leave(self, empty: bool) -> None:
         """Let the lock go; with nothing in hand no trace is left, else a peer takes over."""

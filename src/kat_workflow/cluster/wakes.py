@@ -50,19 +50,21 @@ _TABLE = """CREATE TABLE IF NOT EXISTS kat_workers (
     started TIMESTAMPTZ NOT NULL DEFAULT now(),
     seen TIMESTAMPTZ NOT NULL DEFAULT now())"""
 # Whoever writes the journal need not know the tables of DBOS: the function acts as its owner.
-_WAKE_UP = f"""CREATE OR REPLACE FUNCTION kat_wake_up(enrollment TEXT, wake BIGINT, id TEXT)
+_WAKE_UP = sql.SQL(
+    """CREATE OR REPLACE FUNCTION kat_wake_up(enrollment TEXT, wake BIGINT, id TEXT)
 RETURNS TEXT LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT dbos.enqueue_workflow(
-        workflow_name => '{WORKFLOW}',
-        queue_name => '{QUEUE}',
+        workflow_name => {workflow},
+        queue_name => {queue},
         positional_args => ARRAY[to_json(enrollment), to_json(wake)],
         workflow_id => id,
         queue_partition_key => enrollment,
         delay_until_epoch_ms =>
             CASE WHEN wake > extract(epoch FROM clock_timestamp()) * 1000000
             THEN (wake + 999) / 1000 END,
-        application_name => '{APPLICATION}')
+        application_name => {application})
 $$"""
+).format(workflow=WORKFLOW, queue=QUEUE, application=APPLICATION)
 _ARM = """CREATE OR REPLACE FUNCTION kat_arm() RETURNS TRIGGER LANGUAGE plpgsql AS $$
 DECLARE enrollment TEXT := substr(NEW.stream, 12);
 BEGIN

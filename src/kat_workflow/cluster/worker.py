@@ -7,27 +7,37 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from threading import Condition, Event
-from typing import Self
+from typing import Protocol, Self
 
 from dbos import DBOS, DBOSClient, DBOSConfig
 
 from kat_workflow.cluster.upkeep import Upkeep
 from kat_workflow.cluster.wakes import APPLICATION, PROTOCOL, QUEUE, WORKFLOW, install, session
-from kat_workflow.errors import Conflict, JournalError, KatError
+from kat_workflow.engine.commands import said
+from kat_workflow.errors import JournalError, KatError, Refused
 
 CONCURRENCY, POLL = 100, 0.1
 """How many wake-ups one worker has in hand, and how often it asks for more: it can begin no more
 than the quotient in a second. They stand in the database, for all workers alike."""
-ATTEMPTS, FIRST_PAUSE = 10, 0.5
-"""A run that fails is tried again after 0.5, 1, 2, … seconds, for four minutes in all."""
+ATTEMPTS, FIRST_PAUSE = 8, 0.5
+"""What cannot be run is tried again after 0.5, 1, 2, … seconds, for about a minute in all."""
+SESSIONS = 8
+"""Sessions with the database for DBOS, beside those of the journal and the one of the upkeep."""
 EARLY = 2.0
-"""Seconds that a wake-up may be waited for whose host's clock was ahead of ours."""
+"""Seconds that a wake-up is waited for which a host called whose clock is ahead of ours."""
 
 _log = logging.getLogger("kat_workflow")
+
+
+class Clinic(Protocol):
+    """What a worker needs of an engine; its journal is in the database of the fleet."""
+
+    def run_due_in(self, enrollment: str) -> int:
+        """Run the timers that are due in one enrollment."""
+        ...
 
 
 class NotRun(KatError):
@@ -39,47 +49,56 @@ class NotRun(KatError):
 
 
 class Worker:
-    """A worker in this process; a process has one at most, since DBOS is one per process.
+    """A `Scheduler` that shares its work with all workers on the same database.
 
-    `run_due` runs what is due in one enrollment and returns how many timers ran. Started, it
-    works on threads of its own until it is stopped. What it dies with in hand, others take over.
+    A process has one at a time, since DBOS is one per process. `name` says in the status whose
+    it is. A wake-up that is overdue by `grace` seconds and not in the queue is armed again; the
+    rows of finished ones are kept for `keep`, those of failed ones for `keep_failed`.
     """
 
     def __init__(
         self,
+        engine: Clinic,
         url: str,
-        run_due: Callable[[str], int],
         *,
-        name: str | None = None,
+        name: str = "",
         grace: float = 30.0,
         keep: timedelta = timedelta(minutes=10),
         keep_failed: timedelta = timedelta(days=7),
     ) -> None:
-        # A name is used once: what a dead process had in hand is never its successor's.
-        self.name = f"{name or socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._url = url
-        self._run_due = run_due
-        self._upkeep = Upkeep(url, self.name, grace, keep, keep_failed)
+        self.name = ""
+        self._engine, self._url = engine, url
+        self._called = name or socket.gethostname()
+        self._kept = grace, keep, keep_failed
+        self._upkeep: Upkeep | None = None
         self._stopping = Event()
         self._running = 0
         self._idle = Condition()
+        self._said: dict[str, str] = {}  # of each enrollment what was said, once
 
     def start(self) -> None:
-        """Prepare the database where that is not done yet, and begin. Raises JournalError."""
+        """See `Scheduler.start`; prepares the database where that is not done. JournalError."""
+        if self._upkeep is not None:
+            return
         install(self._url)
+        # A name is used once: what a dead process had in hand is never its successor's.
+        self.name = f"{self._called}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._upkeep = Upkeep(self._url, self.name, *self._kept)
+        self._stopping.clear()
         config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": self._url,
             "application_version": PROTOCOL,
             "executor_id": self.name,
             "run_migrations": False,
-            "log_level": "WARNING",
-            "db_engine_kwargs": {"connect_args": session(self._url)},
-            # A frozen process must not keep the sweep of all others waiting for a minute.
+            "log_level": "ERROR",  # what is tried again is told by us, in a line
+            "sys_db_pool_size": SESSIONS,
+            "db_engine_kwargs": {"connect_args": session(self._url), "hide_parameters": True},
+            # A process that is frozen in the sweep must not keep all others waiting for a minute.
             "sys_db_idle_transaction_timeout_sec": 10.0,
         }
-        DBOS(config=config)
         try:
+            DBOS(config=config)
             self._register()
             self._upkeep.start()
             DBOS.launch()
@@ -90,25 +109,35 @@ class Worker:
                 polling_interval_sec=POLL,
             )
         except BaseException:
-            self.stop(drain=0.0)
+            self.stop(0.0)
             raise
 
     def stop(self, drain: float = 10.0) -> bool:
-        """Begin nothing more, wait for what runs, and leave; whether it all ended in time.
+        """See `Scheduler.stop`; waits up to `drain` seconds for what runs.
 
-        What did not end goes back to the queue: others run it.
+        What has not ended then goes back to the queue, and others run it.
         """
+        upkeep, self._upkeep = self._upkeep, None
+        if upkeep is None:
+            return True
         self._stopping.set()
-        self._upkeep.stop()
-        deadline = time.monotonic() + drain
-        # It begins nothing more at once, and counts what runs once a second.
-        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=round(drain))
+        upkeep.stop()
+        # In the second that it takes the short ones end. What goes on longer cannot tell DBOS
+        # any more how it ended, and need not: whoever runs it next finds it done.
+        log = logging.getLogger("dbos")
+        level = log.level
+        log.setLevel(logging.CRITICAL + 1)
+        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=1 if drain else 0)
         with self._idle:
-            drained = self._idle.wait_for(
-                lambda: not self._running, max(0.0, deadline - time.monotonic())
-            )
-        self._upkeep.leave(empty=self._handed_back())
+            drained = self._idle.wait_for(lambda: not self._running, drain)
+        log.setLevel(level)
+        upkeep.leave(empty=self._handed_back())
         return drained
+
+    def look(self) -> None:
+        """See `Scheduler.look`: arm again whatever is due and not in the queue."""
+        if self._upkeep is not None:
+            self._upkeep.look()
 
     def __enter__(self) -> Self:
         self.start()
@@ -137,7 +166,7 @@ class Worker:
         return False
 
     def _register(self) -> None:
-        def lasting(error: BaseException) -> bool:
+        def passing(error: BaseException) -> bool:
             return not (isinstance(error, NotRun) and error.lasting)
 
         @DBOS.step(
@@ -146,7 +175,7 @@ class Worker:
             max_attempts=ATTEMPTS,
             interval_seconds=FIRST_PAUSE,
             backoff_rate=2.0,
-            should_retry=lasting,
+            should_retry=passing,
         )
         def run_due(enrollment: str, wake: int) -> int:
             return self._run(enrollment, wake)
@@ -156,26 +185,42 @@ class Worker:
             return run_due(enrollment, wake)
 
     def _run(self, enrollment: str, wake: int) -> int:
-        """What is due in an enrollment now; nothing, where the wake-up is stale."""
+        """What is due in an enrollment now; a wake-up that is stale finds nothing."""
         with self._idle:
+            if self._stopping.is_set():
+                raise NotRun("the worker stops", lasting=True)
             self._running += 1
         try:
-            early = wake / 1e6 - time.time()
-            if early > 0:  # DBOS asks the clock of whichever host sweeps
-                self._stopping.wait(min(early, EARLY))
-                if (early := wake / 1e6 - time.time()) > 0:
-                    raise NotRun(f"the clocks of two hosts differ: woken {early:.1f} s early")
-            return self._run_due(enrollment)
-        except NotRun:
-            raise
-        except (JournalError, Conflict) as error:
-            raise NotRun(str(error)) from None
-        except KatError as error:  # refused, or a program that does not compile: it will be again
-            raise NotRun(str(error), lasting=True) from None
+            self._await(wake)
+            ran = self._engine.run_due_in(enrollment)
         except Exception as error:
-            # Its text would go into the engine's tables, and may quote a patient's value.
-            raise NotRun(f"{type(error).__name__} in the timers of {enrollment}") from None
+            if isinstance(error, Refused) and error.code == "unknown-enrollment":
+                return 0
+            why = said(error)
+            if self._said.get(enrollment) != why:
+                self._said[enrollment] = why
+                _log.error(
+                    "the timers of enrollment:%s cannot be run, they are tried again: %s",
+                    enrollment,
+                    why,
+                )
+            # The text goes into the engine's tables: nothing of a patient may be in it. What is
+            # refused, and a program that does not compile, are the same in a minute.
+            lasting = isinstance(error, KatError) and not isinstance(error, JournalError | NotRun)
+            raise NotRun(why, lasting) from None
+        else:
+            self._said.pop(enrollment, None)
+            return ran
         finally:
             with self._idle:
                 self._running -= 1
                 self._idle.notify_all()
+
+    def _await(self, wake: int) -> None:
+        """The instant of the wake-up by this host's clock; DBOS asks that of any host."""
+        early = wake / 1e6 - time.time()
+        if early > 0:
+            self._stopping.wait(min(early, EARLY))
+            early = wake / 1e6 - time.time()
+        if early > 0:
+            raise NotRun(f"woken {early:.0f} s early: the clocks of two hosts differ")
