@@ -63,15 +63,22 @@ _NET = lock_of("the net below")
 class Upkeep:
     """The rounds of one worker, on a thread and a session of their own.
 
-    `grace` is how many seconds a wake-up may be overdue, and not waiting in the queue, before it
-    is armed again; `keep` how long the rows of finished ones are kept, `keep_failed` those of
-    failed ones.
+    `silence` is after how many seconds without a sign of life a peer's work is taken over even if
+    its lock is held. `grace` is how many seconds a wake-up may be overdue, and not waiting in the
+    queue, before it is armed again; `keep` how long the rows of finished ones are kept,
+    `keep_failed` those of failed ones.
     """
 
     def __init__(
-        self, url: str, executor: str, grace: float, keep: timedelta, keep_failed: timedelta
+        self,
+        url: str,
+        executor: str,
+        silence: float,
+        grace: float,
+        keep: timedelta,
+        keep_failed: timedelta,
     ) -> None:
-        self._url, self._executor = url, executor
+        self._url, self._executor, self._silence = url, executor, silence
         self._grace, self._keep, self._keep_failed = grace, keep, keep_failed
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._locked = False
@@ -156,7 +163,7 @@ class Upkeep:
 
     def _adopt(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
         """Take over what workers that have died, or fallen silent, had in hand."""
-        peers = connection.execute(_PEERS, (SILENCE, self._executor)).fetchall()
+        peers = connection.execute(_PEERS, (self._silence, self._executor)).fetchall()
         for executor, lock, silent in peers:
             gone = connection.execute(_TAKE, (lock,)).fetchone() == (True,)
             try:
@@ -238,7 +245,7 @@ def reconcile(connection: psycopg.Connection[tuple[Any, ...]], grace: float) -> 
         if failed and now - last < min(grace * len(failed), 3600.0):
             continue
         if failed:
-            _log.error("the timers of %s failed %d times; see its record", enrollment, len(failed))
+            _log.error("the timers of enrollment:%s failed %d times", enrollment, len(failed))
         id_ = f"wake:{enrollment}:{version}:{wake}:{now:.0f}"
         connection.execute("SELECT kat_wake_up(%s, %s, %s)", (enrollment, wake, id_))
         armed += 1

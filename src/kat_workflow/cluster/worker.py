@@ -13,8 +13,9 @@ from threading import Condition, Event
 from typing import Protocol, Self
 
 from dbos import DBOS, DBOSClient, DBOSConfig
+from dbos import error as dbos_errors
 
-from kat_workflow.cluster.upkeep import Upkeep
+from kat_workflow.cluster.upkeep import SILENCE, Upkeep
 from kat_workflow.cluster.wakes import APPLICATION, PROTOCOL, QUEUE, WORKFLOW, install, session
 from kat_workflow.engine.commands import said
 from kat_workflow.errors import JournalError, KatError, Refused
@@ -48,11 +49,18 @@ class NotRun(KatError):
         super().__init__(text)
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether DBOS logs anything but, with a traceback, what we have said in a line."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, NotRun | dbos_errors.DBOSMaxStepRetriesExceeded)
+
+
 class Worker:
     """A `Scheduler` that shares its work with all workers on the same database.
 
     A process has one at a time, since DBOS is one per process. `name` says in the status whose
-    it is. A wake-up that is overdue by `grace` seconds and not in the queue is armed again; the
+    it is. What a peer had in hand that gives no sign of life for `silence` seconds is taken over
+    even if it holds its lock. A wake-up that is overdue by `grace` seconds and not in the queue is armed again; the
     rows of finished ones are kept for `keep`, those of failed ones for `keep_failed`.
     """
 
@@ -62,6 +70,7 @@ class Worker:
         url: str,
         *,
         name: str = "",
+        silence: float = SILENCE,
         grace: float = 30.0,
         keep: timedelta = timedelta(minutes=10),
         keep_failed: timedelta = timedelta(days=7),
@@ -69,12 +78,13 @@ class Worker:
         self.name = ""
         self._engine, self._url = engine, url
         self._called = name or socket.gethostname()
-        self._kept = grace, keep, keep_failed
+        self._kept = silence, grace, keep, keep_failed
         self._upkeep: Upkeep | None = None
         self._stopping = Event()
         self._running = 0
         self._idle = Condition()
         self._said: dict[str, str] = {}  # of each enrollment what was said, once
+        logging.getLogger("dbos").addFilter(_is_news)
 
     def start(self) -> None:
         """See `Scheduler.start`; prepares the database where that is not done. JournalError."""
@@ -124,13 +134,9 @@ class Worker:
         upkeep.stop()
         # In the second that it takes the short ones end. What goes on longer cannot tell DBOS
         # any more how it ended, and need not: whoever runs it next finds it done.
-        log = logging.getLogger("dbos")
-        level = log.level
-        log.setLevel(logging.CRITICAL + 1)
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=1 if drain else 0)
         with self._idle:
             drained = self._idle.wait_for(lambda: not self._running, drain)
-        log.setLevel(level)
         upkeep.leave(empty=self._handed_back())
         return drained
 
