@@ -128,7 +128,17 @@ def test_nothing_is_evaluated_imported_by_name_or_unpickled() -> None:
 
 
 def test_importing_the_library_loads_neither_the_language_nor_storage_nor_asyncio() -> None:
-    heavy = ["dbos", "psycopg", "yaml", "cattrs", "sqlite3", "asyncio", "transitions.extensions", "click", "rich"]
+    heavy = [
+        "dbos",
+        "psycopg",
+        "yaml",
+        "cattrs",
+        "sqlite3",
+        "asyncio",
+        "transitions.extensions",
+        "click",
+        "rich",
+    ]
     code = f"import sys, kat_workflow; print([m for m in {heavy!r} if m in sys.modules])"
 
     answer = subprocess.run(

@@ -60,8 +60,9 @@ class Worker:
 
     A process has one at a time, since DBOS is one per process. `name` says in the status whose
     it is. What a peer had in hand that gives no sign of life for `silence` seconds is taken over
-    even if it holds its lock. A wake-up that is overdue by `grace` seconds and not in the queue is armed again; the
-    rows of finished ones are kept for `keep`, those of failed ones for `keep_failed`.
+    even if it holds its lock. A wake-up that is overdue by `grace` seconds and not in the queue
+    is armed again; the rows of finished ones are kept for `keep`, those of failed ones for
+    `keep_failed`.
     """
 
     def __init__(
