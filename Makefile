@@ -5,10 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PURE := src/kat_workflow/program/*,src/kat_workflow/language/*,src/kat_workflow/enrollment/*
 
-.PHONY: demo test bench clean
+.PHONY: demo demo-cluster test bench clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/kat demo
+
+demo-cluster: $(VENV)/test-ready
+	$(BIN)/python examples/cluster/demo.py
 
 test: $(VENV)/test-ready
 	$(BIN)/ruff check src tests benchmarks examples

@@ -76,10 +76,10 @@ def status(url: str, lag: float = 60.0) -> ClusterStatus:
             lock - (1 << 64) if lock >= 1 << 63 else lock
             for (lock,) in connection.execute(_LOCKS).fetchall()
         }
-        workers = tuple(
-            WorkerSeen(*row[:7], "dead" if row[8] not in held else "silent" if row[7] else "works")
-            for row in connection.execute(_WORKERS, (SILENCE,)).fetchall()
-        )
+        workers = []
+        for *seen, silent, lock in connection.execute(_WORKERS, (SILENCE,)).fetchall():
+            standing = "dead" if lock not in held else "silent" if silent else "works"
+            workers.append(WorkerSeen(*[*seen, standing]))
         armed, overdue, behind = connection.execute(_WAITS).fetchone() or (0, 0, 0)
     client = DBOSClient(
         system_database_url=url, application_name=APPLICATION, retry_connection_errors=False
@@ -94,8 +94,8 @@ def status(url: str, lag: float = 60.0) -> ClusterStatus:
     finally:
         client.destroy()
     alive = {worker.name for worker in workers if worker.standing == "works"}
-    seen = ClusterStatus(
-        workers,
+    found = ClusterStatus(
+        tuple(workers),
         int(armed),
         int(overdue),
         max(0.0, round(float(behind), 1)),
@@ -106,7 +106,7 @@ def status(url: str, lag: float = 60.0) -> ClusterStatus:
         tuple(dict.fromkeys(row.queue_partition_key or "" for row in failed))[:10],
         (),
     )
-    return replace(seen, alarms=tuple(_alarms(seen, lag)))
+    return replace(found, alarms=tuple(_alarms(found, lag)))
 
 
 def _alarms(seen: ClusterStatus, lag: float) -> Iterator[str]:
