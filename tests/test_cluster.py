@@ -313,6 +313,28 @@ def test_what_was_claimed_under_another_protocol_is_armed_again_under_this_one(
     until(lambda: fleet.rows("PENDING", "ENQUEUED") == [])
 
 
+def test_where_a_newer_protocol_was_taken_back_the_wake_ups_go_to_this_one(fleet: Fleet) -> None:
+    newer = fleet.child(protocol="kat-9")
+    newer.kill()
+    patients = [fleet.enrolled(f"P-{n}", ROUNDS + SOON) for n in range(4)]
+
+    fleet.worker(grace=0.5)
+    until(lambda: fleet.ran(patients, 1))
+
+    assert fleet.each_once(patients, 1)
+
+
+def test_a_process_has_one_worker(fleet: Fleet) -> None:
+    first = fleet.worker()
+
+    with pytest.raises(RuntimeError, match="in this process already"):
+        fleet.worker()
+
+    patient = fleet.enrolled("P", ROUNDS + SOON)
+    until(lambda: fleet.ran([patient], 1))
+    assert [x.name for x in status(fleet.url).workers] == [first.name]
+
+
 def test_a_server_that_is_killed_and_started_again_loses_no_timer(
     own_server: Server, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -52,6 +53,7 @@ def worker(ctx: click.Context, url: str, sites: str | None, name: str, grace: fl
     """
     if not url.startswith(("postgresql://", "postgres://")):
         raise click.UsageError(f'"{url}" is no postgresql:// URL; for a file see kat run-due')
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     ended = Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     with open_clinic(ctx, url, sites, None) as engine:

@@ -197,19 +197,28 @@ class Upkeep:
     # ---- the net and the broom --------------------------------------------------------------
 
     def _net(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-        """Reconcile and purge, every third part of the grace, one worker at a time."""
+        """Reconcile and purge, in every third part of the grace, one worker at a time."""
         if time.monotonic() - self._netted < self._grace / 3:
             return
         self._netted = time.monotonic()
         if connection.execute(_TAKE, (_NET,)).fetchone() != (True,):
             return
         try:
+            self._stand_in(connection)
             reconcile(connection, self._grace)
             now = datetime.now(UTC)
             purge(["SUCCESS"], now - self._keep, self._stopping.is_set)
             purge(FAILED, now - self._keep_failed, self._stopping.is_set)
         finally:
             connection.execute(_LET_GO, (_NET,))
+
+    def _stand_in(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        """Wake-ups go to the newest protocol; where its workers were taken back, to ours."""
+        newest = DBOS.get_latest_application_version()["version_name"]
+        spoken = connection.execute("SELECT DISTINCT protocol FROM kat_workers").fetchall()
+        if (newest,) not in spoken:
+            _log.warning("no worker speaks %s any more; wake-ups go to %s", newest, PROTOCOL)
+            DBOS.set_latest_application_version(PROTOCOL)
 
     def _tell(self, about: str, text: str, *values: object) -> None:
         """Log what may go on for long once a minute."""

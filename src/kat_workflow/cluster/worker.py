@@ -88,7 +88,10 @@ class Worker:
         logging.getLogger("dbos").addFilter(_is_news)
 
     def start(self) -> None:
-        """See `Scheduler.start`; prepares the database where that is not done. JournalError."""
+        """See `Scheduler.start`; prepares the database where that is not done.
+
+        Raises JournalError, and RuntimeError where DBOS runs in this process already.
+        """
         if self._upkeep is not None:
             return
         install(self._url)
@@ -108,8 +111,11 @@ class Worker:
             # A process that is frozen in the sweep must not keep all others waiting for a minute.
             "sys_db_idle_transaction_timeout_sec": 10.0,
         }
+        DBOS(config=config)
+        if DBOS.executor_id != self.name:  # it is somebody else's, and goes on as it was
+            self._upkeep = None
+            raise RuntimeError("DBOS runs in this process already: give a worker one of its own")
         try:
-            DBOS(config=config)
             self._register()
             self._upkeep.start()
             DBOS.launch()
