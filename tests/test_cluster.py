@@ -324,6 +324,20 @@ def test_where_a_newer_protocol_was_taken_back_the_wake_ups_go_to_this_one(fleet
     assert fleet.each_once(patients, 1)
 
 
+def test_a_worker_that_is_stopped_gives_back_what_it_has_in_hand(fleet: Fleet) -> None:
+    patients = [fleet.enrolled(f"P-{n}", ROUNDS + SOON) for n in range(60)]
+    worker = fleet.worker()
+    until(lambda: any(fleet.timers(x) for x in patients))
+
+    assert worker.stop()
+    assert fleet.rows("PENDING", "ERROR") == []
+    assert status(fleet.url).workers == ()
+    worker.start()
+    until(lambda: fleet.ran(patients, 1))
+
+    assert fleet.each_once(patients, 1)
+
+
 def test_a_process_has_one_worker(fleet: Fleet) -> None:
     first = fleet.worker()
 

@@ -84,7 +84,7 @@ class Upkeep:
         self._locked = False
         self._stopping = Event()
         self._thread = Thread(target=self._rounds, name="kat-upkeep", daemon=True)
-        self._netted = 0.0
+        self._netted = time.monotonic()  # what came due before it started is queued by then
         self._told: dict[str, float] = {}
 
     def start(self) -> None:
@@ -234,12 +234,13 @@ def reconcile(connection: psycopg.Connection[tuple[Any, ...]], grace: float) -> 
     So a wake-up is lost neither with its row nor by a failure that lasts longer than the retries.
     What failed n times is armed again after n times the grace, and is told: somebody must look.
     """
-    overdue = connection.execute(_OVERDUE, (grace, PAGE)).fetchall()
-    if not overdue:
+    if connection.execute(_OVERDUE, (grace, 1)).fetchone() is None:
         return 0
     waiting = _rows(["ENQUEUED", "PENDING"], MANY)
     if len(waiting) == MANY:
         return 0  # the workers are behind; what is overdue stands in line
+    # Asked after the queue: what a worker has run meanwhile is not overdue any more.
+    overdue = connection.execute(_OVERDUE, (grace, PAGE)).fetchall()
     queued = {row.queue_partition_key for row in waiting if row.app_version in (None, PROTOCOL)}
     failures: defaultdict[str | None, list[Row]] = defaultdict(list)
     for row in _rows(FAILED, MANY):

@@ -49,12 +49,6 @@ class NotRun(KatError):
         super().__init__(text)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether DBOS logs anything but, with a traceback, what we have said in a line."""
-    error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, NotRun | dbos_errors.DBOSMaxStepRetriesExceeded)
-
-
 class Worker:
     """A `Scheduler` that shares its work with all workers on the same database.
 
@@ -81,11 +75,11 @@ class Worker:
         self._called = name or socket.gethostname()
         self._kept = silence, grace, keep, keep_failed
         self._upkeep: Upkeep | None = None
-        self._stopping = Event()
+        self._stopping, self._left = Event(), Event()
         self._running = 0
         self._idle = Condition()
         self._said: dict[str, str] = {}  # of each enrollment what was said, once
-        logging.getLogger("dbos").addFilter(_is_news)
+        logging.getLogger("dbos").addFilter(self._is_news)
 
     def start(self) -> None:
         """See `Scheduler.start`; prepares the database where that is not done.
@@ -99,6 +93,7 @@ class Worker:
         self.name = f"{self._called}-{os.getpid()}-{secrets.token_hex(4)}"
         self._upkeep = Upkeep(self._url, self.name, *self._kept)
         self._stopping.clear()
+        self._left.clear()
         config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": self._url,
@@ -139,9 +134,12 @@ class Worker:
             return True
         self._stopping.set()
         upkeep.stop()
-        # In the second that it takes the short ones end. What goes on longer cannot tell DBOS
-        # any more how it ended, and need not: whoever runs it next finds it done.
-        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=1 if drain else 0)
+        with self._idle:
+            busy = self._running > 0
+        # In the second that it gives the short ones end. What goes on longer cannot tell DBOS any
+        # more how it ended, and need not: whoever runs it next finds it done.
+        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=1 if busy else 0)
+        self._left.set()
         with self._idle:
             drained = self._idle.wait_for(lambda: not self._running, drain)
         upkeep.leave(empty=self._handed_back())
@@ -158,6 +156,13 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _is_news(self, record: logging.LogRecord) -> bool:
+        """Whether DBOS logs anything but, with a traceback, what we know or have said in a line."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, NotRun | dbos_errors.DBOSMaxStepRetriesExceeded):
+            return False
+        return not (self._left.is_set() and isinstance(error, dbos_errors.DBOSException))
 
     def _handed_back(self) -> bool:
         """Give what is in hand back to the queue; false where the database is away."""
@@ -200,8 +205,8 @@ class Worker:
     def _run(self, enrollment: str, wake: int) -> int:
         """What is due in an enrollment now; a wake-up that is stale finds nothing."""
         with self._idle:
-            if self._stopping.is_set():
-                raise NotRun("the worker stops", lasting=True)
+            if self._left.is_set():  # another try, of what was given back to the queue
+                raise NotRun("the worker has stopped", lasting=True)
             self._running += 1
         try:
             self._await(wake)
