@@ -367,6 +367,27 @@ def test_a_server_that_is_killed_and_started_again_loses_no_timer(
     fleet.close()
 
 
+def test_a_worker_stops_while_the_database_is_away_and_its_work_is_taken_over(
+    own_server: Server, tmp_path: Path
+) -> None:
+    with psycopg.connect(own_server.url(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE fleet")
+    fleet = Fleet(own_server.url("fleet"), tmp_path)
+    patients = [fleet.enrolled(f"P-{n}", ROUNDS + SOON) for n in range(40)]
+    worker = fleet.worker(grace=1.0)
+    until(lambda: any(fleet.timers(x) for x in patients))
+
+    own_server.kill()
+    worker.stop(1.0)
+    own_server.start()
+    fleet.worker(grace=1.0)
+    until(lambda: fleet.ran(patients, 1))
+
+    assert fleet.each_once(patients, 1)
+    until(lambda: len(status(fleet.url).workers) == 1)
+    fleet.close()
+
+
 # The net below
 
 
@@ -448,6 +469,21 @@ def test_a_host_whose_clock_is_behind_waits_for_the_instant(fleet: Fleet) -> Non
     assert fleet.engine.history(patient)[-1].recorded >= due
 
 
+def test_a_host_whose_clock_is_far_behind_is_told(
+    fleet: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    patient = fleet.enrolled("P", timedelta(0))
+    called = {"workflow_name": wakes.WORKFLOW, "queue_name": wakes.QUEUE}
+
+    fleet.worker()
+    fleet.client.enqueue(
+        {**called, "queue_partition_key": patient}, patient, int((time.time() + 3600) * 1e6)
+    )
+    until(lambda: "woken 3598 s early: the clocks of two hosts differ" in caplog.text)
+
+    assert fleet.timers(patient) == []
+
+
 # The command line
 
 
@@ -494,6 +530,21 @@ def test_the_status_names_what_somebody_must_look_at(fleet: Fleet) -> None:
     assert seen.lag > 299
     assert len(seen.alarms) == 3
     assert "speaks kat-0" in seen.alarms[1]
+
+
+def test_the_status_names_workers_that_are_silent_and_clocks_that_are_off(fleet: Fleet) -> None:
+    child = fleet.child()
+    os.kill(child.pid, signal.SIGSTOP)
+
+    with psycopg.connect(fleet.url, autocommit=True) as connection:
+        connection.execute("UPDATE kat_workers SET ahead = 7.5")
+        (off,) = status(fleet.url).alarms
+        connection.execute("UPDATE kat_workers SET seen = now() - interval '1 minute'")
+        (silent,) = status(fleet.url).alarms
+
+    assert f"the clock of {status(fleet.url).workers[0].name}" in off
+    assert "+7.5 s ahead" in off
+    assert "gives no sign of life" in silent
 
 
 def test_what_is_no_fleet_is_told(database: str, tmp_path: Path) -> None:
