@@ -239,6 +239,5 @@ class Worker:
         early = wake / 1e6 - time.time()
         if early > 0:
             self._stopping.wait(min(early, EARLY))
-            early = wake / 1e6 - time.time()
-        if early > 0:
-            raise NotRun(f"woken {early:.0f} s early: the clocks of two hosts differ")
+            if wake / 1e6 > time.time():
+                raise NotRun("it is woken before its instant: the clocks of two hosts differ")
