@@ -7,14 +7,17 @@ import os
 import signal
 import sys
 from threading import Event
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from kat_workflow.cli.patients import open_clinic
 from kat_workflow.cli.screen import echo_json, echo_rich, json_option, takes_programs
-from kat_workflow.cluster import ClusterStatus, Worker, status
 from kat_workflow.errors import JournalError, handling
+
+if TYPE_CHECKING:
+    from kat_workflow.cluster import ClusterStatus
 
 __all__ = ["COMMANDS"]
 
@@ -53,6 +56,8 @@ def worker(ctx: click.Context, url: str, sites: str | None, name: str, grace: fl
     """
     if not url.startswith(("postgresql://", "postgres://")):
         raise click.UsageError(f'"{url}" is no postgresql:// URL; for a file see kat run-due')
+    from kat_workflow.cluster import Worker
+
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     ended = Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
@@ -74,7 +79,12 @@ def worker(ctx: click.Context, url: str, sites: str | None, name: str, grace: fl
 
 @click.group()
 def cluster() -> None:
-    """Look after the workers on a PostgreSQL record."""
+    """Look after the workers on a PostgreSQL record.
+
+    \b
+    Examples:
+      kat cluster status postgresql://kat@db.example/clinic
+    """
 
 
 @cluster.command("status")
@@ -98,6 +108,8 @@ def status_(ctx: click.Context, url: str, lag: float, as_json: bool) -> None:
       kat cluster status postgresql://kat@db.example/clinic
       kat cluster status postgresql://kat@db.example/clinic --lag 300 --json
     """
+    from kat_workflow.cluster import status
+
     seen = status(url, lag)
     if as_json:
         echo_json(msgspec.to_builtins(seen))
