@@ -11,7 +11,7 @@ demo: $(VENV)/demo-ready
 	$(BIN)/kat demo
 
 demo-cluster: $(VENV)/test-ready
-	$(BIN)/python examples/cluster/demo.py
+	$(BIN)/python -m examples.cluster.demo
 
 test: $(VENV)/test-ready
 	$(BIN)/ruff check src tests benchmarks examples
