@@ -5,10 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PURE := src/kat_workflow/program/*,src/kat_workflow/language/*,src/kat_workflow/enrollment/*
 
-.PHONY: demo test bench crash clean
+.PHONY: demo demo-cluster test bench crash clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/kat demo
+
+demo-cluster: $(VENV)/test-ready
+	$(BIN)/python -m examples.cluster.demo
 
 test: $(VENV)/test-ready
 	$(BIN)/ruff check src tests benchmarks examples

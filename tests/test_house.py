@@ -18,7 +18,7 @@ FLOORS = [
     ["language", "enrollment"],
     ["journal"],
     ["engine"],
-    ["scenarios", "protocol", "reporting"],
+    ["scenarios", "protocol", "reporting", "cluster"],
     ["drawing", "manual", "replay"],
     ["simulation"],
     ["pytest_plugin", "cli"],
@@ -128,7 +128,17 @@ def test_nothing_is_evaluated_imported_by_name_or_unpickled() -> None:
 
 
 def test_importing_the_library_loads_neither_the_language_nor_storage_nor_asyncio() -> None:
-    heavy = ["yaml", "cattrs", "sqlite3", "asyncio", "transitions.extensions", "click", "rich"]
+    heavy = [
+        "dbos",
+        "psycopg",
+        "yaml",
+        "cattrs",
+        "sqlite3",
+        "asyncio",
+        "transitions.extensions",
+        "click",
+        "rich",
+    ]
     code = f"import sys, kat_workflow; print([m for m in {heavy!r} if m in sys.modules])"
 
     answer = subprocess.run(

@@ -94,6 +94,10 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "audit": Verb("sealing", "Say whether the record is as it was written."),
         "erase": Verb("sealing", "Take a patient out of the record, on a lawful request."),
     },
+    "Many hosts": {
+        "worker": Verb("fleet", "Run the timers of a PostgreSQL record, beside other workers."),
+        "cluster": Verb("fleet", "Look after the workers: kat cluster status."),
+    },
     "Shell": {
         "completion": Verb("shell", "Print the completion script for a shell."),
     },
@@ -135,6 +139,10 @@ def _commands(module: str) -> Mapping[str, click.Command]:
         from kat_workflow.cli import sealing
 
         return sealing.COMMANDS
+    if module == "fleet":
+        from kat_workflow.cli import fleet
+
+        return fleet.COMMANDS
     from kat_workflow.cli import shell
 
     return shell.COMMANDS
