@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from benchmarks.server import NoServer, Server
 
-from . import disks, killing, servers, timing
+from . import damage, disks, killing, servers, timing
 from .suite import Ground, Row, skipped
 
 SQLITE, POSTGRES = "SQLite", "PostgreSQL"
@@ -42,6 +42,8 @@ CASES = (
     Case("read-only", disks.read_only),
     Case("locked", disks.locked),
     Case("power", disks.power_cut),
+    Case("page", damage.spoiled_page),
+    Case("log", damage.spoiled_log),
     Case("messages", servers.at_every_message, POSTGRES),
     Case("load", killing.under_load, POSTGRES),
     Case("storm", timing.storm, POSTGRES),

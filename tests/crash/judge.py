@@ -57,7 +57,7 @@ class Judge:
         try:
             with closing(open_clinic(where, Hands())) as engine:
                 entries = everything(engine)
-                _see_rows(engine, entries, verdict)
+                see_rows(engine, entries, verdict)
         except JournalError as error:  # what cannot be read is lost
             return Verdict(acknowledged, set(), [str(error)])
         _see_order(entries, verdict)
@@ -130,7 +130,7 @@ def _see_order(entries: list[Happened], verdict: Verdict) -> None:
     verdict.doubled |= {cause for cause, count in Counter(stretches).items() if count > 1}
 
 
-def _see_rows(engine: Engine, entries: list[Happened], verdict: Verdict) -> None:
+def see_rows(engine: Engine, entries: list[Happened], verdict: Verdict) -> None:
     """State row, wake-up, open items and census of every enrollment are those of its entries."""
     journal = engine.journal
     wakes = dict(journal.due(datetime.max.replace(tzinfo=UTC), 10**6))
