@@ -88,6 +88,7 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
     "Courses": {
         "replay": Verb("courses", "Tell real courses to the engine, and account for every row."),
         "simulate": Verb("courses", "Send simulated patients through a program."),
+        "counterfactual": Verb("courses", "Say what another program would have done."),
     },
     "Record": {
         "checkpoint": Verb("sealing", "Sign what the record holds now, to be kept elsewhere."),

@@ -1,4 +1,4 @@
-"""The verbs for whole courses of treatment, real and simulated: replay, simulate."""
+"""The verbs for whole courses of treatment: replay, simulate, counterfactual."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from typing import Any
 
 import click
 
+from kat_workflow.cli.patients import on_clinic
 from kat_workflow.cli.screen import (
     ProgramName,
     echo_json,
     folder,
     json_option,
+    library,
     takes_programs,
     watched,
     write,
 )
+from kat_workflow.engine import Engine
 
 __all__ = ["COMMANDS"]
 
@@ -264,4 +267,70 @@ def _show_differences(said: dict[str, dict[str, float]]) -> None:
     Console(highlight=False).print(shown)
 
 
-COMMANDS = {"replay": replay, "simulate": simulate}
+@click.command()
+@click.argument("candidate", type=ProgramName())
+@click.option("--of", metavar="PROGRAM", help="Whose enrollments; those of the same program.")
+@click.option("--html", type=_NEW, metavar="FILE", help="Also write a page with plots.")
+@json_option
+@on_clinic
+def counterfactual(
+    ctx: click.Context,
+    engine: Engine,
+    candidate: str,
+    of: str | None,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Say what a candidate program would have done with the patients of a record.
+
+    What people did is told to it again: what would it have refused, whom would it have called,
+    who could have been released earlier or only later, and by which line. The record is only read.
+
+    \b
+    Examples:
+      kat counterfactual detox-4-day@1.1.0
+      kat counterfactual stricter-detox --of detox-4-day --html report.html
+    """
+    from kat_workflow.language import load
+    from kat_workflow.replay.counterfactual import account, enrolled_in, page
+    from kat_workflow.replay.counterfactual import counterfactual as told_again
+
+    found = library(ctx)
+    program = load(candidate, found)
+    differences, counts = told_again(
+        engine,
+        program,
+        found,
+        of=enrolled_in(engine, of or program.id),
+        watch=lambda them: watched(them, "Telling it again"),
+    )
+    said = account(program, differences, counts)
+    if html is not None:
+        write(html, page(said))
+    if as_json:
+        echo_json({**said, "differences": [{**x, "at": str(x["at"])} for x in said["differences"]]})
+        return
+    _show_otherwise(said)
+
+
+def _show_otherwise(said: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    click.secho(f"What {said['candidate']} would have done", bold=True)
+    click.echo(
+        f"{said['enrollments']:,} enrollments, {said['otherwise']:,} of them otherwise;"
+        f" {said['commands']:,} commands, {said['not_known_again'] + said['not_given_again']:,} of"
+        " which cannot be told again: about them nothing is said"
+    )
+    shown = Table("what", box=None)
+    for name in ("about", "gate", "line"):
+        shown.add_column(name, overflow="fold")
+    shown.add_column("times", justify="right")
+    for each in said["by_line"]:
+        shown.add_row(each["what"], each["about"], each["gate"], each["line"], str(each["times"]))
+    Console(highlight=False).print(shown)
+    click.echo("It shows what a program asks for; it claims no effect of any treatment.")
+
+
+COMMANDS = {"replay": replay, "simulate": simulate, "counterfactual": counterfactual}

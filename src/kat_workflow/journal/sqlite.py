@@ -715,9 +715,7 @@ class SqliteJournal:
     def _ours(self, error: sqlite3.Error | UnicodeDecodeError, what: str) -> KatError:
         """An error of SQLite as one of ours, naming the file and a way out."""
         if isinstance(error, UnicodeDecodeError):
-            return JournalError(
-                f"{self._name}: cannot {what}; {_WAYS_OUT[sqlite3.SQLITE_CORRUPT]}"
-            )
+            return JournalError(f"{self._name}: cannot {what}; {_WAYS_OUT[sqlite3.SQLITE_CORRUPT]}")
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY_SNAPSHOT:
             return Conflict(
                 f"{self._name}: somebody wrote since the host's transaction began;"

@@ -219,8 +219,10 @@ def _step(item: str) -> str:
 
 
 def _order(event: e.Ordered) -> c.Order:
-    rate = f"{event.rate} {event.unit}/h" if event.rate else ""
-    return c.Order(event.order, f"{event.amount} {event.basis}", rate=rate)
+    amount, bolus = f"{event.amount} {event.basis}", event.bolus and f"{event.bolus} {event.unit}"
+    return c.Order(
+        event.order, amount, bolus, event.bolus_over, event.infusion_over, event.rate, event.reason
+    )
 
 
 def _handled(event: e.DrugHandled) -> c.Act:
@@ -276,15 +278,18 @@ class _Again:
         return self.told
 
     def _asked(self, act: c.Record) -> c.Record:
-        """A recording without its scores: they are computed again, as this program computes them."""
+        """A recording without its scores: this program computes its own."""
         step = self.program.steps.get(self.program.find("steps", act.step) or "")
         form = self.program.forms.get(step.form if step is not None else act.step)
         if form is None:
             return act
         computed = {score.name for score in form.computed}
         computed |= {f"{name}_band" for name in computed}
-        values = {name: value for name, value in act.values.items() if name not in computed}
-        return replace(act, values=values)
+        said = {name: value for name, value in act.values.items() if name not in computed}
+        whole = {name: value for name, value in said.items() if not name.endswith("?")}
+        # Why there is no answer (`phone?`) is what was said in place of one.
+        whole |= {name[:-1]: why for name, why in said.items() if name.endswith("?")}
+        return replace(act, values=whole)
 
     def _stock(self, act: c.Act) -> None:
         """What is drawn was in the cupboard: the record is of one patient, not of the site."""
@@ -323,15 +328,14 @@ def counterfactual(
     library: Library,
     *,
     of: Iterable[str],
-    sites: Iterable[Site] = (),
     watch: Callable[[Sequence[str]], Iterable[str]] = iter,
 ) -> tuple[list[Difference], dict[str, Any]]:
     """What the candidate would have made of enrollments of another program or version.
 
-    `clinic` holds the record; `library` finds the candidate and what it contains. Returns the
-    differences, and how much of the record could be said again.
+    `clinic` holds the record and knows its sites; `library` finds the candidate and what it
+    contains. Returns the differences, and how much of the record could be said again.
     """
-    places = {site.name: site for site in sites}
+    places = {site.name: site for site in clinic.sites}
     differences: list[Difference] = []
     counts: Counter[str] = Counter()
     for enrollment in watch(sorted(of)):
@@ -366,7 +370,7 @@ def enrolled_in(clinic: Engine, program: str) -> list[str]:
     found = []
     for stream in clinic.journal.streams("enrollment:"):
         first = clinic.journal.read(stream)[0]
-        begun = e.decode(first.body)
+        begun = e.decode(first.body, first.values)
         if isinstance(begun, e.Enrolled) and begun.program == program:
             found.append(begun.enrollment)
     if not found:
