@@ -395,7 +395,11 @@ def test_timers_that_are_due_are_run_and_counted(run: Kat) -> None:
 
 
 def test_who_watches_goes_on_until_interrupted(tmp_path: Path) -> None:
-    code = "import sys; from kat_workflow.cli import main; main(sys.argv[1:])"
+    # Whoever starts the tests in the background has their children ignore interrupts.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from kat_workflow.cli import main; main(sys.argv[1:])"
+    )
     words = [sys.executable, "-u", "-c", code, "run-due", "--watch", "--db"]
 
     with subprocess.Popen(
