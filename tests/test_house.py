@@ -19,7 +19,7 @@ FLOORS = [
     ["journal"],
     ["engine"],
     ["scenarios", "protocol", "reporting", "cluster"],
-    ["drawing", "manual", "replay"],
+    ["drawing", "manual", "courses"],
     ["simulation"],
     ["pytest_plugin", "cli"],
 ]

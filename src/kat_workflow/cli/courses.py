@@ -57,9 +57,9 @@ def replay(ctx: click.Context, mapping: Path, data: Path, html: Path | None, as_
       kat replay examples/ctn0094/mapping.yaml --data FOLDER --html report.html
       kat replay examples/ctn0094/mapping.yaml --data FOLDER --json
     """
-    from kat_workflow.replay.conformance import account, adds_up, page
-    from kat_workflow.replay.driving import replay as told
-    from kat_workflow.replay.mapping import SourceMapping
+    from kat_workflow.courses.conformance import account, adds_up, page
+    from kat_workflow.courses.driving import replay as told
+    from kat_workflow.courses.mapping import SourceMapping
 
     began = time.perf_counter()
     read = SourceMapping.load(mapping)
@@ -291,9 +291,9 @@ def counterfactual(
       kat counterfactual detox-4-day@1.1.0
       kat counterfactual stricter-detox --of detox-4-day --html report.html
     """
+    from kat_workflow.courses.counterfactual import account, enrolled_in, page
+    from kat_workflow.courses.counterfactual import counterfactual as told_again
     from kat_workflow.language import load
-    from kat_workflow.replay.counterfactual import account, enrolled_in, page
-    from kat_workflow.replay.counterfactual import counterfactual as told_again
 
     found = library(ctx)
     program = load(candidate, found)

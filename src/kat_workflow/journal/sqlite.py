@@ -553,8 +553,9 @@ class SqliteJournal:
                 else:
                     leads = self._writing = True
             if turn is not None:
-                leads = not self._was_written(turn)
-                if not leads:
+                turn.called.acquire()
+                leads = turn.leads
+                if not leads:  # another has written it
                     written: _Answer = turn.outcome()
                     return written
             with self._lock:
@@ -576,6 +577,10 @@ class SqliteJournal:
                 except _FAILURES as error:
                     raise self._ours(error, what) from error
             return answer
+        except BaseException:
+            if turn is not None and not leads:
+                self._leave_line(turn)
+            raise
         finally:
             if leads:
                 self._next_in_line()
@@ -628,19 +633,14 @@ class SqliteJournal:
 
     # Writing together: one transaction, and one wait for the disk, for all that stand in line
 
-    def _was_written(self, turn: _Turn) -> bool:
-        """Wait in line; whether it was written by another, else it is this thread's to write."""
-        try:
-            turn.called.acquire()
-        except BaseException:  # an interrupt: whoever stands behind must not wait for us
-            with self._door:
-                turn.gone = True
-                if turn in self._line:
-                    self._line.remove(turn)
-            if turn.leads:
-                self._next_in_line()
-            raise
-        return not turn.leads
+    def _leave_line(self, turn: _Turn) -> None:
+        """Nobody waits for this turn any more; whoever is interrupted holds up nobody behind."""
+        with self._door:
+            turn.gone = True
+            if turn in self._line:
+                self._line.remove(turn)
+        if turn.leads:
+            self._next_in_line()
 
     def _write_together(self, cursor: sqlite3.Cursor, own: _Turn) -> None:
         """Write this turn and all that stand in line, in the transaction that has begun.

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from kat_workflow.replay.conformance import survival
+from kat_workflow.courses.conformance import survival
 from kat_workflow.reporting import Page
 from kat_workflow.simulation.cohort import Cohort, compared
 

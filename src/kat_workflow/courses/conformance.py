@@ -13,10 +13,10 @@ from decimal import Decimal, InvalidOperation
 from statistics import median
 from typing import Any
 
+from kat_workflow.courses.driving import Course, Fate, Replayed, Source
+from kat_workflow.courses.mapping import SourceMapping
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.commands import SYSTEM
-from kat_workflow.replay.driving import Course, Fate, Replayed, Source
-from kat_workflow.replay.mapping import SourceMapping
 from kat_workflow.reporting import Page
 
 __all__ = ["account", "adds_up", "page"]

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kat_workflow.cli import kat
-from kat_workflow.replay.conformance import account, adds_up, page, survival
-from kat_workflow.replay.driving import replay
-from kat_workflow.replay.mapping import BadMapping, SourceMapping
+from kat_workflow.courses.conformance import account, adds_up, page, survival
+from kat_workflow.courses.driving import replay
+from kat_workflow.courses.mapping import BadMapping, SourceMapping
 
 ROOT = Path(__file__).parents[2]
 MAPPING = ROOT / "examples" / "ctn0094" / "mapping.yaml"

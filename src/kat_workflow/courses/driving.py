@@ -18,13 +18,13 @@ from typing import Any, Literal
 
 from attrs import define, field, frozen
 
+from kat_workflow.courses.mapping import Action, BadMapping, Rule, SourceMapping, Table, Where
 from kat_workflow.engine import Engine, Happened
 from kat_workflow.enrollment.commands import Actor
 from kat_workflow.errors import Refused
 from kat_workflow.language.reader import number
 from kat_workflow.program.clock import Site, parse_duration
 from kat_workflow.program.model import Limit
-from kat_workflow.replay.mapping import Action, BadMapping, Rule, SourceMapping, Table, Where
 
 __all__ = ["Fate", "Line", "Replayed", "Source", "replay"]
 

@@ -12,12 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from kat_workflow.cli import kat
-from kat_workflow.engine import Engine
-from kat_workflow.journal import Journal, open_journal
-from kat_workflow.language import load, shipped
-from kat_workflow.language.library import Folder
-from kat_workflow.program.clock import Site
-from kat_workflow.replay.counterfactual import (
+from kat_workflow.courses.counterfactual import (
     Difference,
     NoEnrollments,
     account,
@@ -25,6 +20,11 @@ from kat_workflow.replay.counterfactual import (
     enrolled_in,
     page,
 )
+from kat_workflow.engine import Engine
+from kat_workflow.journal import Journal, open_journal
+from kat_workflow.language import load, shipped
+from kat_workflow.language.library import Folder
+from kat_workflow.program.clock import Site
 from kat_workflow.scenarios import load_scenario, run
 
 ROOT = Path(__file__).parents[2] / "programs"
@@ -92,7 +92,9 @@ def test_sessions_with_orders_checks_and_a_ledger_are_told_again(
     assert counts["not_given_again"] == 0
 
 
-@pytest.mark.parametrize("program", ["detox-4-day", "ketamine-assisted-therapy", "spravato-session"])
+@pytest.mark.parametrize(
+    "program", ["detox-4-day", "ketamine-assisted-therapy", "spravato-session"]
+)
 def test_whatever_happened_the_same_program_makes_no_difference_and_most_is_told_again(
     otherwise: Tell, program: str
 ) -> None:
