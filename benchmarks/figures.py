@@ -31,7 +31,7 @@ from benchmarks.measure import Effort, Figure, Side, cost
 from benchmarks.server import Databases, Server
 from kat_workflow.enrollment.events import decode as decode_event
 from kat_workflow.enrollment.state import Enrollment, decode_row, encode_row, replay
-from kat_workflow.journal import Append
+from kat_workflow.journal import Append, Journal, open_journal
 from kat_workflow.journal.sqlite import SqliteJournal
 from kat_workflow.language import load
 
@@ -147,86 +147,95 @@ def state(effort: Effort) -> Iterator[Figure]:
 
 def long(effort: Effort) -> Iterator[Figure]:
     """An enrollment with 5,000 entries: from its state row, from its entries, and on the disk."""
-    with TemporaryDirectory() as directory:
-        file = Path(directory) / "journal.db"
-        enrollment = large_fixture.write_long(file, effort.times(5_000))
-        stream, reads = f"enrollment:{enrollment}", effort.times(2_000)
-        with SqliteJournal(file) as journal, closing(sqlite3.connect(file)) as connection:
-            (entries, told) = connection.execute(
-                "SELECT count(*), sum(length(body)) FROM kat_entries WHERE stream = ?", (stream,)
-            ).fetchone()
-            (on_disk,) = connection.execute(
-                "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
-            ).fetchone()
+    for mark, stores in large_fixture.STORES.items():
+        with stores() as fresh:
+            yield from _long(mark, fresh(), effort)
 
-            def comes_back() -> int:
-                for _ in range(reads):
-                    for row in (journal.row(stream) or ())[1:]:
-                        decode_row(row)
-                return reads
 
-            def bare_row() -> int:
-                for _ in range(reads):
-                    connection.execute(
-                        "SELECT version, row FROM kat_streams WHERE stream = ?", (stream,)
-                    ).fetchone()
-                return reads
+def _long(mark: str, where: str, effort: Effort) -> Iterator[Figure]:
+    enrollment = large_fixture.write_long(where, effort.times(5_000))
+    stream, reads = f"enrollment:{enrollment}", effort.times(2_000)
+    one, all_, sums = (
+        large_fixture.written_for(where, statement)
+        for statement in (
+            'SELECT version, "row" FROM kat_streams WHERE stream = ?',
+            "SELECT body FROM kat_entries WHERE stream = ? ORDER BY version",
+            "SELECT count(*), CAST(sum(length(body)) AS INT) FROM kat_entries WHERE stream = ?",
+        )
+    )
+    with open_journal(where) as journal, closing(large_fixture.connect(where)) as connection:
+        bare = large_fixture.bare(where, connection)
+        entries, told = bare(sums, (stream,)).fetchone()
 
-            def replayed() -> int:
-                return replay(decode_event(x.body) for x in journal.read(stream)).version
+        def comes_back() -> int:
+            for _ in range(reads):
+                for row in (journal.row(stream) or ())[1:]:
+                    decode_row(row)
+            return reads
 
-            def read_only() -> int:
-                found = connection.execute(
-                    "SELECT body FROM kat_entries WHERE stream = ? ORDER BY version", (stream,)
-                ).fetchall()
-                return len([decode_event(body) for (body,) in found])
+        def bare_row() -> int:
+            for _ in range(reads):
+                bare(one, (stream,)).fetchone()
+            return reads
 
-            sides = (cost(comes_back, perf_counter), cost(bare_row, perf_counter))
-            yield Figure("long-comes-back", "us/patient", *sides, 4)
+        def replayed() -> int:
+            return replay(decode_event(x.body) for x in journal.read(stream)).version
+
+        def read_only() -> int:
+            return len([decode_event(body) for (body,) in bare(all_, (stream,)).fetchall()])
+
+        sides = (cost(comes_back, perf_counter), cost(bare_row, perf_counter))
+        yield Figure(f"long-comes-back{mark}", "us/patient", *sides, 4)
+        if not mark:  # the row is the same in every store
             size = float(len((journal.row(stream) or (0, b""))[1]))
             yield Figure("long-row", "bytes", lambda: size, _kib, 8)
-            both = (cost(replayed, perf_counter), cost(read_only, perf_counter))
-            yield Figure("long-replay", "us/entry", *both, 3)
-            each, text = on_disk / entries, told / entries
-            yield Figure("long-entry", "bytes", lambda: each, lambda: text, 3)
+        both = (cost(replayed, perf_counter), cost(read_only, perf_counter))
+        yield Figure(f"long-replay{mark}", "us/entry", *both, 3)
+        each, text = large_fixture.bytes_of(where) / entries, told / entries
+        yield Figure(f"long-entry{mark}", "bytes", lambda: each, lambda: text, 3)
 
 
 def worklist(effort: Effort) -> Iterator[Figure]:
     """The first 50 items of a role at one of 100 sites, among a million enrollments."""
-    with TemporaryDirectory() as directory:
-        small, large = Path(directory) / "small.db", Path(directory) / "large.db"
-        large_fixture.write_clinic(small, 10_000)
-        large_fixture.write_clinic(large, effort.times(1_000_000))
-        lists = effort.times(300)
-        with (
-            SqliteJournal(small) as few,
-            SqliteJournal(large) as many,
-            closing(sqlite3.connect(large)) as connection,
-        ):
+    for mark, stores in large_fixture.STORES.items():
+        with stores() as fresh:
+            yield from _worklist(mark, fresh, effort)
 
-            def listed(journal: SqliteJournal) -> Side:
-                def work() -> int:
-                    for number in range(lists):
-                        journal.worklist(role="nurse", site=f"site-{number % 100:02d}")
-                    return lists
 
-                return cost(work, perf_counter)
+def _worklist(mark: str, fresh: Callable[[], str], effort: Effort) -> Iterator[Figure]:
+    small, large, none = fresh(), fresh(), fresh()
+    large_fixture.write_clinic(small, 10_000)
+    large_fixture.write_clinic(large, effort.times(1_000_000))
+    open_journal(none).close()
+    lists = effort.times(300)
+    statement = large_fixture.written_for(large, large_fixture.BARE_LIST)
+    with (
+        open_journal(small) as few,
+        open_journal(large) as many,
+        closing(large_fixture.connect(large)) as connection,
+    ):
+        execute = large_fixture.bare(large, connection)
 
-            def bare() -> int:
+        def listed(journal: Journal) -> Side:
+            def work() -> int:
                 for number in range(lists):
-                    site = f"site-{number % 100:02d}"
-                    connection.execute(large_fixture.BARE_LIST, ("nurse", site)).fetchall()
+                    journal.worklist(role="nurse", site=f"site-{number % 100:02d}")
                 return lists
 
-            yield Figure("worklist", "us/list", listed(many), cost(bare, perf_counter), 2)
-            yield Figure("worklist-growth", "us/list", listed(many), listed(few), 1.2)
+            return cost(work, perf_counter)
 
-        def waits(file: Path) -> Side:
-            return lambda: _child({}, "-m", "benchmarks.waiting", str(file))
+        def bare() -> int:
+            for number in range(lists):
+                execute(statement, ("nurse", f"site-{number % 100:02d}")).fetchall()
+            return lists
 
-        none = Path(directory) / "none.db"
-        SqliteJournal(none).close()
-        yield Figure("waiting", "kib", waits(large), waits(none), 1.05)
+        yield Figure(f"worklist{mark}", "us/list", listed(many), cost(bare, perf_counter), 2)
+        yield Figure(f"worklist-growth{mark}", "us/list", listed(many), listed(few), 1.2)
+
+    def waits(where: str) -> Side:
+        return lambda: _child({}, "-m", "benchmarks.waiting", where)
+
+    yield Figure(f"waiting{mark}", "kib", waits(large), waits(none), 1.05)
 
 
 def importing(_: Effort) -> Iterator[Figure]:
@@ -288,7 +297,7 @@ GROUPS: dict[str, Callable[[Effort], Iterator[Figure]]] = {
     "compile": compiling,
     "scale": scaling,
 }
-"""What can be asked for by name; `state` and `long` have four figures, `worklist` three."""
+"""What can be asked for by name; `state` has four figures, `long` seven, `worklist` six."""
 
 
 def _kib() -> float:

@@ -1,6 +1,6 @@
-"""KiB that a process takes whose scheduler waits for so many timers: `waiting FILE`.
+"""KiB that a process takes whose scheduler waits for so many timers: `waiting STORE`.
 
-The file was made by `large_fixture`; nothing in it is due yet.
+The store was made by `large_fixture`; nothing in it is due yet.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from kat_workflow.engine import Engine
 from kat_workflow.engine.scheduling import ThreadScheduler
 
 
-def waiting(file: str) -> int:
+def waiting(where: str) -> int:
     """The most that the process took until its scheduler waits."""
-    with Engine.open(file, clock=lambda: NOON - timedelta(days=1)) as engine:
+    with Engine.open(where, clock=lambda: NOON - timedelta(days=1)) as engine:
         with ThreadScheduler(engine, every=3600) as scheduler:
             while scheduler.waits_for is None:
                 Event().wait(0.01)

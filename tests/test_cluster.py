@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from postgres import Databases, Server
+from postgres import Databases, NoServer, Server
 from walk_in import ANN, programs
 
 from kat_workflow import Engine, Site, replay
@@ -30,12 +30,14 @@ psycopg = pytest.importorskip("psycopg")
 
 from kat_workflow import cluster  # noqa: E402
 from kat_workflow.cli import kat as kat_command  # noqa: E402
-from kat_workflow.cluster import Worker, install, status, wakes  # noqa: E402
+from kat_workflow.cluster import Worker, install, status, upkeep, wakes  # noqa: E402
 from kat_workflow.errors import JournalError  # noqa: E402
 from kat_workflow.journal.postgres import PostgresJournal  # noqa: E402
 
 ROUNDS = timedelta(hours=4)
 SOON = timedelta(milliseconds=300)
+OFTEN = 0.2
+"""Seconds between two rounds of a worker's upkeep here: nobody waits longer than need be."""
 
 CHILD = """
 import logging, sys, time
@@ -43,8 +45,9 @@ from datetime import timedelta
 from kat_workflow import Engine
 from kat_workflow.cluster import Worker, upkeep, worker
 
-url, programs, how, protocol = sys.argv[1:]
+url, programs, how, protocol, every = sys.argv[1:]
 worker.PROTOCOL = upkeep.PROTOCOL = protocol
+upkeep.EVERY = float(every)
 engine = Engine.open(url, programs=programs)
 class Clinic:
     def run_due_in(self, enrollment):
@@ -102,7 +105,7 @@ class Fleet:
 
     def child(self, how: str = "works", protocol: str = wakes.PROTOCOL) -> subprocess.Popen[str]:
         child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, self.url, str(self.programs), how, protocol],
+            [sys.executable, "-c", CHILD, self.url, str(self.programs), how, protocol, str(OFTEN)],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -146,12 +149,34 @@ def until(so: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "EVERY", OFTEN)
+
+
 @pytest.fixture(scope="module")
 def prepared(databases: Databases) -> str:
     """A database with the tables of a journal and of the fleet, to copy."""
     url = databases.with_journal()
     install(url)
     return url
+
+
+@pytest.fixture(scope="module")
+def mortal() -> Iterator[tuple[Server, Databases, str]]:
+    """A server that may be killed, and a database on it to copy.
+
+    Killing it leaves what it wrote to the system, so that it need not force it to the disk.
+    """
+    try:
+        server = Server("fsync=off")
+    except NoServer as error:
+        pytest.skip(f"PostgreSQL is NOT tested: {error}")
+    held = Databases(server.url())
+    url = held.with_journal()
+    install(url)
+    yield server, held, url
+    server.close()
 
 
 @pytest.fixture
@@ -255,6 +280,27 @@ def test_installing_arms_what_waits_already_and_a_second_time_nothing(
     fleet.close()
 
 
+def test_erasing_arms_nothing_and_takes_no_other_timer_away(fleet: Fleet) -> None:
+    """The patient's own stream gets another name, and a note is taken out of a course."""
+    left = fleet.enrolled("P-1", timedelta(0))
+    stays = fleet.enrolled("P-2", ROUNDS - 5 * SOON)
+    fleet.engine.do(left, "leave against_advice", by=ANN)
+    fleet.engine.do(stays, "hold", by=ANN, given={"reason": "Her brother called"})
+    fleet.engine.do(stays, "lift", by=ANN)
+    before = [(x.workflow_id, x.status) for x in fleet.rows()]
+
+    fleet.engine.erase("P-1", by=ANN, ground="Art. 17")
+    told = [x for x in fleet.engine.journal.read(f"enrollment:{stays}") if b"brother" in x.values]
+    fleet.engine.erase_entry(stays, told[0].version, by=ANN, ground="Art. 17")
+
+    assert [(x.workflow_id, x.status) for x in fleet.rows()] == before
+    fleet.worker()
+    until(lambda: fleet.ran([stays], 1))
+    assert len(fleet.timers(stays)) == 1
+    assert fleet.timers(left) == []
+    assert fleet.engine.journal.streams("patient:P-1") == []
+
+
 # Running
 
 
@@ -291,7 +337,7 @@ def test_what_a_frozen_worker_had_in_hand_is_taken_over(fleet: Fleet) -> None:
     says(child, "holds")
 
     os.kill(child.pid, signal.SIGSTOP)
-    fleet.worker(silence=1.5)
+    fleet.worker(silence=0.7)
     until(lambda: fleet.ran(patients, 1))
 
     assert fleet.each_once(patients, 1)
@@ -350,17 +396,16 @@ def test_a_process_has_one_worker(fleet: Fleet) -> None:
 
 
 def test_a_server_that_is_killed_and_started_again_loses_no_timer(
-    own_server: Server, tmp_path: Path
+    mortal: tuple[Server, Databases, str], tmp_path: Path
 ) -> None:
-    with psycopg.connect(own_server.url(), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE fleet")
-    fleet = Fleet(own_server.url("fleet"), tmp_path)
+    server, databases, prepared = mortal
+    fleet = Fleet(databases.fresh(prepared), tmp_path)
     patients = [fleet.enrolled(f"P-{n}", ROUNDS * 5 + SOON) for n in range(10)]
     fleet.worker(grace=1.0)
     until(lambda: any(fleet.timers(x) for x in patients))
 
-    own_server.kill()
-    own_server.start()
+    server.kill()
+    server.start()
     until(lambda: fleet.ran(patients, 5))
 
     assert fleet.each_once(patients, 5)
@@ -368,18 +413,17 @@ def test_a_server_that_is_killed_and_started_again_loses_no_timer(
 
 
 def test_a_worker_stops_while_the_database_is_away_and_its_work_is_taken_over(
-    own_server: Server, tmp_path: Path
+    mortal: tuple[Server, Databases, str], tmp_path: Path
 ) -> None:
-    with psycopg.connect(own_server.url(), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE fleet")
-    fleet = Fleet(own_server.url("fleet"), tmp_path)
-    patients = [fleet.enrolled(f"P-{n}", ROUNDS + SOON) for n in range(40)]
+    server, databases, prepared = mortal
+    fleet = Fleet(databases.fresh(prepared), tmp_path)
+    patients = [fleet.enrolled(f"P-{n}", ROUNDS + SOON) for n in range(20)]
     worker = fleet.worker(grace=1.0)
     until(lambda: any(fleet.timers(x) for x in patients))
 
-    own_server.kill()
+    server.kill()
     worker.stop(1.0)
-    own_server.start()
+    server.start()
     fleet.worker(grace=1.0)
     until(lambda: fleet.ran(patients, 1))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -18,17 +17,19 @@ from kat_workflow import Actor, Engine, Refused
 CY = Actor("cy", {"doctor"})
 
 
-def sqlite(folder: Path) -> str:
+def sqlite(folder: Path, _: pytest.FixtureRequest) -> str:
     return str(folder / "clinic.db")
 
 
-STORES: dict[str, Callable[[Path], str]] = {"sqlite": sqlite}
-"""Where each store is made, by name; PostgreSQL is one more row."""
+def postgres(_: Path, request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue("database")
+    return url
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=[sqlite, postgres])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return STORES[request.param](tmp_path)
+    url: str = request.param(tmp_path, request)
+    return url
 
 
 def test_threads_and_processes_at_the_same_patients_lose_double_and_reorder_nothing(

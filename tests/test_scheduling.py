@@ -129,6 +129,10 @@ def thread(folder: Path, _: pytest.FixtureRequest) -> Ward:
     return Ward(folder, ThreadScheduler)
 
 
+def thread_on_postgres(folder: Path, request: pytest.FixtureRequest) -> Ward:
+    return Ward(folder, ThreadScheduler, request.getfixturevalue("database"))
+
+
 def cluster(folder: Path, request: pytest.FixtureRequest) -> Ward:
     """A fleet on PostgreSQL, whose first worker is in this process."""
     pytest.importorskip("dbos", reason="pip install kat-workflow[cluster]")
@@ -145,7 +149,7 @@ def cluster(folder: Path, request: pytest.FixtureRequest) -> Ward:
     return Ward(folder, make, url)
 
 
-@pytest.fixture(params=[thread, cluster])
+@pytest.fixture(params=[thread, thread_on_postgres, cluster])
 def ward(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ward]:
     ward = request.param(tmp_path, request)
     yield ward

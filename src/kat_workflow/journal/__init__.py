@@ -448,8 +448,10 @@ def _may_erase(append: Append) -> None:
         raise ValueError(f"{append.stream}: only what was written before can be erased")
     if append.rename and (append.erase_from, through) != (1, before):
         raise ValueError(f"{append.stream}: only a stream that is erased wholly is renamed")
-    if append.rename and (append.items or append.census is not None):
-        raise ValueError(f"{append.stream}: no rows are put in for a stream that is renamed")
+    if append.rename and (append.items or append.census is not None or append.wake is not None):
+        raise ValueError(
+            f"{append.stream}: no rows and no wake-up are put in for a stream that is renamed"
+        )
 
 
 def reused(command: str, erased: bool = False) -> Refused:
