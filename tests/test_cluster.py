@@ -396,10 +396,11 @@ def test_a_process_has_one_worker(fleet: Fleet) -> None:
 
 
 def test_a_server_that_is_killed_and_started_again_loses_no_timer(
-    mortal: tuple[Server, Databases, str], tmp_path: Path
+    mortal: tuple[Server, Databases, str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     server, databases, prepared = mortal
     fleet = Fleet(databases.fresh(prepared), tmp_path)
+    request.addfinalizer(fleet.close)  # a worker that is left would fail all tests after it
     patients = [fleet.enrolled(f"P-{n}", ROUNDS * 5 + SOON) for n in range(10)]
     fleet.worker(grace=1.0)
     until(lambda: any(fleet.timers(x) for x in patients))
@@ -409,14 +410,14 @@ def test_a_server_that_is_killed_and_started_again_loses_no_timer(
     until(lambda: fleet.ran(patients, 5))
 
     assert fleet.each_once(patients, 5)
-    fleet.close()
 
 
 def test_a_worker_stops_while_the_database_is_away_and_its_work_is_taken_over(
-    mortal: tuple[Server, Databases, str], tmp_path: Path
+    mortal: tuple[Server, Databases, str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     server, databases, prepared = mortal
     fleet = Fleet(databases.fresh(prepared), tmp_path)
+    request.addfinalizer(fleet.close)  # a worker that is left would fail all tests after it
     patients = [fleet.enrolled(f"P-{n}", ROUNDS + SOON) for n in range(20)]
     worker = fleet.worker(grace=1.0)
     until(lambda: any(fleet.timers(x) for x in patients))
@@ -429,7 +430,6 @@ def test_a_worker_stops_while_the_database_is_away_and_its_work_is_taken_over(
 
     assert fleet.each_once(patients, 1)
     until(lambda: len(status(fleet.url).workers) == 1)
-    fleet.close()
 
 
 # The net below
