@@ -11,22 +11,24 @@ from random import Random
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.simulation_fixture import recorded
 from kat_workflow.cli import kat
-from kat_workflow.enrollment.events import decode
+from kat_workflow.engine import Engine
+from kat_workflow.enrollment.commands import Enroll
 from kat_workflow.enrollment.state import encode_row, replay
-from kat_workflow.language import load, shipped
-from kat_workflow.scenarios import load_scenario
-from kat_workflow.simulation.clinic import Clinic
+from kat_workflow.errors import Refused
+from kat_workflow.journal.memory import MemoryJournal
+from kat_workflow.language import shipped
 from kat_workflow.simulation.cohort import (
     CsvTables,
     ParquetTables,
     Plan,
     compared,
+    opened,
     simulate,
 )
 from kat_workflow.simulation.profile import Answer, BadProfile, Crew, Profile
 from kat_workflow.simulation.report import difference_page, page, summary
-from kat_workflow.simulation.story import Story
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "simulation"
 DETOX, KETAMINE = EXAMPLES / "detox.yaml", EXAMPLES / "ketamine.yaml"
@@ -195,23 +197,45 @@ def test_the_page_is_the_same_each_time_and_needs_nothing_from_elsewhere(tmp_pat
     assert "<script" not in page(found)
 
 
-def test_a_simulated_record_is_what_its_entries_fold_to() -> None:
-    program, library = load("detox-4-day", shipped()), shipped()
-    story = Story.told_by(load_scenario(STORY), program)
-    its = Profile.load(DETOX)
-    clinic = Clinic(program, library, its, story, seed=1, number=0, patients=2, days=6)
-    clinic.run()
+@pytest.mark.parametrize(
+    ("of", "program", "patients"),
+    [(DETOX, "detox-4-day", 4), (KETAMINE, "ketamine-assisted-therapy", 3)],
+)
+def test_an_engine_with_a_journal_is_told_the_same_and_writes_the_same_record(
+    of: Path, program: str, patients: int
+) -> None:
+    clinic = opened(Plan(program, of, patients, 20, 7), 0)
+    virtual = clinic.engine
+    told = recorded(clinic)
+    now = [clinic.begins]
 
-    journal = clinic.clinic.journal
-    streams = journal.streams("enrollment:")
-    assert len(streams) == 2
-    for stream in streams:
-        row = journal.row(stream)
-        state = replay(decode(entry.body, entry.values) for entry in journal.read(stream))
-        assert row == (state.version, encode_row(state))
+    with Engine(MemoryJournal(), shipped(), lambda: now[0], (told.site,)) as engine:
+        for stock in clinic.story.stock:
+            engine.receive(stock["drug"], stock["lot"], "1000000 mg", by=clinic.steward)
+        refused = 0
+        for said in told.said:
+            now[0] = said.at
+            try:
+                if said.act is None:
+                    engine.run_due_in(said.enrollment)
+                elif isinstance(said.act, Enroll):
+                    patient = said.act.patient
+                    engine.enroll(program, patient=patient, by=said.by, command_id=said.id)
+                else:
+                    engine.handle(said.enrollment, said.act, by=said.by, command_id=said.id)
+            except Refused:
+                refused += 1
 
-
-STORY = shipped().root / "detox-4-day" / "scenarios" / "straight-way-through.yaml"
+        streams = engine.journal.streams("enrollment:")
+        assert len(streams) == len(clinic.courses) > 0
+        assert refused == sum(clinic.tallies.refusals.values())
+        for stream in streams:
+            enrollment = stream.partition(":")[2]
+            past = virtual.happened(enrollment)
+            row = engine.journal.row(stream)
+            assert [x.event for x in engine.history(enrollment)] == [x.event for x in past]
+            assert [x.recorded for x in engine.history(enrollment)] == [x.recorded for x in past]
+            assert row == (past[-1].version, encode_row(replay(x.event for x in past)))
 
 
 @pytest.mark.parametrize(

@@ -236,12 +236,13 @@ class Commands(Shell):
         """
         ran = 0
         while True:
-            program, state = self._read(enrollment)
+            program, state = self._recalled(enrollment)
             if state.wake is None or state.wake > self._instant():
                 return ran
             _, (done, _) = self._ask(catch_up, program, state, self._around(state), state.wake)
             with suppress(Conflict):  # whoever was faster has run it
                 self._commit_timer(program, state, *done[0])
+                self._remember(enrollment, program, done[0][1].enrollment)
                 ran += 1
 
     # ---- the patient's other enrollments ----------------------------------------------------

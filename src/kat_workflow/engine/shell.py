@@ -251,7 +251,7 @@ class Shell:
         appends = [append]
         for addition in decision.beside:
             # A site's stream was read of where the patient was before a transfer.
-            name = _beside_stream(addition, before if before.version else after)
+            name = beside_stream(addition, before if before.version else after)
             appends.append(_append_of(addition, name))
         receipt = self.journal.append(
             appends, command=command, digest=digest, recorded=at, person=person, role=role
@@ -285,6 +285,14 @@ class Shell:
             state = replay(event_of(entry) for entry in entries)
         program = self._by_digest.get(state.digest)
         return (program or self._pinned(state.digest)), state
+
+    def _recalled(self, enrollment: str) -> tuple[Program, Enrollment]:
+        """As `_read`, but what we wrote last need not be decoded where nobody has written since."""
+        remembered = self._states.get(enrollment)
+        if remembered is not None:
+            if self.journal.version(stream_of(enrollment)) == remembered[1].version:
+                return remembered
+        return self._read(enrollment)
 
     def _history(self, enrollment: str) -> tuple[Past, ...]:
         """All entries of an enrollment, each with the instant at which it was recorded."""
@@ -549,7 +557,7 @@ def _beside_key(what: Beside, state: Enrollment) -> str:
     return keys.get(what, state.patient)
 
 
-def _beside_stream(addition: Addition, state: Enrollment) -> str:
+def beside_stream(addition: Addition, state: Enrollment) -> str:
     """The stream that was read, under the id it has: a patient's may be another than was said."""
     if addition.what == "patient":
         return f"patient:{addition.state.patient}"

@@ -20,11 +20,9 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from kat_workflow.engine import Engine, Happened
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.errors import Refused
-from kat_workflow.journal.memory import MemoryJournal
 from kat_workflow.language.library import Library
 from kat_workflow.program.clock import at_clock, local_date, plus
 from kat_workflow.program.forms import Field, Form
@@ -32,6 +30,7 @@ from kat_workflow.program.model import Program, SessionKind, Step
 from kat_workflow.scenarios import broken_rules
 from kat_workflow.simulation.profile import Crew, Profile
 from kat_workflow.simulation.story import Beat, Story
+from kat_workflow.simulation.virtual import VirtualEngine
 
 __all__ = ["Clinic", "Course", "Tallies", "Work"]
 
@@ -153,9 +152,8 @@ class Clinic:
         self.site = profile.site
         self.now = self.begins = profile.start
         self.ends = self.begins + days * DAY
-        self._news: list[Happened] = []
-        self.clinic = Engine(MemoryJournal(), library, lambda: self.now, (self.site,))
-        self.clinic.listen(self._news.append)
+        self._news: list[tuple[str, e.Event]] = []
+        self.engine = VirtualEngine(library, lambda: self.now, self.site, self._news.append)
         self.tallies = Tallies()
         self.courses: list[Course] = []
         self.work: list[Work] = []
@@ -171,7 +169,7 @@ class Clinic:
         self._scarce = {name: its.count for name, its in profile.resources.items()}
         self._lines: dict[str, list[Callable[[], None]]] = {name: [] for name in self._scarce}
         everybody = frozenset(program.roles)
-        self._steward = c.Actor(STEWARD, everybody)
+        self.steward = c.Actor(STEWARD, everybody)
         self._second = c.Actor("deputy", everybody)
 
     # Time
@@ -179,13 +177,12 @@ class Clinic:
     def run(self) -> None:
         """Everything that happens until the last day is over."""
         self._open_doors()
-        journal = self.clinic.journal
         while True:
             top = self._heap[0][0] if self._heap else self.ends
-            due = journal.due(min(top, self.ends), 1)
-            if due:
-                self.now = max(self.now, due[0][1])
-                self.tallies.commands += self.clinic.run_due(1)
+            due = self.engine.due(min(top, self.ends))
+            if due is not None:
+                self.now = max(self.now, due[0])
+                self.tallies.commands += self.engine.run_due_in(due[1])
                 self._read()
             elif top < self.ends:
                 at, _, happen = heappop(self._heap)
@@ -194,6 +191,7 @@ class Clinic:
             else:
                 break
         self.now = self.ends
+        self.tallies.entries = self.engine.entries
         for patient in self._patients.values():
             self._judge(patient)
 
@@ -202,11 +200,11 @@ class Clinic:
 
     def _open_doors(self) -> None:
         for each in self.story.stock:
-            self.clinic.receive(
+            self.engine.receive(
                 each["drug"],
                 each["lot"],
                 "1000000 mg",
-                by=self._steward,
+                by=self.steward,
                 supplier=each.get("supplier", ""),
             )
         chance = Random(f"{self.seed}/{self.number}/arrivals")
@@ -259,10 +257,10 @@ class Clinic:
         self._with(stays, partial(self._enroll, number, course, stays))
 
     def _enroll(self, number: int, course: Course, held: list[str]) -> None:
-        enrollment = self.clinic.enroll(
+        enrollment = self.engine.enroll(
             self.program.id,
             patient=f"S-{self.number}-{number}",
-            by=self._steward,
+            by=self.steward,
             command_id=f"{self.seed}/{self.number}/{number}",
         )
         course.enrolled = self.now
@@ -287,7 +285,7 @@ class Clinic:
     def _leave(self, patient: _Patient, end: str) -> None:
         if patient.course.discharged is None and patient.enrollment in self._patients:
             act = c.Leave(end, "as it happens")
-            if self._told(patient, act, self._steward):
+            if self._told(patient, act, self.steward):
                 self._at(self.now + HOUR, partial(self._leave, patient, end))
 
     def _befall(self, patient: _Patient, number: int, a_day: float, chance: Random) -> None:
@@ -318,11 +316,10 @@ class Clinic:
     def _read(self) -> None:
         """What the engine has committed since, in order."""
         news, self._news[:] = self._news[:], []
-        self.tallies.entries += len(news)
-        for happened in news:
-            patient = self._patients.get(happened.enrollment)
+        for enrollment, event in news:
+            patient = self._patients.get(enrollment)
             if patient is not None:
-                self._react(patient, happened.event)
+                self._react(patient, event)
 
     def _react(self, patient: _Patient, event: Any) -> None:
         course, tallies = patient.course, self.tallies
@@ -369,7 +366,7 @@ class Clinic:
     def _judge(self, patient: _Patient) -> None:
         """What the record of a patient breaks of the program's rules."""
         if self.program.always_after and patient.course.sessions:
-            happened = self.clinic.history(patient.enrollment)
+            happened = self.engine.happened(patient.enrollment)
             for rule in broken_rules(self.program, happened, self.now, self.site):
                 self.tallies.violations[rule] += 1
 
@@ -582,7 +579,7 @@ class Clinic:
         ways = ("unable", "withheld", "skipped", "waived", "missed", "declined")
         for way in ways if step is not None and item in patient.open else ():
             if way in step.may_be:  # type: ignore[union-attr]
-                code = self._told(patient, c.Settle(item, way, "could not be done"), self._steward)  # type: ignore[arg-type]
+                code = self._told(patient, c.Settle(item, way, "could not be done"), self.steward)  # type: ignore[arg-type]
                 if not code:
                     return
 
@@ -691,8 +688,8 @@ class Clinic:
             for beat in self.story.sessions.get(kind.name, ()):
                 if beat.verb == "draw":  # what was drawn goes back untouched
                     act = c.parse(f"return {kind.name}", self._given(patient, kind, beat))
-                    self._told(patient, act, self._steward)
-            self._told(patient, c.Cancel(kind.name, "it could not begin", "unfit"), self._steward)
+                    self._told(patient, act, self.steward)
+            self._told(patient, c.Cancel(kind.name, "it could not begin", "unfit"), self.steward)
         self._give_back(patient, kind.name)
         self._let_be(patient, item.item, self.program.steps[item.step])
         if item.item in patient.open:
@@ -702,8 +699,10 @@ class Clinic:
 
     def _do(self, patient: _Patient, act: c.Act, who: c.Actor) -> None:
         self.tallies.commands += 1
+        # The same seed gives the same record, down to the ids of its commands.
+        id_ = f"{self.seed}/{self.number}/c-{self.tallies.commands}"
         try:
-            self.clinic.handle(patient.enrollment, act, by=who)
+            self.engine.handle(patient.enrollment, act, by=who, command_id=id_)
         finally:
             self._read()
 

@@ -30,7 +30,7 @@ from kat_workflow.simulation.clinic import Clinic, Course, Tallies, Work
 from kat_workflow.simulation.profile import BadProfile, Profile
 from kat_workflow.simulation.story import Story
 
-__all__ = ["Cohort", "Plan", "Tables", "compared", "simulate"]
+__all__ = ["Cohort", "Plan", "Tables", "compared", "opened", "simulate"]
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 MEASURES = ("length_of_stay", "completed", "left_early", "wait", "late", "census")
@@ -189,9 +189,16 @@ AHEAD = 32
 
 def clinic(plan: Plan, number: int) -> Answer:
     """What one clinic of a plan comes to, in whatever process."""
+    made = opened(plan, number)
+    made.run()
+    return Answer(number, made.courses, made.work, made.tallies)
+
+
+def opened(plan: Plan, number: int) -> Clinic:
+    """One clinic of a plan, before anything has happened in it."""
     program, story, profile = _loaded(plan)
     patients = min(profile.clinic_size, plan.patients - number * profile.clinic_size)
-    made = Clinic(
+    return Clinic(
         program,
         _library(plan),
         profile,
@@ -201,8 +208,6 @@ def clinic(plan: Plan, number: int) -> Answer:
         patients=patients,
         days=plan.days,
     )
-    made.run()
-    return Answer(number, made.courses, made.work, made.tallies)
 
 
 def _library(plan: Plan) -> Folder:
