@@ -13,6 +13,7 @@ import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -25,6 +26,7 @@ from benchmarks import (
     journal_fixture,
     large_fixture,
     postgres_fixture,
+    simulation_fixture,
     workload,
 )
 from benchmarks.measure import Effort, Figure, Side, cost
@@ -284,6 +286,30 @@ def scaling(effort: Effort) -> Iterator[Figure]:
     yield Figure("scale", "us/event", among(100_000), among(1_000), 1.3)
 
 
+def simulation(effort: Effort) -> Iterator[Figure]:
+    """Simulated clinics: the engine's part and the whole, two cores, any size."""
+    patients = effort.times(30)
+    told = simulation_fixture.of_detox(patients)
+
+    def each(seconds: Callable[[simulation_fixture.Recorded], float]) -> Side:
+        return lambda: seconds(told) / told.entries * 1e6
+
+    engine, core = each(simulation_fixture.by_engine), each(simulation_fixture.by_core)
+    yield Figure("simulation", "us/event", engine, core, 1.5)
+    yield Figure("simulation-clinic", "us/event", simulation_fixture.whole(patients), core, 3)
+    clinics = effort.times(8)
+    one, two = (simulation_fixture.shared(clinics, workers) for workers in (1, 2))
+    yield Figure("simulation-scaling", "s", one, two, 1.6, at_least=True)
+    sizes = [effort.times(number) for number in (100, 500, 2_500)]
+    grows = partial(simulation_fixture.growth, sizes)
+    yield Figure("simulation-growth", "exponent", grows, lambda: 1.0, 1.1)
+    many, few = (
+        _child({}, "-m", "benchmarks.simulated", "--peak", str(effort.times(number)))
+        for number in (10_000, 1_000)
+    )
+    yield Figure("simulation-memory", "kib", lambda: many, lambda: few, 1.2)
+
+
 GROUPS: dict[str, Callable[[Effort], Iterator[Figure]]] = {
     "chart": chart,
     "decide": decide,
@@ -296,8 +322,10 @@ GROUPS: dict[str, Callable[[Effort], Iterator[Figure]]] = {
     "import": importing,
     "compile": compiling,
     "scale": scaling,
+    "simulation": simulation,
 }
-"""What can be asked for by name; `state` has four figures, `long` seven, `worklist` six."""
+"""What can be asked for by name; `state` has four figures, `long` seven, `worklist` six,
+`simulation` five."""
 
 
 def _kib() -> float:

@@ -1,15 +1,20 @@
-"""A simulated clinic's commands, recorded once: through the engine again, and by the core alone."""
+"""Simulated clinics: what one asks of the engine, told again; cohorts of many sizes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import log
 from pathlib import Path
-from time import process_time
+from statistics import linear_regression
+from tempfile import TemporaryDirectory
+from time import perf_counter, process_time
 from typing import Any, cast
 
 from msgspec import Struct
 
+from benchmarks.measure import Side
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment.around import Around
 from kat_workflow.enrollment.decide import Behind, Decision, decide, elapse
@@ -20,13 +25,12 @@ from kat_workflow.errors import Refused
 from kat_workflow.language import load, shipped
 from kat_workflow.program.clock import Site
 from kat_workflow.simulation.clinic import Clinic
-from kat_workflow.simulation.cohort import Plan, opened
+from kat_workflow.simulation.cohort import Plan, opened, simulate
 from kat_workflow.simulation.virtual import VirtualEngine
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = "detox-4-day"
 PROFILE = ROOT / "examples" / "simulation" / "detox.yaml"
-SHORT_PROGRAM = "short-visit"
 PROGRAMS = ROOT / "benchmarks" / "programs"
 SHORT = PROGRAMS / "short-visit" / "profile.yaml"
 
@@ -91,8 +95,7 @@ def by_engine(of: Recorded) -> float:
     """Seconds that the commands take the engine, as a simulation has it."""
     now = of.said[0].at
     heard: list[tuple[str, Event]] = []
-    engine = VirtualEngine(shipped(), lambda: now, of.site, heard.append)
-    engine.program(PROGRAM)  # read before the clock runs
+    engine = VirtualEngine(load(PROGRAM), shipped(), lambda: now, of.site, heard.append)
     began = process_time()
     for said in of.said:
         now = said.at
@@ -140,3 +143,53 @@ def by_core(of: Recorded) -> float:
     seconds = process_time() - began
     assert entries == of.entries
     return seconds
+
+
+def whole(patients: int) -> Side:
+    """CPU microseconds for an entry of a whole clinic: patients, people and the engine."""
+    plan = Plan(PROGRAM, PROFILE, patients, 20, seed=7)
+
+    def side() -> float:
+        clinic = opened(plan, 0)
+        began = process_time()
+        clinic.run()
+        return (process_time() - began) / clinic.tallies.entries * 1e6
+
+    return side
+
+
+def shared(clinics: int, workers: int) -> Side:
+    """Seconds on the clock for clinics of 15 patients, shared by so many processes."""
+    with TemporaryDirectory() as folder:
+        profile = Path(folder) / "profile.yaml"
+        text = PROFILE.read_text(encoding="utf-8")
+        profile.write_text(text.replace("clinic_size: 50", "clinic_size: 15"), encoding="utf-8")
+        plan = Plan(PROGRAM, profile, 15 * clinics, 20, seed=7)
+        assert plan.clinics == clinics  # it is read now, and the processes inherit it
+
+    def side() -> float:
+        began = perf_counter()
+        simulate(plan, workers=workers)
+        return perf_counter() - began
+
+    return side
+
+
+def short(patients: int) -> Plan:
+    """A cohort of the shortest course there is."""
+    return Plan("short-visit", SHORT, patients, 6, 7, PROGRAMS)
+
+
+def growth(sizes: Sequence[int]) -> float:
+    """The exponent of CPU time in the number of patients."""
+    seconds = []
+    for patients in sizes:
+        began = process_time()
+        simulate(short(patients))
+        seconds.append(process_time() - began)
+    return exponent(sizes, seconds)
+
+
+def exponent(sizes: Sequence[int], costs: Sequence[float]) -> float:
+    """The slope of the logarithms: 1 is linear."""
+    return linear_regression([log(x) for x in sizes], [log(x) for x in costs]).slope

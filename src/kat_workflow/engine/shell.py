@@ -289,9 +289,9 @@ class Shell:
     def _recalled(self, enrollment: str) -> tuple[Program, Enrollment]:
         """As `_read`, but what we wrote last need not be decoded where nobody has written since."""
         remembered = self._states.get(enrollment)
-        if remembered is not None:
-            if self.journal.version(stream_of(enrollment)) == remembered[1].version:
-                return remembered
+        version = remembered[1].version if remembered is not None else 0
+        if remembered is not None and self.journal.version(stream_of(enrollment)) == version:
+            return remembered
         return self._read(enrollment)
 
     def _history(self, enrollment: str) -> tuple[Past, ...]:

@@ -153,7 +153,9 @@ class Clinic:
         self.now = self.begins = profile.start
         self.ends = self.begins + days * DAY
         self._news: list[tuple[str, e.Event]] = []
-        self.engine = VirtualEngine(library, lambda: self.now, self.site, self._news.append)
+        self.engine = VirtualEngine(
+            program, library, lambda: self.now, self.site, self._news.append
+        )
         self.tallies = Tallies()
         self.courses: list[Course] = []
         self.work: list[Work] = []
@@ -194,6 +196,17 @@ class Clinic:
         self.tallies.entries = self.engine.entries
         for patient in self._patients.values():
             self._judge(patient)
+
+    def close(self) -> None:
+        """Let go of what happened, so that the next clinic needs no more memory than this one.
+
+        Everything here knows of everything; the collector would come for it much later.
+        """
+        self._heap.clear()
+        self._waiting.clear()
+        self._lines.clear()
+        self._patients.clear()
+        self.engine.clear()
 
     def _at(self, when: datetime, happen: Callable[[], None]) -> None:
         heappush(self._heap, (max(when, self.now), next(self._order), happen))

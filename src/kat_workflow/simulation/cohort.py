@@ -191,6 +191,7 @@ def clinic(plan: Plan, number: int) -> Answer:
     """What one clinic of a plan comes to, in whatever process."""
     made = opened(plan, number)
     made.run()
+    made.close()
     return Answer(number, made.courses, made.work, made.tallies)
 
 

@@ -50,12 +50,14 @@ class VirtualEngine(Engine):
 
     def __init__(
         self,
+        program: Program,
         library: Library,
         clock: Callable[[], datetime],
         site: Site,
         hear: Callable[[tuple[str, Event]], None],
     ) -> None:
         super().__init__(MemoryJournal(), library, clock, (site,))
+        self._named[program.id] = program  # a thousand clinics need not read the same file
         self._hear = hear
         self._records: dict[str, _Record] = {}
         self._streams: dict[str, Any] = {}
@@ -78,6 +80,12 @@ class VirtualEngine(Engine):
             Happened(0, enrollment, number, past.recorded, "", "", "", past.event)
             for number, past in enumerate(self._records[enrollment].past, 1)
         ]
+
+    def clear(self) -> None:
+        """Let go of all records; nothing more is asked."""
+        self._records.clear()
+        self._streams.clear()
+        self._wakes.clear()
 
     def _commit(
         self,
