@@ -16,6 +16,8 @@ __all__ = ["NoPlots", "Page"]
 
 Points = Sequence[tuple[float, float]]
 """What is plotted: x and y."""
+Columns = Sequence[tuple[str, float]]
+"""What is plotted over words."""
 
 _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -82,6 +84,22 @@ class Page:
             axes.barh([name for name, _ in named], [value for _, value in named])
 
         self._plot(title, x, "", draw, height=max(1.5, 0.32 * len(bars) + 1))
+
+    def columns(self, title: str, x: str, y: str, series: Mapping[str, Columns]) -> None:
+        """A column for each x, in the order of the first series; several stand side by side."""
+
+        def draw(axes: Any) -> None:
+            wide = 0.8 / len(series)
+            for number, (name, points) in enumerate(series.items()):
+                at = [
+                    place + (number - (len(series) - 1) / 2) * wide for place in range(len(points))
+                ]
+                axes.bar(at, [value for _, value in points], wide, label=name)
+            axes.set_xticks(range(len(points)), [label for label, _ in points])
+            if len(series) > 1:
+                axes.legend(frameon=False)
+
+        self._plot(title, x, y, draw)
 
     def html(self) -> str:
         """The whole page."""

@@ -32,10 +32,20 @@ from kat_workflow.simulation.story import Story
 
 __all__ = ["Cohort", "Plan", "Tables", "compared", "opened", "simulate"]
 
-MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
-MEASURES = ("length_of_stay", "completed", "left_early", "wait", "late", "census")
-"""What two cohorts are compared by: days; shares of those discharged; minutes; a share of the
-work that had a time by which it was due; patients at noon."""
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+MEASURES = (
+    "enrolled",
+    "hours_to_enrolling",
+    "length_of_stay",
+    "completed",
+    "left_early",
+    "wait",
+    "late",
+    "census",
+)
+"""What two cohorts are compared by: a share of those who arrived; hours that the enrolled waited
+for it; days; shares of those discharged; minutes that work waited; a share of the work that had a
+time by which it was due; patients at noon."""
 
 
 @frozen
@@ -118,7 +128,10 @@ def _measured(answer: Answer, days: int) -> dict[str, float]:
     """A clinic by the measures that cohorts are compared by."""
     gone = [x for x in answer.courses if x.discharged is not None and x.enrolled is not None]
     due = [x for x in answer.work if x.due is not None]
+    begun = [x.enrolled - x.arrived for x in answer.courses if x.enrolled is not None]
     return {
+        "enrolled": _mean(float(x.enrolled is not None) for x in answer.courses),
+        "hours_to_enrolling": _mean(each / HOUR for each in begun),
         "length_of_stay": _mean((x.discharged - x.enrolled) / DAY for x in gone),  # type: ignore[operator]
         "completed": _mean(float(x.kind == "completed") for x in gone),
         "left_early": _mean(float(x.kind != "completed") for x in gone),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,11 @@ _CLAIMS = (
     "Simulated patients in a made-up clinic: it shows what a program asks of a clinic, and claims"
     " no effect of any treatment. What patients do is what the profile says. Not medical advice."
 )
+
+
+_EDGES = (0, 5, 15, 30, 60, 120, 240, 480, 1440, 2880)
+"""Where the columns of a histogram begin, in minutes."""
+_FROM = "from so long on, below the next"
 
 
 def summary(cohort: Cohort) -> dict[str, Any]:
@@ -57,6 +63,8 @@ def summary(cohort: Cohort) -> dict[str, Any]:
             {"phase": phase, "end": end, "count": count}
             for (phase, end), count in _sorted(tallies.left_from)
         ],
+        "waits": _histogram(sum(cohort.waits.values(), Counter())),
+        "overdue": _histogram(sum(cohort.lates.values(), Counter())),
         "work": [_work(cohort, what) for what in sorted(cohort.waits)],
         "load": _load(cohort),
         "bottlenecks": _bottlenecks(cohort),
@@ -75,11 +83,36 @@ def _work(cohort: Cohort, what: str) -> dict[str, Any]:
             if name == what
         },
         "wait_minutes": _quantiles(waits),
+        "waits": _histogram(waits),
         "due": due,
         "late": sum(late.values()),
         "late_share": round(sum(late.values()) / due, 4) if due else 0.0,
         "late_minutes": _quantiles(late),
+        "overdue": _histogram(late),
     }
+
+
+def _histogram(minutes: Counter[int]) -> list[dict[str, Any]]:
+    """How many there were from so many minutes on, and below the next; the last has no end."""
+    counts = Counter(dict.fromkeys(_EDGES, 0))
+    for value, count in minutes.items():
+        counts[_EDGES[bisect_right(_EDGES, value) - 1]] += count
+    return [
+        {"from": edge, "to": to, "count": counts[edge]}
+        for edge, to in zip(_EDGES, (*_EDGES[1:], None), strict=True)
+    ]
+
+
+def _columns(histogram: list[dict[str, Any]]) -> list[tuple[str, float]]:
+    """A histogram as words and shares."""
+    whole = sum(each["count"] for each in histogram) or 1
+    return [(_said(each["from"]), each["count"] / whole) for each in histogram]
+
+
+def _said(minutes: int) -> str:
+    if minutes % 1440 == 0 and minutes:
+        return f"{minutes // 1440} d"
+    return f"{minutes // 60} h" if minutes % 60 == 0 and minutes else f"{minutes} min"
 
 
 def _load(cohort: Cohort) -> dict[str, list[list[float]]]:
@@ -191,24 +224,19 @@ def page(found: Mapping[str, Any]) -> str:
         [(x["phase"], x["end"], x["count"]) for x in found["leaving"]],
     )
     made.heading("Bottlenecks")
-    made.table(
-        ("role", "hours waited", "mean wait (min)", "busy"),
-        [
-            (x["what"], x["hours_waited"], x["mean_wait_minutes"], x["busy_share"])
-            for x in found["bottlenecks"]
-            if "hours_waited" in x
-        ],
-    )
-    made.table(
-        ("resource", "held", "had to be waited for", "share"),
-        [
-            (x["what"], x["held"], x["queued"], x["queued_share"])
-            for x in found["bottlenecks"]
-            if "held" in x
-        ],
-    )
+    _bottleneck_tables(made, found)
     made.curves("Busy share of the time on shift", "hour of the day", "share", found["load"])
     made.heading("Work")
+    made.columns(
+        "How long work waited for somebody", _FROM, "share", {"waited": _columns(found["waits"])}
+    )
+    late, due = (sum(x[key] for x in found["work"]) for key in ("late", "due"))
+    made.columns(
+        f"How late was what was late: {late:,} of {due:,} that had a time",
+        _FROM,
+        "share",
+        {"late": _columns(found["overdue"])},
+    )
     made.table(
         ("what", "times", "median wait (min)", "95 %", "late of due", "95 % late by (min)"),
         [
@@ -231,6 +259,25 @@ def page(found: Mapping[str, Any]) -> str:
         ("what", "code", "times"), [(x["what"], x["code"], x["count"]) for x in found["refusals"]]
     )
     return made.html()
+
+
+def _bottleneck_tables(made: Page, found: Mapping[str, Any]) -> None:
+    made.table(
+        ("role", "hours waited", "mean wait (min)", "busy"),
+        [
+            (x["what"], x["hours_waited"], x["mean_wait_minutes"], x["busy_share"])
+            for x in found["bottlenecks"]
+            if "hours_waited" in x
+        ],
+    )
+    made.table(
+        ("resource", "held", "had to be waited for", "share"),
+        [
+            (x["what"], x["held"], x["queued"], x["queued_share"])
+            for x in found["bottlenecks"]
+            if "held" in x
+        ],
+    )
 
 
 def difference_page(one: Cohort, other: Cohort, names: tuple[str, str]) -> str:
@@ -261,4 +308,14 @@ def difference_page(one: Cohort, other: Cohort, names: tuple[str, str]) -> str:
         {names[0]: before["stays"], names[1]: after["stays"]},
         steps=True,
     )
+    for key, title in (
+        ("waits", "How long work waited"),
+        ("overdue", "How late was what was late"),
+    ):
+        both = {name: _columns(x[key]) for name, x in zip(names, (before, after), strict=True)}
+        made.columns(title, _FROM, "share", both)
+    made.heading("Bottlenecks")
+    for name, its in zip(names, (before, after), strict=True):
+        made.heading(name, 3)
+        _bottleneck_tables(made, its)
     return made.html()
