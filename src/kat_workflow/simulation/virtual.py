@@ -59,7 +59,7 @@ class VirtualEngine(Engine):
         super().__init__(MemoryJournal(), library, clock, (site,))
         self._named[program.id] = program  # a thousand clinics need not read the same file
         self._hear = hear
-        self._records: dict[str, _Record] = {}
+        self._at_hand: dict[str, _Record] = {}
         self._streams: dict[str, Any] = {}
         self._wakes: list[tuple[datetime, str]] = []
         self.entries = 0
@@ -68,7 +68,7 @@ class VirtualEngine(Engine):
         """The first timer up to an instant, and whose it is."""
         while self._wakes:
             wake, enrollment = self._wakes[0]
-            record = self._records.get(enrollment)
+            record = self._at_hand.get(enrollment)
             if record is not None and record.state.wake == wake:
                 return self._wakes[0] if wake <= before else None
             heappop(self._wakes)  # it waits for something else by now
@@ -78,12 +78,12 @@ class VirtualEngine(Engine):
         """All that happened to a patient so far."""
         return [
             Happened(0, enrollment, number, past.recorded, "", "", "", past.event)
-            for number, past in enumerate(self._records[enrollment].past, 1)
+            for number, past in enumerate(self._at_hand[enrollment].past, 1)
         ]
 
     def clear(self) -> None:
         """Let go of all records; nothing more is asked."""
-        self._records.clear()
+        self._at_hand.clear()
         self._streams.clear()
         self._wakes.clear()
 
@@ -99,9 +99,9 @@ class VirtualEngine(Engine):
         role: str,
     ) -> Receipt:
         after = decision.enrollment
-        record = self._records.get(after.id)
+        record = self._at_hand.get(after.id)
         if record is None:
-            record = self._records[after.id] = _Record(program, after)
+            record = self._at_hand[after.id] = _Record(program, after)
         record.state = after
         record.past += [Past(at, event) for event in decision.events]
         if after.wake is not None and after.wake != before.wake:
@@ -120,14 +120,14 @@ class VirtualEngine(Engine):
         """Every state is at hand."""
 
     def _read(self, enrollment: str) -> tuple[Program, Enrollment]:
-        record = self._records[enrollment]
+        record = self._at_hand[enrollment]
         return record.program, record.state
 
     def _is_now(self, state: Enrollment, around: Around) -> bool:
         return True  # nobody else writes
 
     def _history(self, enrollment: str) -> tuple[Past, ...]:
-        return tuple(self._records[enrollment].past)
+        return tuple(self._at_hand[enrollment].past)
 
     def _folded(self, what: Beside, key: str) -> Any:
         kept = self._streams.get(f"{what}:{key}")
