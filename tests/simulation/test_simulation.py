@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +25,7 @@ from kat_workflow.enrollment.state import encode_row, replay
 from kat_workflow.errors import Refused
 from kat_workflow.journal.memory import MemoryJournal
 from kat_workflow.language import shipped
+from kat_workflow.simulation import cohort
 from kat_workflow.simulation.cohort import (
     CsvTables,
     ParquetTables,
@@ -175,6 +182,81 @@ def test_interrupted_what_is_done_is_kept(tmp_path: Path) -> None:
     assert "Interrupted: 2 of 3 clinics" in page(found)
 
 
+CHILD = """
+import json, sys
+from pathlib import Path
+from kat_workflow.simulation.cohort import CsvTables, Plan, simulate
+from kat_workflow.simulation.report import summary
+
+def told(count):
+    while True:
+        print("one more", flush=True)
+        yield
+
+if __name__ == "__main__":
+    plan = Plan("detox-4-day", Path(sys.argv[1]), 4000, 12, 7)
+    with CsvTables(Path(sys.argv[2])) as tables:
+        cohort = simulate(plan, workers=2, tables=tables, watch=told)
+    print(json.dumps(summary(cohort)))
+"""
+
+
+def test_ctrl_c_to_all_processes_keeps_the_clinics_that_are_done_and_their_tables(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    file = profile(tmp_path, clinic_size="2")
+    child = subprocess.Popen(
+        [sys.executable, str(script), str(file), str(tmp_path / "tables")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert child.stdout is not None
+
+    assert child.stdout.readline() == "one more\n"
+    os.killpg(child.pid, signal.SIGINT)
+    said, wrong = child.communicate()
+
+    found = json.loads(said.splitlines()[-1])
+    with (tmp_path / "tables" / "patients.csv").open(encoding="utf-8") as kept:
+        rows = list(csv.DictReader(kept))
+    assert found["interrupted"]
+    assert 1 <= found["clinics"] < found["clinics_planned"] == 2000
+    assert len(rows) == found["arrived"]
+    assert {int(row["clinic"]) for row in rows} == set(range(found["clinics"]))
+    assert child.returncode == 0
+    assert wrong == ""
+
+
+def test_an_interrupt_while_a_clinic_is_written_waits_until_it_is_whole(tmp_path: Path) -> None:
+    class Interrupting(CsvTables):
+        def add(self, answer: cohort.Answer) -> None:
+            signal.raise_signal(signal.SIGINT)
+            super().add(answer)
+
+    of = plan(profile(tmp_path, clinic_size="2"))
+
+    with Interrupting(tmp_path / "tables") as tables:
+        stopped = simulate(of, tables=tables)
+
+    assert stopped.interrupted
+    assert stopped.clinics == 1
+    assert (tmp_path / "tables" / "patients.csv").read_text().count("\n") == 1 + stopped.arrived
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_thread_may_simulate_as_well(tmp_path: Path) -> None:
+    of = plan(profile(tmp_path, clinic_size="3"))
+
+    with ThreadPoolExecutor(1) as executor:
+        elsewhere = executor.submit(simulate, of).result()
+
+    assert summary(elsewhere) == summary(simulate(of))
+
+
 def test_what_if_there_were_more_beds_is_answered_with_an_interval(tmp_path: Path) -> None:
     few = profile(tmp_path, arrivals="20", clinic_size="3", leaves="{}")
     few.write_text(few.read_text().replace("bed: {count: 8", "bed: {count: 1"))
@@ -187,6 +269,40 @@ def test_what_if_there_were_more_beds_is_answered_with_an_interval(tmp_path: Pat
     assert found["census"]["low"] > 0
     assert found["census"]["low"] <= found["census"]["difference"] <= found["census"]["high"]
     assert "<svg" in difference_page(one, other, ("one bed", "eight beds"))
+
+
+def test_waits_and_what_was_late_are_told_as_histograms_that_hold_all_of_them(
+    tmp_path: Path,
+) -> None:
+    found = summary(simulate(plan(profile(tmp_path, arrivals="20"), days=10)))
+
+    work = found["work"]
+    assert sum(x["count"] for x in found["waits"]) == sum(x["count"] for x in work)
+    assert sum(x["count"] for x in found["overdue"]) == sum(x["late"] for x in work) > 0
+    for each in work:
+        assert sum(x["count"] for x in each["waits"]) == each["count"]
+    assert [x["from"] for x in found["waits"][1:]] == [x["to"] for x in found["waits"][:-1]]
+    assert found["waits"][-1]["to"] is None
+    assert "How long work waited" in page(found)
+
+
+def test_what_if_it_were_another_version_is_asked_by_id_and_version(tmp_path: Path) -> None:
+    folder = tmp_path / "programs" / "detox-4-day"
+    shutil.copytree(shipped().root / "detox-4-day", folder)
+    file = folder / "detox-4-day.yaml"
+    text = file.read_text().replace('version: "1.0.0"', 'version: "2.0.0"')
+    text = text.replace("danger_time: {is: 96 h", "danger_time: {is: 48 h")
+    file.write_text(text.replace("at_least: 4, at_most: 7", "at_least: 2, at_most: 7"))
+    asked = ["--programs", str(tmp_path / "programs"), "simulate", "detox-4-day@2.0.0"]
+    asked += ["--against", str(shipped().root / "detox-4-day" / "detox-4-day.yaml")]
+    asked += ["--profile", str(DETOX), "--patients", "4", "--days", "9", "--workers", "1"]
+
+    shown = CliRunner().invoke(kat, [*asked, "--json"])
+
+    assert shown.exit_code == 0, shown.output
+    found = json.loads(shown.stdout)
+    stay = found["compared"]["length_of_stay"]
+    assert stay["before"] < stay["after"]
 
 
 def test_the_page_is_the_same_each_time_and_needs_nothing_from_elsewhere(tmp_path: Path) -> None:

@@ -11,11 +11,14 @@ import csv
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from random import Random
+from signal import SIG_DFL, SIG_IGN, SIGINT, raise_signal, signal
 from statistics import fmean
+from threading import current_thread, main_thread
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -166,20 +169,40 @@ def simulate(
     steps = watch(plan.clinics) if watch is not None else iter(())
     own = None
     if executor is None and workers > 1 and plan.clinics > 1:
-        own = executor = ProcessPoolExecutor(min(workers, plan.clinics))
+        # Ctrl-C reaches every process of the terminal; the workers leave it to this one.
+        own = executor = ProcessPoolExecutor(
+            min(workers, plan.clinics), initializer=signal, initargs=(SIGINT, SIG_IGN)
+        )
     answers = _answers(plan, executor)
     try:
         for answer in answers:
-            cohort.add(answer)
-            if tables is not None:
-                tables.add(answer)
+            with _whole():
+                cohort.add(answer)
+                if tables is not None:
+                    tables.add(answer)
             next(steps, None)
     except KeyboardInterrupt:
         cohort.interrupted = True
     finally:
         if own is not None:
-            own.shutdown(wait=not cohort.interrupted, cancel_futures=True)
+            own.shutdown(cancel_futures=True)
     return cohort
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Ctrl-C waits until the block is over, so that no clinic is told by half."""
+    if current_thread() is not main_thread():
+        yield  # signals come to the main thread alone
+        return
+    came: list[int] = []
+    before = signal(SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal(SIGINT, before or SIG_DFL)
+    if came:
+        raise_signal(SIGINT)
 
 
 def _answers(plan: Plan, executor: Executor | None) -> Iterator[Answer]:
