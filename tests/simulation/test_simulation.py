@@ -21,13 +21,16 @@ from benchmarks.simulation_fixture import recorded
 from kat_workflow.cli import kat
 from kat_workflow.engine import Engine
 from kat_workflow.enrollment.commands import Enroll
+from kat_workflow.enrollment.events import Ordered
 from kat_workflow.enrollment.state import encode_row, replay
 from kat_workflow.errors import Refused
 from kat_workflow.journal.memory import MemoryJournal
 from kat_workflow.language import shipped
+from kat_workflow.reporting import NoPlots
 from kat_workflow.simulation import cohort
 from kat_workflow.simulation.cohort import (
     CsvTables,
+    NoTables,
     ParquetTables,
     Plan,
     compared,
@@ -39,6 +42,8 @@ from kat_workflow.simulation.report import difference_page, page, summary
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "simulation"
 DETOX, KETAMINE = EXAMPLES / "detox.yaml", EXAMPLES / "ketamine.yaml"
+RESIDENTIAL = EXAMPLES / "residential.yaml"
+OWN = Path(__file__).parent / "programs"
 
 
 def profile(tmp_path: Path, /, of: Path = DETOX, **replaced: str) -> Path:
@@ -127,6 +132,68 @@ def test_ketamine_is_drawn_checked_by_another_given_and_released_and_its_book_ba
     assert found["sessions"] == {"aborted": 0, "held": 9}
     assert "ledger-imbalance" not in found["deviations"]
     assert "unchecked" not in found["deviations"]
+
+
+def test_what_no_story_tells_is_done_all_the_same_with_two_signatures_and_the_first_way(
+    tmp_path: Path,
+) -> None:
+    untold = Plan("all-kinds", OWN / "all-kinds" / "profile.yaml", 4, 9, 7, OWN)
+
+    clinic = opened(untold, 0)
+    clinic.run()
+
+    assert [course.end for course in clinic.courses] == ["gone"] * 4
+    assert clinic.tallies.left_from == {("resting", "gone"): 4}
+    assert not clinic.tallies.refusals
+    signed = [x.outcome for x in clinic.work if x.what == "sign asked"]
+    assert signed == ["done"] * 8
+    happened = [x.event for id_ in clinic.engine.enrollments for x in clinic.engine.happened(id_)]
+    assert {x.total for x in happened if isinstance(x, Ordered)} == {"2"}
+
+
+def test_whoever_has_to_choose_a_way_takes_the_one_that_the_profile_names(tmp_path: Path) -> None:
+    file = tmp_path / "profile.yaml"
+    told = (OWN / "all-kinds" / "profile.yaml").read_text(encoding="utf-8")
+    file.write_text(told + "ways: {asking: gone}\n", encoding="utf-8")
+
+    found = summary(simulate(Plan("all-kinds", file, 4, 9, 7, OWN)))
+
+    assert found["leaving"] == [{"phase": "asking", "end": "gone", "count": 4}]
+
+
+def test_residents_stay_their_weeks_and_break_no_rule() -> None:
+    found = summary(simulate(Plan("residential-30-day", RESIDENTIAL, 3, 60, 7)))
+
+    assert found["ends"] == {"completed": 2, "against_advice": 1}
+    assert 20 < found["length_of_stay"]["50%"] < 35
+    assert found["violations"] == {}
+
+
+def test_a_cohort_of_which_nobody_came_is_told_as_well(tmp_path: Path) -> None:
+    nobody = simulate(plan(profile(tmp_path, arrivals="0.001"), days=1))
+
+    found = summary(nobody)
+    assert found["arrived"] == 0
+    assert found["stays"] == []
+    assert "Nothing." in page(found)
+
+
+def test_a_broken_rule_stands_on_the_page(tmp_path: Path) -> None:
+    found = summary(simulate(plan(profile(tmp_path), patients=1, days=1)))
+
+    assert "No rule of the program was broken" in page(found)
+    assert "Rules broken" in page({**found, "violations": {"released": 1}})
+
+
+def test_what_needs_an_extra_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = summary(simulate(plan(profile(tmp_path), patients=1, days=1)))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+    with pytest.raises(NoTables, match=r"kat-workflow\[reports\]"):
+        ParquetTables(tmp_path / "tables")
+    with pytest.raises(NoPlots, match=r"kat-workflow\[reports\]"):
+        page(found)
 
 
 def test_what_patients_refuse_and_miss_and_when_they_leave_is_as_the_profile_says(

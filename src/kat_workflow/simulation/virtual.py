@@ -74,6 +74,11 @@ class VirtualEngine(Engine):
             heappop(self._wakes)  # it waits for something else by now
         return None
 
+    @property
+    def enrollments(self) -> list[str]:
+        """Everybody who was enrolled, in that order."""
+        return list(self._at_hand)
+
     def happened(self, enrollment: str) -> list[Happened]:
         """All that happened to a patient so far."""
         return [
