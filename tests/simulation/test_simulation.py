@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -454,6 +455,7 @@ def test_a_shift_may_go_over_midnight_and_round_the_clock() -> None:
         ("declines: {nothing: 1}", 'declines: detox-4-day has no "nothing"'),
         ("misses: {nothing: 1}", 'misses: detox-4-day has no "nothing"'),
         ("leaves: {nothing: 1}", 'leaves: detox-4-day has no "nothing"'),
+        ("takes: {record nothing: 5 min}", 'takes: detox-4-day has no "nothing"'),
         ("story: nothing", 'no story "nothing"'),
         ("starts: never", "never"),
         ("about: [", "profile"),
@@ -470,6 +472,30 @@ def test_a_profile_that_says_nonsense_is_told_what(tmp_path: Path, line: str, sa
 
     assert says in str(caught.value)
     assert file.name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("was", "wrong", "says"),
+    [
+        ("nausea:", "nausae:", 'answers: ciwa_ar: detox-4-day has no "nausae"'),
+        ("vitals:", "vitalls:", 'answers: detox-4-day has no "vitalls"'),
+        ("  vitals:", "  baseline:", ""),
+        ("by: nurse", "by: nurrse", 'befalls: detox-4-day has no "nurrse"'),
+        ("roles: [counselor]", "roles: [councelor]", "crews: counselor"),
+        ("otherwise:", "ways: {day: nowhere}\notherwise:", 'ways: detox-4-day has no "nowhere"'),
+    ],
+)
+def test_a_name_that_the_program_does_not_have_is_a_slip_of_the_pen(
+    tmp_path: Path, was: str, wrong: str, says: str
+) -> None:
+    file = profile(tmp_path)
+    file.write_text(file.read_text(encoding="utf-8").replace(was, wrong), encoding="utf-8")
+
+    if says:
+        with pytest.raises(BadProfile, match=re.escape(says)):
+            opened(plan(file), 0)
+    else:
+        opened(plan(file), 0)
 
 
 def test_a_profile_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -286,17 +286,34 @@ def _known(program: Program, profile: Profile) -> None:
         ("leaves", profile.leaves, program.ends),
         ("answers", profile.answers, steps),
         ("befalls", (each.record for each in profile.befalls), program.forms),
+        ("befalls", (each.by for each in profile.befalls), program.roles),
         ("ways", profile.ways, program.phases),
+        ("ways", profile.ways.values(), {*program.phases, *program.ends}),
+        ("takes", _acted_on(profile.takes), {*steps, *program.sessions, *program.orders}),
     ]
     named += [(f"crews: {x.name}", x.roles, program.roles) for x in profile.crews]
     named += [
         (f"resources: {name}", x.sessions, program.sessions)
         for name, x in profile.resources.items()
     ]
+    for name, asked in profile.answers.items():
+        form = program.forms.get(name) or program.forms.get(_form_of(program, name))
+        if form is not None:
+            named.append((f"answers: {name}", asked, form.fields))
     for key, names, known in named:
         for name in names:
             if name not in known:
                 raise BadProfile(f'{profile.file}: {key}: {program.id} has no "{name}"')
+
+
+def _acted_on(takes: Iterable[str]) -> list[str]:
+    """What the acts are about, such as `vitals` of `record vitals`; calls and choices are not
+    about anything by name."""
+    return [each.split()[-1] for each in takes if each.split()[0] not in ("answer", "choose")]
+
+
+def _form_of(program: Program, step: str) -> str:
+    return program.steps[step].form if step in program.steps else ""
 
 
 # Tables
