@@ -10,6 +10,7 @@ which counts the statements as SQLite traces them, and ends the process at the o
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import resource
@@ -263,6 +264,7 @@ def _serve_in_fleet(job: Job, say: Callable[..., None]) -> None:
     """Be one of a cluster's workers, until the end; the clinic's clock stands at `due`."""
     from kat_workflow.cluster import Worker  # noqa: PLC0415  # it costs a second, of these alone
 
+    logging.getLogger("kat_workflow").setLevel(logging.ERROR)  # of takeovers the table tells
     hands = Hands()
     engine = open_clinic(job.where, hands)
 
