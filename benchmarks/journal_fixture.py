@@ -189,6 +189,27 @@ def gain_of_journal(path: Path, together: int, commands: int) -> float:
         return each * together / (perf_counter() - begun) / rate
 
 
+def gain_of_host(path: Path, together: int, commands: int) -> float:
+    """How many times faster a host is that has so many commands in a transaction of its own."""
+    with closing(bare_connection(path)) as connection:
+        write = write_by_journal(SqliteJournal(connection=connection))
+        _rate(write, ENROLLMENTS)
+        rate = _rate(write, commands)
+        return _rate(_in_transactions(connection, write, together), commands) / rate
+
+
+def _in_transactions(
+    connection: sqlite3.Connection, write: Iterator[None], together: int
+) -> Iterator[None]:
+    while True:
+        connection.execute("BEGIN IMMEDIATE")
+        for number in range(together):
+            next(write)
+            if number == together - 1:
+                connection.execute("COMMIT")
+            yield
+
+
 def gain_of_bare(path: Path, together: int, commands: int) -> float:
     """How many times faster the bare SQL is with so many commands in a transaction."""
     with closing(bare_connection(path)) as connection:

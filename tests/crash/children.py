@@ -10,6 +10,7 @@ which counts the statements as SQLite traces them, and ends the process at the o
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import resource
@@ -77,8 +78,8 @@ class Job(Struct, frozen=True):
     `until` is the number before which they end. `patience` is how long the store waits for others
     or for its server. A `trap` is set once the store is open. No file may grow beyond `room`
     bytes. If it `waits`, it stops once it is ready, until it is let go on. With `due` it runs the
-    timers until that instant instead. `broken` is a way in which a store must never be built (see
-    `test_crash`).
+    timers until that instant instead, as one worker of a `fleet` until it is killed. `broken` is a
+    way in which a store must never be built (see `test_crash`).
     """
 
     where: str
@@ -91,6 +92,7 @@ class Job(Struct, frozen=True):
     room: int = 0
     waits: bool = False
     due: datetime | None = None
+    fleet: bool = False
     broken: Literal["", "answers-first", "unsynced"] = ""
 
 
@@ -136,6 +138,12 @@ class Child:
         while not (self.failed or self._ears.closed):
             if not self._ears.poll(max(0, until - monotonic())) or not self._hear():
                 return
+
+    def stops(self) -> None:
+        """Freeze it, wherever it is."""
+        assert self.process.pid is not None
+        os.kill(self.process.pid, signal.SIGSTOP)
+        self.freezes()
 
     def freezes(self) -> None:
         """Wait until it has stopped."""
@@ -198,6 +206,9 @@ def _work(job: Job, mouth: Connection) -> None:
     sprung = _spring(job.trap) if job.trap else None
     if job.broken == "unsynced":
         setattr(sqlite3, "connect", partial(sqlite3.connect, factory=_Unsynced))  # noqa: B010
+    if job.fleet:
+        _serve_in_fleet(job, say)
+        return
     hands, late = Hands(), None
     journal: Journal
     if job.broken == "answers-first":
@@ -247,6 +258,26 @@ def _work(job: Job, mouth: Connection) -> None:
             each.start()
         for each in crew:
             each.join()
+
+
+def _serve_in_fleet(job: Job, say: Callable[..., None]) -> None:
+    """Be one of a cluster's workers, until the end; the clinic's clock stands at `due`."""
+    from kat_workflow.cluster import Worker  # noqa: PLC0415  # it costs a second, of these alone
+
+    logging.getLogger("kat_workflow").setLevel(logging.ERROR)  # of takeovers the table tells
+    hands = Hands()
+    engine = open_clinic(job.where, hands)
+
+    class Clinic:
+        def run_due_in(self, enrollment: str) -> int:
+            hands.at = job.due or hands.at  # on whichever thread it is called
+            ran = engine.run_due_in(enrollment)
+            say("timers", str(ran))
+            return ran
+
+    Worker(Clinic(), job.where).start()
+    say("ready")
+    signal.pause()
 
 
 def _opened(where: str, patience: float) -> Journal:

@@ -9,7 +9,7 @@ from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -22,12 +22,16 @@ SQLITE, POSTGRES = "SQLite", "PostgreSQL"
 
 
 class Case(Struct, frozen=True):
-    """A fault by its name, and the store that it is to befall."""
+    """A fault by its name, the store that it is to befall, and in which form of the suite.
+
+    What takes long is tried in the `full` form alone, or only if it is `asked` for by name.
+    """
 
     name: str
     fault: Callable[[Any], Row]
     store: str = SQLITE
     threads: int = 1
+    form: Literal["short", "full", "asked"] = "short"
 
 
 CASES = (
@@ -51,6 +55,10 @@ CASES = (
     Case("network", servers.cut_off, POSTGRES),
     Case("locked", servers.locked, POSTGRES),
     Case("full", servers.full, POSTGRES),
+    Case("frozen", servers.frozen, POSTGRES),
+    Case("fleet", servers.fleet, POSTGRES, form="full"),
+    Case("hammer", timing.hammered, form="asked"),
+    Case("hammer", timing.hammered, POSTGRES, form="asked"),
 )
 
 FAULTS = tuple(dict.fromkeys(case.name for case in CASES))
@@ -63,12 +71,14 @@ def run(
     seed: int = 0,
     store: str = "",
 ) -> Iterator[Row]:
-    """Try the faults of these names, or all, on this store, or all; a row as each is done.
+    """Try the faults of these names, or all that need not be asked for, on this store, or all; a
+    row as each is done.
 
     What is left of the seconds is shared out among the faults that are still to come; a fault ends
     the round that it is in.
     """
-    names = set(names) or set(FAULTS)
+    forms = ("short",) if short else ("short", "full")
+    names = set(names) or {case.name for case in CASES if case.form in forms}
     cases = [case for case in CASES if case.name in names and case.store.startswith(store)]
     end = monotonic() + seconds
     memory = Path("/dev/shm")  # a process that is killed leaves the same on any file system

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from time import monotonic
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -13,11 +14,13 @@ import psycopg
 from msgspec.structs import replace
 
 from benchmarks.server import Server
+from kat_workflow.journal import open_journal
 
 from .children import Child, Job
 from .clinic import BLOCK, deed
 from .line import Line, Side
 from .suite import Ground, Row, Trial, is_root, mounted, skipped
+from .timing import LATER
 
 
 class ServerGround(Ground, kw_only=True):
@@ -182,6 +185,66 @@ def full(ground: ServerGround) -> Row:
             connection.execute("DROP DATABASE crash_full WITH (FORCE)")
             connection.execute("DROP TABLESPACE small")
     return row
+
+
+def frozen(ground: ServerGround) -> Row:
+    """A writer stops anywhere, then a worker amid its timers; the others go on, and both later."""
+    trial = Trial("process frozen and thawed", ground, ground.fresh("frozen"))
+    rounds = 0
+    with ExitStack() as stack:
+        stops, goes = (stack.enter_context(Child(trial.job(who))) for who in "ab")
+        for number in ground.rounds(2, 10):
+            rounds = number + 1
+            stops.hears_more(ground.times(5, 20))
+            stops.stops()
+            stops.hears_for(0)
+            goes.hears_for(0)
+            goes.hears_more(ground.times(10, 50))
+            # Its client has meanwhile sent to another process what it has in hand.
+            trial.do(stops.in_flight)
+            thawed = monotonic()
+            stops.thaws()
+            stops.hears_more(1)
+            trial.row.seconds = max(trial.row.seconds, monotonic() - thawed)
+            trial.unharmed(stops, goes)
+        trial.recovers(stops, goes)
+    with Child(Job(trial.where, due=LATER)) as worker:
+        worker.hears(10)
+        worker.stops()
+        with Child(Job(trial.where, due=LATER)) as other:
+            other.ends()
+        worker.thaws()
+        worker.ends()
+    told = other.timers + worker.timers
+    return trial.ended(LATER, told, f"a writer, {rounds} times; a worker amid its timers")
+
+
+def fleet(ground: ServerGround) -> Row:
+    """As the storm of timers, of a cluster's own workers: the third takes over from the dead."""
+    fault = "kill -9 of 2 of 3 workers"
+    if find_spec("dbos") is None:
+        return skipped(fault, ground, "pip install 'kat-workflow[cluster]'")
+    from kat_workflow.cluster import install  # noqa: PLC0415  # without the extra it is not there
+
+    trial = Trial(fault, ground, ground.fresh("fleet"))
+    install(trial.where)
+    patients, chance, killed_at = ground.times(12, 60), ground.chance, monotonic()
+    job = Job(trial.where, due=LATER, fleet=True)
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Child(job)) for _ in range(3)]
+        for third, worker in enumerate(workers):
+            trial.do(deed(f"p{third}.{number}", 0).id for number in range(patients // 3))
+            if third < 2:
+                worker.hears_for(chance.random() / 5)
+                worker.kill()
+                killed_at = monotonic()
+        with open_journal(trial.where) as journal:
+            while journal.due(LATER, 1):
+                workers[2].hears_for(0.05)
+        trial.row.seconds = monotonic() - killed_at
+        workers[2].kill()
+    told = sum(worker.timers for worker in workers)
+    return trial.ended(LATER, told, f"a cluster's: {patients} patients, {told} timers told")
 
 
 def locked(ground: ServerGround) -> Row:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from time import monotonic
 
+from hammer import hammer
 from walk_in import EIGHT
 
 from .children import Child, Job, Trap
@@ -74,6 +75,24 @@ def frozen(ground: Ground) -> Row:
         worker.thaws()
         worker.ends()
     return trial.ended(LATER, other.timers + worker.timers, "writer within, before; worker")
+
+
+def hammered(ground: Ground) -> Row:
+    """No fault but the others: 4 processes of 8 threads at a hundred patients, for a minute."""
+    seconds = min(60.0, max(1.0, ground.until - monotonic()))
+    report = hammer(ground.fresh("hammer"), seconds)
+    lost = [each for each in report.wrong if each.endswith("lost")]
+    doubled = [each for each in report.wrong if each.endswith("times") or "twice" in each]
+    return Row(
+        "the hammer",
+        ground.store,
+        report.acknowledged - report.again + report.timers,
+        len(lost),
+        len(doubled),
+        report.longest,
+        f"{report.seconds:.0f} s, 4 processes of 8 threads; p99 {report.p99 * 1e3:.0f} ms",
+        [each for each in report.wrong if each not in lost and each not in doubled],
+    )
 
 
 def clock(ground: Ground) -> Row:

@@ -177,12 +177,13 @@ def test_a_stream_that_was_only_read_may_be_held_to_its_version(journal: Journal
         (Append(A, 2, (b"3",), rename=B),),
         (Append(A, 2, (b"3",), erase_through=1, rename=B),),
         (Append(A, 1, (b"2",), erase_through=1, rename=B, items=(item("vitals", A),)),),
+        (Append(A, 1, (b"2",), b"row", NOON, erase_through=1, rename=B),),
     ],
     ids=["stream-twice", "item-of-another", "item-twice", "census-of-another", "wake-without-zone",
          "due-without-zone", "row-without-entry", "wake-without-row", "values-of-some-bodies",
          "erasure-that-no-entry-says", "erasure-of-itself", "erasure-of-nothing",
          "erasure-from-nothing", "rename-without-erasure", "rename-of-half",
-         "rows-under-two-names"],
+         "rows-under-two-names", "wake-under-two-names"],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_an_error_of_the_program_that_asks(
     journal: Journal, appends: tuple[Append, ...]
@@ -399,7 +400,7 @@ def test_a_stream_that_is_erased_can_be_given_another_name(journal: Journal) -> 
     write(journal, Append(known, 0, (b"1",), b"row", NOON), Append(A, 0, (b"1",)), command="c1")
     (salt,) = (c.salt for c in journal.chains() if c.stream == known)
 
-    last = Append(known, 1, (b"2",), b"row", NOON, erase_through=1, rename=anonymous)
+    last = Append(known, 1, (b"2",), b"row", erase_through=1, rename=anonymous)
     receipt = write(journal, last, command="c2")
     write(journal, Append(anonymous, 2, (b"3",), b"row", NOON), command="c3")
 

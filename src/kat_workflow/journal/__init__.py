@@ -137,7 +137,8 @@ class Append(Struct, frozen=True):
     patient. An append that erases takes the values and salts of the versions from `erase_from`
     through `erase_through` away for good, the salts of the commands that wrote them, and all items
     and the census row of the stream, before its own are put in; its bodies say so. `rename` is
-    the stream's name from then on, nothing keeps the old one; it needs all before it erased.
+    the stream's name from then on, nothing keeps the old one; it needs all before it erased, and
+    no wake-up: whoever was told of one was told of the old name.
     """
 
     stream: str
