@@ -81,7 +81,7 @@ def killed(ground: ServerGround) -> Row:
     with ExitStack() as stack:
         crews = [tuple(f"{crew}{who}" for who in ground.whos) for crew in "ab"]
         children = [stack.enter_context(Child(trial.job(*crew))) for crew in crews]
-        for number in ground.rounds(2, 8):
+        for number in ground.rounds(1, 8):
             rounds = number + 1
             for child in children:
                 child.hears_more(ground.times(10, 100))
@@ -193,7 +193,7 @@ def frozen(ground: ServerGround) -> Row:
     rounds = 0
     with ExitStack() as stack:
         stops, goes = (stack.enter_context(Child(trial.job(who))) for who in "ab")
-        for number in ground.rounds(2, 10):
+        for number in ground.rounds(1, 10):
             rounds = number + 1
             stops.hears_more(ground.times(5, 20))
             stops.stops()
