@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PURE := src/kat_workflow/program/*,src/kat_workflow/language/*,src/kat_workflow/enrollment/*
 
-.PHONY: demo demo-cluster test bench crash clean
+.PHONY: demo demo-cluster test bench crash fuzz clean
 
 demo: $(VENV)/demo-ready
 	$(BIN)/kat demo
@@ -28,6 +28,10 @@ bench: $(VENV)/test-ready
 
 crash: $(VENV)/test-ready
 	$(BIN)/python -m tests.crash
+
+fuzz: $(VENV)/test-ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	$(BIN)/python tests/fuzz.py 15
 
 clean:
 	rm -rf $(VENV) build dist .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""`kat checkpoint`, `kat audit`, `kat erase`."""
+"""`kat checkpoint`, `kat journal verify`, `kat erase`."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def test_a_record_is_signed_and_audited_and_a_change_is_named(said: Kat) -> None
     Path("lines.txt").write_text(signed.output)
     assert Path("clinic.pem").stat().st_mode & 0o077 == 0
 
-    sound = said("audit", "--checkpoints", "lines.txt", "--key", "clinic.pem.pub")
+    sound = said("journal", "verify", "--checkpoints", "lines.txt", "--key", "clinic.pem.pub")
     with closing(sqlite3.connect("clinic.db")) as connection, connection:
         connection.execute("UPDATE kat_entries SET person = 'x' WHERE position = 7")
-    changed = said("audit")
-    told = json.loads(said("audit", "--json").output)
+    changed = said("journal", "verify")
+    told = json.loads(said("journal", "verify", "--json").output)
 
     assert (sound.exit_code, sound.output[:6]) == (0, "Sound:")
     assert changed.exit_code == 5
@@ -64,7 +64,7 @@ def test_a_patient_is_erased_once_it_is_confirmed(said: Kat) -> None:
     assert said(*words, input="n\n").exit_code == 1
     assert said(*words, input="y\n").output.endswith("Erased, in 2 streams.\n")
     assert said(*words, "--yes").exit_code != 0
-    assert "of them erased" in said("audit").output
+    assert "entries were erased" in said("journal", "verify").output
 
 
 def test_keys_and_lines_go_together(said: Kat) -> None:
@@ -73,4 +73,4 @@ def test_keys_and_lines_go_together(said: Kat) -> None:
     assert "make it with --new" in said("checkpoint", "--key", "none.pem").output
     assert said("checkpoint", "--key", "a.pem", "--new").exit_code == 0
     assert "is there already" in said("checkpoint", "--key", "a.pem", "--new").output
-    assert "with their --key" in said("audit", "--checkpoints", "lines.txt").output
+    assert "with their --key" in said("journal", "verify", "--checkpoints", "lines.txt").output

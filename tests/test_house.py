@@ -30,9 +30,10 @@ LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
 ENGINE = [
     ["receiving", "views"],
+    ["access"],
     ["shell"],
     ["questions", "commands", "clinic", "erasing", "auditing"],
-    ["patients", "groups", "scheduling"],
+    ["patients", "groups", "scheduling", "keeping", "migrating"],
     ["__init__"],
 ]
 """The chapters of the engine, likewise: the shell knows none of them, nor do they each other."""

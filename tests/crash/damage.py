@@ -7,22 +7,21 @@ the record back to the checkpoint that it states; what came after is sent again 
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 from random import Random
 from time import monotonic
 
-from msgspec import MsgspecError
 from walk_in import EIGHT
 
-from kat_workflow.errors import KatError
+from kat_workflow.engine.auditing import Verified, verify
+from kat_workflow.engine.keeping import backup, restore
+from kat_workflow.errors import JournalError
 from kat_workflow.journal import open_journal
-from kat_workflow.journal.auditing import recorded, verify
 from kat_workflow.journal.sealing import checkpoint, new_keys, public_key, signing_key
 
 from .clinic import Hands, carry_out, deed, open_clinic
-from .judge import Judge, Verdict, everything, see_rows
+from .judge import Judge
 from .suite import Ground, Row, Trial
 
 
@@ -40,36 +39,30 @@ class Auditor:
             self._kept.append(checkpoint(journal, self._secret, EIGHT))
 
     def finds(self, where: str) -> list[str]:
-        """What is wrong with a journal: what SQLite says of the file, what does not hold in the
-        chains, and which rows are not those of their entries."""
+        """What is wrong with a journal, as `kat journal verify` says it."""
         try:
-            with open_journal(where) as journal:
-                finding = verify(recorded(journal), self._kept, self._public)
-            with closing(sqlite3.connect(where)) as connection:
-                said = [text for (text,) in connection.execute("PRAGMA integrity_check")]
-            rows = Verdict(set(), set(), [])
-            with closing(open_clinic(where, Hands())) as engine:
-                see_rows(engine, everything(engine), rows)
-        except (KatError, MsgspecError, sqlite3.Error, UnicodeDecodeError) as error:
-            return [f"{type(error).__name__}: {error}"]
-        return [x for x in said if x != "ok"] + [x.says for x in finding.faults] + rows.wrong
+            return [str(fault) for fault in self._verified(where).faults]
+        except JournalError as error:  # it cannot even be opened
+            return [str(error)]
 
     def covers(self, where: str) -> int:
         """The position up to which a signed checkpoint vouches for every entry."""
-        with open_journal(where) as journal:
-            return verify(recorded(journal), self._kept, self._public).covered
+        return self._verified(where).covered
+
+    def _verified(self, where: str) -> Verified:
+        with open_journal(where) as journal, journal.snapshot() as still:
+            return verify(still, self._kept, self._public)
 
 
 def spoiled_page(ground: Ground) -> Row:
     """Bytes of a page are other ones. It is seen; the backup is put in the file's place."""
     trial = Trial("corrupted page", ground, ground.fresh("pages"))
-    file, backup = Path(trial.where), Path(ground.fresh("backup"))
+    file, copied = Path(trial.where), ground.fresh("backup")
     trial.do_until("w", 40)
     auditor = Auditor()
     auditor.signs(trial.where)
-    with closing(sqlite3.connect(file)) as one, closing(sqlite3.connect(backup)) as other:
-        one.backup(other)
-    stated, kept = auditor.covers(str(backup)), set(trial.acknowledged)
+    with closing(open_clinic(trial.where, Hands())) as engine:
+        stated, kept = backup(engine, copied).position, set(trial.acknowledged)
     trial.do_until("w", 60)
     after = trial.acknowledged - kept
     whole = file.read_bytes()
@@ -97,7 +90,9 @@ def spoiled_page(ground: Ground) -> Row:
     if not auditor.finds(trial.where):
         trial.row.wrong.append("a file with no sound page was taken for whole")
     began = monotonic()
-    _put(file, backup.read_bytes())
+    _put_away(file)
+    if restore(copied, file).position != stated:
+        trial.row.wrong.append("the restored record is not what the backup states")
     trial.acknowledged = kept
     trial.judged()
     trial.row.seconds = monotonic() - began
@@ -151,8 +146,12 @@ def _fresh_copy(ground: Ground, content: bytes, log: bytes = b"") -> str:
 
 def _put(file: Path, content: bytes, log: bytes = b"") -> None:
     """A file with this content, and nothing left beside it of one before."""
-    for beside in ("-wal", "-shm"):
-        Path(f"{file}{beside}").unlink(missing_ok=True)
+    _put_away(file)
     file.write_bytes(content)
     if log:
         Path(f"{file}-wal").write_bytes(log)
+
+
+def _put_away(file: Path) -> None:
+    for beside in ("", "-wal", "-shm"):
+        Path(f"{file}{beside}").unlink(missing_ok=True)

@@ -91,8 +91,9 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "counterfactual": Verb("courses", "Say what another program would have done."),
     },
     "Record": {
+        "journal": Verb("journal", "Keep the record: verify, back up, restore, export, import."),
+        "access": Verb("access", "Say who looked at a patient, and what went outside."),
         "checkpoint": Verb("sealing", "Sign what the record holds now, to be kept elsewhere."),
-        "audit": Verb("sealing", "Say whether the record is as it was written."),
         "erase": Verb("sealing", "Take a patient out of the record, on a lawful request."),
     },
     "Many hosts": {
@@ -144,6 +145,14 @@ def _commands(module: str) -> Mapping[str, click.Command]:
         from kat_workflow.cli import fleet
 
         return fleet.COMMANDS
+    if module == "journal":
+        from kat_workflow.cli import journal
+
+        return journal.COMMANDS
+    if module == "access":
+        from kat_workflow.cli import access
+
+        return access.COMMANDS
     from kat_workflow.cli import shell
 
     return shell.COMMANDS

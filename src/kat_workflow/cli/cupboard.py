@@ -7,7 +7,7 @@ from datetime import date, datetime
 import click
 import msgspec
 
-from kat_workflow.cli.patients import actor, by_option, local, on_clinic
+from kat_workflow.cli.patients import actor, as_option, by_option, local, on_clinic, reader_of
 from kat_workflow.cli.screen import echo_json, echo_rich, json_option
 from kat_workflow.cli.telling import said
 from kat_workflow.engine import Engine
@@ -147,9 +147,18 @@ def _fields(value: msgspec.Struct) -> dict[str, object]:
 @click.command()
 @click.argument("lot")
 @click.option("--drug", default="", help="Only of this drug.")
+@as_option
 @json_option
 @on_clinic
-def lots(ctx: click.Context, engine: Engine, lot: str, drug: str, as_json: bool) -> None:
+def lots(
+    ctx: click.Context,
+    engine: Engine,
+    lot: str,
+    drug: str,
+    reader: str | None,
+    why: str,
+    as_json: bool,
+) -> None:
     """Tell everything that happened to a lot: who got how much of it, and when.
 
     \b
@@ -157,7 +166,7 @@ def lots(ctx: click.Context, engine: Engine, lot: str, drug: str, as_json: bool)
       kat lots K1042
       kat lots K1042 --drug ketamine --json
     """
-    happened = engine.lots(lot, drug)
+    happened = engine.lots(lot, drug, by=reader_of(reader), why=why)
     if as_json:
         echo_json({"format": 1, "entries": msgspec.to_builtins(happened)})
         return

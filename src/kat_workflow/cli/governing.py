@@ -166,7 +166,7 @@ def on_version(
     id_, _, version = program.partition("@")
     if not version:
         raise click.UsageError(f'"{program}" names no version: write {id_}@1.0.0', ctx)
-    found = engine.on_version(id_, version)
+    found = engine.on_version(id_, version, by=actor(by) if by else None, why=reason or "")
     if reason is not None:
         if not by:
             raise click.UsageError("whoever flags them is named: --by PERSON:ROLE", ctx)

@@ -8,7 +8,16 @@ from typing import Any
 import click
 import msgspec
 
-from kat_workflow.cli.patients import actor, by_option, fill, instant_of, local, on_clinic
+from kat_workflow.cli.patients import (
+    actor,
+    as_option,
+    by_option,
+    fill,
+    instant_of,
+    local,
+    on_clinic,
+    reader_of,
+)
 from kat_workflow.cli.screen import ProgramName, echo_json, echo_rich, json_option
 from kat_workflow.cli.telling import said
 from kat_workflow.engine import Engine, MemberOutcome
@@ -143,7 +152,7 @@ def move(
     as_json: bool,
 ) -> None:
     """Give a planned group, and its members' bookings, another time or room."""
-    place = _place(engine, engine.group(group_id).site)
+    place = _place(engine, engine.group(group_id, by=actor(by)).site)
     at = None if when is None else instant_of(when, place)
     moved = engine.move_group(group_id, by=actor(by), when=at, room=room, command_id=command_id)
     _leave(ctx, _show_members(engine, moved, as_json))
@@ -174,7 +183,7 @@ def start(
     engine.start_group(
         group_id, by=actor(by), present=there, regardless=regardless, command_id=command_id
     )
-    _show(engine, engine.group(group_id), as_json)
+    _show(engine, engine.group(group_id, by=actor(by)), as_json)
 
 
 @group.command()
@@ -200,7 +209,7 @@ def do(
     as_json: bool,
 ) -> None:
     """Carry out a phrase for each member; one refusal does not stop the others."""
-    found = engine.group(group_id)
+    found = engine.group(group_id, by=actor(by))
     place = _place(engine, found.site)
     answers = engine.group_do(
         group_id,
@@ -237,19 +246,35 @@ def call_off(
 
 @group.command()
 @click.argument("group_id", metavar="GROUP")
+@as_option
 @json_option
 @on_clinic
-def show(ctx: click.Context, engine: Engine, group_id: str, as_json: bool) -> None:
+def show(
+    ctx: click.Context,
+    engine: Engine,
+    group_id: str,
+    reader: str | None,
+    why: str,
+    as_json: bool,
+) -> None:
     """Say how a group stands: time, room, seats, waitlist."""
     engine.run_due()
-    _show(engine, engine.group(group_id), as_json)
+    _show(engine, engine.group(group_id, by=reader_of(reader), why=why), as_json)
 
 
 @click.command()
 @click.option("--site", default=None, help="The site; the first one by default.")
+@as_option
 @json_option
 @on_clinic
-def groups(ctx: click.Context, engine: Engine, site: str | None, as_json: bool) -> None:
+def groups(
+    ctx: click.Context,
+    engine: Engine,
+    site: str | None,
+    reader: str | None,
+    why: str,
+    as_json: bool,
+) -> None:
     """List the groups that are planned or have started.
 
     \b
@@ -258,7 +283,7 @@ def groups(ctx: click.Context, engine: Engine, site: str | None, as_json: bool) 
     """
     engine.run_due()
     place = _place(engine, site or engine.sites[0].name)
-    found = engine.groups(place.name)
+    found = engine.groups(place.name, by=reader_of(reader), why=why)
     if as_json:
         echo_json({"format": 1, "groups": msgspec.to_builtins([_told(each) for each in found])})
         return

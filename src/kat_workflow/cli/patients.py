@@ -43,9 +43,14 @@ def on_clinic(verb: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(verb)
     def opened(
-        ctx: click.Context, db: str, sites: str | None, now: str | None, **given: Any
+        ctx: click.Context,
+        db: str,
+        access: str | None,
+        sites: str | None,
+        now: str | None,
+        **given: Any,
     ) -> None:
-        with open_clinic(ctx, db, sites, now) as engine:
+        with open_clinic(ctx, db, sites, now, access) as engine:
             verb(ctx, engine, **given)
 
     options = (
@@ -56,6 +61,12 @@ def on_clinic(verb: Callable[..., None]) -> Callable[..., None]:
             type=click.Path(dir_okay=False),
             envvar="KAT_SITES",
             help="A YAML file of sites and their zones (or KAT_SITES); else ./sites.yaml.",
+        ),
+        click.option(
+            "--access",
+            metavar="FILE",
+            envvar="KAT_ACCESS",
+            help="The access log (or KAT_ACCESS): who is shown what is written there first.",
         ),
         click.option(
             "--db",
@@ -101,12 +112,27 @@ def as_option(verb: _F) -> _F:
         "reader",
         metavar="ROLE[,ROLE]",
         default=None,
-        help="Withhold what these roles may not read (PERSON:ROLE for a patient).",
+        help="Who reads, as PERSON:ROLE or ROLE: what these roles may not read is withheld.",
+    )(why_option(verb))
+
+
+def why_option(verb: _F) -> _F:
+    """Why somebody reads."""
+    return click.option("--why", default="", help="Why it is read, for the access log.")(verb)
+
+
+def glass_option(verb: _F) -> _F:
+    """A reason to break the glass for reading."""
+    return click.option(
+        "--emergency",
+        metavar="REASON",
+        default="",
+        help="Read although you have no role here now; the access log marks it.",
     )(verb)
 
 
 def reader_of(text: str | None) -> Actor | None:
-    """`nurse` or `P-1:patient` as a reader."""
+    """`nurse` or `P-1:patient` as a reader; the host itself where nobody is named."""
     if text is None:
         return None
     return actor(text if ":" in text else f"reader:{text}")
@@ -120,7 +146,9 @@ def actor(text: str) -> Actor:
     return Actor(person, {role.strip() for role in roles.split(",")})
 
 
-def open_clinic(ctx: click.Context, db: str, sites: str | None, now: str | None) -> Engine:
+def open_clinic(
+    ctx: click.Context, db: str, sites: str | None, now: str | None, access: str | None = None
+) -> Engine:
     """The clinic of the options."""
     places = _sites(sites)
     clock: Callable[[], datetime] | None = None
@@ -129,7 +157,7 @@ def open_clinic(ctx: click.Context, db: str, sites: str | None, now: str | None)
         clock = lambda: at  # noqa: E731
     at_folder = folder(ctx)
     options: dict[str, Any] = {} if clock is None else {"clock": clock}
-    return Engine.open(db, programs=at_folder, sites=places, **options)
+    return Engine.open(db, programs=at_folder, sites=places, access=access, **options)
 
 
 def _sites(file: str | None) -> list[Site]:
@@ -373,7 +401,7 @@ def _carry_out(
         if not isinstance(given, dict):
             raise click.UsageError("the values are no JSON object")
     program = engine.program_of(enrollment)
-    given |= fill(program, phrase, pairs, site, _form_of(engine, enrollment, phrase))
+    given |= fill(program, phrase, pairs, site, _form_of(engine, enrollment, phrase, by))
     if reason is not None:
         corrects = phrase.partition(" ")[0] == "correct"
         given = {"values": given, "reason": reason} if corrects else {**given, "reason": reason}
@@ -398,15 +426,16 @@ def _carry_out(
             {"format": 1, "again": outcome.again, "events": msgspec.to_builtins(outcome.events)}
         )
     else:
-        show_outcome(outcome, engine.status(enrollment), site)
+        show_outcome(outcome, engine.status(enrollment, by=actor(by), why=phrase), site)
 
 
-def _form_of(engine: Engine, enrollment: str, phrase: str) -> str:
+def _form_of(engine: Engine, enrollment: str, phrase: str, by: str) -> str:
     """The form of the record that a phrase names by its id; "" where it names none."""
     verb, _, name = phrase.partition(" ")
     if verb != "correct":
         return ""
-    return next((r.newest.form for r in engine.records(enrollment) if name in r.ids), "")
+    known = engine.records(enrollment, by=actor(by), why=phrase)
+    return next((r.newest.form for r in known if name in r.ids), "")
 
 
 def show_outcome(outcome: Outcome, status: Status, site: Site) -> None:
@@ -464,7 +493,7 @@ def why(
         else:
             _show_foresight(seen, site_of(engine, enrollment))
         return
-    form = _form_of(engine, enrollment, phrase)
+    form = _form_of(engine, enrollment, phrase, by)
     given = fill(engine.program_of(enrollment), phrase, details, site_of(engine, enrollment), form)
     refusal = engine.why(enrollment, phrase, by=actor(by), given=given, signed=signed)
     if as_json:
@@ -527,6 +556,7 @@ def _show_foresight(seen: Foresight, site: Site) -> None:
     "--shift", metavar="FROM-TO", default=None, help="The list of a shift, such as 19:00-07:00."
 )
 @click.option("--limit", default=50, show_default=True, help="How many.")
+@as_option
 @json_option
 @on_clinic
 def worklist(
@@ -539,6 +569,8 @@ def worklist(
     unassigned: bool,
     shift: str | None,
     limit: int,
+    reader: str | None,
+    why: str,
     as_json: bool,
 ) -> None:
     """List what is open, by when it is due; or what a shift has to do, with what will open in it.
@@ -557,7 +589,15 @@ def worklist(
             raise click.UsageError("the list of a shift is of all patients: leave out --patient")
         place = next((s for s in engine.sites if s.name == site), engine.sites[0])
         start, end = _shift_of(shift, place, engine.now)
-        found = engine.shift(role, site or place.name, start=start, end=end, person=person)
+        found = engine.shift(
+            role,
+            site or place.name,
+            start=start,
+            end=end,
+            person=person,
+            by=reader_of(reader),
+            why=why,
+        )
         if as_json:
             echo_json({"format": 1, **msgspec.to_builtins(found)})
             return
@@ -567,7 +607,15 @@ def worklist(
             click.echo("Will open meanwhile:")
             show_items(engine, found.coming)
         return
-    page = engine.worklist(role, site, patient=patient, person=person, limit=limit)
+    page = engine.worklist(
+        role,
+        site,
+        patient=patient,
+        person=person,
+        limit=limit,
+        by=reader_of(reader),
+        why=why,
+    )
     if as_json:
         echo_json(
             {"format": 1, "items": msgspec.to_builtins(page.items), "more": page.next is not None}
@@ -619,6 +667,7 @@ def show_items(engine: Engine, items: tuple[OpenItem, ...]) -> None:
 @click.command()
 @click.option("--site", default=None, help="The site; the first one by default.")
 @click.option("--all", "everybody", is_flag=True, help="Also who was discharged.")
+@as_option
 @json_option
 @on_clinic
 def census(
@@ -626,6 +675,8 @@ def census(
     engine: Engine,
     site: str | None,
     everybody: bool,
+    reader: str | None,
+    why: str,
     as_json: bool,
 ) -> None:
     """Say who is where, on which day.
@@ -636,7 +687,8 @@ def census(
       kat census --site main --all --json
     """
     engine.run_due()
-    shown = engine.census(site or engine.sites[0].name, everybody=everybody)
+    place = site or engine.sites[0].name
+    shown = engine.census(place, everybody=everybody, by=reader_of(reader), why=why)
     if as_json:
         echo_json({"format": 1, "residents": msgspec.to_builtins(shown)})
         return
@@ -657,6 +709,7 @@ def census(
 @click.option("--as-known-at", "known", metavar="INSTANT", help="As the record said it then.")
 @click.option("--as-true-at", "true", metavar="INSTANT", help="As it was then, by all known now.")
 @as_option
+@glass_option
 @json_option
 @on_clinic
 def status(
@@ -666,6 +719,8 @@ def status(
     known: str | None,
     true: str | None,
     reader: str | None,
+    why: str,
+    emergency: str,
     as_json: bool,
 ) -> None:
     """Say where a patient stands, what is open and what is waited for.
@@ -681,6 +736,8 @@ def status(
     found = engine.status(
         enrollment,
         by=reader_of(reader),
+        why=why,
+        emergency=emergency,
         known_at=None if known is None else instant_of(known, site),
         true_at=None if true is None else instant_of(true, site),
     )
@@ -740,10 +797,17 @@ def _over(time: str) -> str:
 @click.command()
 @click.argument("enrollment")
 @as_option
+@glass_option
 @json_option
 @on_clinic
 def history(
-    ctx: click.Context, engine: Engine, enrollment: str, reader: str | None, as_json: bool
+    ctx: click.Context,
+    engine: Engine,
+    enrollment: str,
+    reader: str | None,
+    why: str,
+    emergency: str,
+    as_json: bool,
 ) -> None:
     """Tell everything that happened, in order.
 
@@ -753,12 +817,13 @@ def history(
       kat history e-1f… --as nurse
       kat history e-1f… --json
     """
-    happened = engine.history(enrollment, by=reader_of(reader))
+    by = reader_of(reader)
+    happened = engine.history(enrollment, by=by, why=why, emergency=emergency)
     if as_json:
         echo_json({"format": 1, "entries": msgspec.to_builtins(happened)})
         return
     site = site_of(engine, enrollment)
-    marks = _marks(engine, enrollment)
+    marks = _marks(engine, enrollment, by, why)
     for each in happened:
         words = said(each.event) + marks.get(each.version, "")
         if words:
@@ -766,10 +831,10 @@ def history(
             click.echo(f"{each.version:5d}  {local(each.recorded, site)}  {who}: {words}")
 
 
-def _marks(engine: Engine, enrollment: str) -> dict[int, str]:
+def _marks(engine: Engine, enrollment: str, by: Actor | None, why: str) -> dict[int, str]:
     """What is said beside the entries of records: their ids, and what became of them."""
     marks: dict[int, str] = {}
-    for record in engine.records(enrollment):
+    for record in engine.records(enrollment, by=by, why=why):
         ids = record.ids
         for at, version in enumerate(record.versions):
             marks[version.entry] = f" [{ids[at]}]"
@@ -782,16 +847,24 @@ def _marks(engine: Engine, enrollment: str) -> dict[int, str]:
 
 @click.command("signatures")
 @click.argument("enrollment")
+@as_option
 @json_option
 @on_clinic
-def list_signatures(ctx: click.Context, engine: Engine, enrollment: str, as_json: bool) -> None:
+def list_signatures(
+    ctx: click.Context,
+    engine: Engine,
+    enrollment: str,
+    reader: str | None,
+    why: str,
+    as_json: bool,
+) -> None:
     """List every signature, and whether the record still holds what was signed.
 
     \b
     Examples:
       kat signatures e-1f…
     """
-    found = engine.signatures(enrollment)
+    found = engine.signatures(enrollment, by=reader_of(reader), why=why)
     if as_json:
         echo_json({"format": 1, "signatures": msgspec.to_builtins(found)})
         return
@@ -858,16 +931,26 @@ def cover(
 
 @click.command()
 @click.argument("patient")
+@as_option
+@glass_option
 @json_option
 @on_clinic
-def patient(ctx: click.Context, engine: Engine, patient: str, as_json: bool) -> None:
+def patient(
+    ctx: click.Context,
+    engine: Engine,
+    patient: str,
+    reader: str | None,
+    why: str,
+    emergency: str,
+    as_json: bool,
+) -> None:
     """Show a patient across programs, under whichever of their ids.
 
     \b
     Examples:
       kat patient MRN-1042
     """
-    found = engine.patient(patient)
+    found = engine.patient(patient, by=reader_of(reader), why=why, emergency=emergency)
     if as_json:
         echo_json({"format": 1, **msgspec.to_builtins(found)})
     else:
@@ -956,7 +1039,7 @@ def unmerge(
       kat unmerge MRN-1042 MRN-2977 --reason "twins" --by ann:nurse
     """
     engine.unmerge(survivor, duplicate, by=actor(by), reason=reason, command_id=command_id)
-    both = [engine.patient(each) for each in (survivor, duplicate)]
+    both = [engine.patient(each, by=actor(by), why=reason) for each in (survivor, duplicate)]
     if as_json:
         echo_json({"format": 1, "patients": msgspec.to_builtins(both)})
         return

@@ -1,4 +1,4 @@
-"""The verbs about what the record proves and forgets: checkpoint, audit, erase."""
+"""The verbs about what the record proves and forgets: checkpoint, erase."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import os
 from pathlib import Path
 
 import click
-import msgspec
 
 from kat_workflow.cli.patients import on_clinic
-from kat_workflow.cli.screen import echo_json, json_option
 from kat_workflow.engine import Engine
 from kat_workflow.enrollment.commands import Actor
 
 __all__ = ["COMMANDS"]
 
-_UNSOUND = 5
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -52,52 +49,6 @@ def checkpoint(_: click.Context, engine: Engine, key: Path, new: bool) -> None:
 
 
 @click.command()
-@click.option("--checkpoints", type=_FILE, help="The lines that were kept elsewhere.")
-@click.option("--key", type=_FILE, help="The public key that they are signed with, a PEM file.")
-@json_option
-@on_clinic
-def audit(
-    ctx: click.Context, engine: Engine, checkpoints: Path | None, key: Path | None, as_json: bool
-) -> None:
-    """Work the whole record out again, and say what is not as it was written.
-
-    Nobody may write to the record meanwhile: audit a copy. It also says what could not be seen.
-
-    \b
-    Examples:
-      kat audit
-      kat audit --checkpoints checkpoints.txt --key clinic.pem.pub
-    """
-    from kat_workflow.engine.auditing import Auditor
-    from kat_workflow.journal.auditing import recorded, verify
-    from kat_workflow.language import shipped
-
-    if (checkpoints is None) != (key is None):
-        raise click.UsageError("checkpoints are verified with their --key, and it with them")
-    public, lines = None, []
-    if checkpoints is not None and key is not None:
-        from kat_workflow.journal.sealing import public_key
-
-        public, lines = public_key(key.read_bytes()), checkpoints.read_bytes().split()
-    found = verify(recorded(engine.journal), lines, public)
-    faults = [*found.faults, *Auditor(engine.journal, shipped(), sites=engine.sites).faults()]
-    if as_json:
-        plain = msgspec.to_builtins(msgspec.structs.replace(found, faults=tuple(faults)))
-        echo_json({"format": 1, **plain})
-    else:
-        for fault in faults:
-            where = f"{fault.stream} version {fault.version}" if fault.version else fault.stream
-            at = f" (position {fault.position}, {fault.cause})" if fault.position else ""
-            click.secho(f"{where}{at}: {fault.says}".removeprefix(": "), fg="red")
-        word = "NOT SOUND" if faults else "Sound"
-        erased = f", {found.erased} of them erased" if found.erased else ""
-        click.echo(f"{word}: {found.entries} entries in {found.streams} streams{erased}")
-        for unseen in found.unchecked:
-            click.echo(f"not seen: {unseen}")
-    ctx.exit(_UNSOUND if faults else 0)
-
-
-@click.command()
 @click.argument("patient")
 @click.option("--ground", required=True, help="The lawful ground; it stays, and names nobody.")
 @click.option("--by", required=True, metavar="PERSON", envvar="KAT_BY", help="Who erases.")
@@ -130,4 +81,4 @@ def erase(
         click.echo("Another process reads an older state: bytes may be left until it is through.")
 
 
-COMMANDS = {"checkpoint": checkpoint, "audit": audit, "erase": erase}
+COMMANDS = {"checkpoint": checkpoint, "erase": erase}

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from kat_workflow.engine.access import AccessLog
     from kat_workflow.engine.scheduling import Scheduler
 
 __all__ = [
@@ -87,6 +88,7 @@ class Engine(Patients, Erasing, Groups, Clinic):
         connection: sqlite3.Connection | psycopg.Connection[Any] | None = None,
         signed_only: bool = False,
         authenticate: Authenticate | None = None,
+        access: str | os.PathLike[str] | AccessLog | None = None,
     ) -> Engine:
         """A clinic in the SQLite file `where` (None: in memory), made if it is not there.
 
@@ -101,12 +103,21 @@ class Engine(Patients, Erasing, Groups, Clinic):
         `authenticate` is asked before every act that signs (a signature of any kind, a release,
         an override, the sign-off of a program), with the actor and the act. Where it answers
         False or raises, the act is refused as `not-authenticated`.
+
+        With `access`, a file (or database) of its own or an open `AccessLog`, every question that
+        shows something of patients is first written down there: who asked, why, when, of whom.
+        Where that cannot be written the question raises JournalError; commands need no such log.
         """
         from kat_workflow.language import Folder, shipped  # noqa: PLC0415  # loaded on first use
 
         journal = open_journal(where, connection=connection)
         library = shipped() if programs is None else Folder(os.fspath(programs), shipped())
-        engine = cls(journal, library, clock, sites, signed_only, authenticate)
+        try:
+            log = None if access is None else _access(access)
+        except BaseException:
+            journal.close()
+            raise
+        engine = cls(journal, library, clock, sites, signed_only, authenticate, log)
         engine._hosted = connection is not None
         return engine
 
@@ -124,11 +135,19 @@ class Engine(Patients, Erasing, Groups, Clinic):
         return ThreadScheduler(self, every)
 
     def close(self) -> None:
-        """Give back the journal; a second time does nothing."""
+        """Give back the journal and the access log; a second time does nothing."""
         self.journal.close()
+        if self.access is not None:
+            self.access.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _access(where: str | os.PathLike[str] | AccessLog) -> AccessLog:
+    from kat_workflow.engine.access import AccessLog  # noqa: PLC0415  # loaded on first use
+
+    return where if isinstance(where, AccessLog) else AccessLog(where)

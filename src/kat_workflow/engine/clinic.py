@@ -193,9 +193,12 @@ class Clinic(Shell):
         cupboard: Cupboard = self._beside("cupboard", site)
         return cupboard
 
-    def lots(self, lot: str, drug: str = "") -> tuple[Happened, ...]:
+    def lots(
+        self, lot: str, drug: str = "", *, by: Actor | None = None, why: str = ""
+    ) -> tuple[Happened, ...]:
         """Everything that happened to a lot, at any site, oldest first: who supplied it, how much
-        came, and which patient got how much of it and when, as a recall needs it."""
+        came, and which patient got how much of it and when, as a recall needs it. `by` is who is
+        shown it, and `why`, for the access log."""
         found = []
         for stream in self.journal.streams("cupboard:"):
             for entry in self.journal.read(stream):
@@ -204,6 +207,8 @@ class Clinic(Shell):
                 assert isinstance(event, e.StockReceived | e.StockCounted | e.LotUsed)
                 if event.lot == lot and drug.casefold() in ("", event.drug.casefold()):
                     found.append(happened)
+        given = (x.event.patient for x in found if isinstance(x.event, e.LotUsed))
+        self._looked("lots", by, why, given)
         return tuple(sorted(found, key=lambda each: each.position))
 
     def _at_cupboard(

@@ -143,13 +143,18 @@ class Commands(Shell):
         signed: bool = False,
         role: str = "",
         emergency: str = "",
+        reason: str = "",
     ) -> Refusal | None:
         """What stands in the way of a phrase, and what would clear it; None: nothing does.
 
-        It is `decide` itself, with timers that are due run in memory only.
+        It is `decide` itself, with timers that are due run in memory only. `reason` is for the
+        access log: why it was asked.
         """
         act = self._looked_up(enrollment, self._parse(phrase, given, signed))
         program, state = self._read(enrollment)
+        self._looked(
+            "why", by, reason, (state.patient,), enrollment=enrollment, emergency=emergency
+        )
         now = self._instant()
         around = self._around(state, act)
         around, (ran, state) = self._ask(catch_up, program, state, around, now)

@@ -53,8 +53,10 @@ class Erasing(Shell):
         Their enrollments remain as courses of nobody: steps, staff, times, doses. Their names,
         ids, form values and free texts are gone, and so are their work items, census rows and
         timers; their own stream gets a name that tells nothing. `ground` is written into each
-        stream and stays: it must not name them. Asked again with the same `command_id` it only
-        finishes what was left half done. Raises Refused while they are in treatment.
+        stream and stays: it must not name them. The access log, where the clinic keeps one, says
+        whom it was: without it nobody could account for the erasure. Asked again with the same
+        `command_id` it only finishes what was left half done. Raises Refused while they are in
+        treatment, JournalError where the access log cannot be written.
         """
         id_ = command_id or new_id()
         digest = _digest(by, id_, ground)  # of the patient it tells nothing, since it stays
@@ -64,6 +66,7 @@ class Erasing(Shell):
                 return self._erased(before)
             record = self._patient(patient)
             _may_erase(record, patient, ground)
+            self._looked("erase", by, ground, (record.patient, *record.known.merged))
             with suppress(Conflict):
                 for stream in self.journal.streams("cupboard:"):
                     self._erase_in(stream, set(record.known.enrollments), by, ground, id_)

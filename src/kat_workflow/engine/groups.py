@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -86,7 +86,7 @@ class Groups(Commands):
 
         What stopped halfway goes on when it is sent again with the same id.
         """
-        id_, site = command_id or new_id(), self.group(group).site
+        id_, site = command_id or new_id(), self._group(group).site
 
         def judge(own: Addition, rooms: Addition, at: datetime) -> Refusal | str:
             return g.move(when, room, self._held_now(by, at, site), own, rooms, at)
@@ -100,7 +100,7 @@ class Groups(Commands):
         """A planned group will not take place: every member drops out of it, each in a record of
         their own, which does not quote the reason. What stopped halfway goes on when sent again.
         """
-        id_, site = command_id or new_id(), self.group(group).site
+        id_, site = command_id or new_id(), self._group(group).site
 
         def judge(own: Addition, rooms: Addition, at: datetime) -> Refusal | str:
             return g.call_off(reason, self._held_now(by, at, site), own, rooms, at)
@@ -124,7 +124,7 @@ class Groups(Commands):
         starting below the minimum or short of staff, where the program lets somebody. Whoever
         still waits for a seat waits no longer. Raises Refused with all reasons.
         """
-        there, site = tuple(present), self.group(group).site
+        there, site = tuple(present), self._group(group).site
 
         def judge(own: Addition, rooms: Addition, at: datetime) -> Refusal | str:
             who, *others = (self._held_now(each, at, site) for each in (by, *there))
@@ -158,18 +158,38 @@ class Groups(Commands):
         id_ = command_id or new_id()
         return self._fan_out(group, lambda _: act, by, id_, ("in",), occurred, role)
 
-    def group(self, group: str) -> g.Group:
-        """A group as it stands. Raises Refused where there is none of that id."""
+    def group(self, group: str, *, by: Actor | None = None, why: str = "") -> g.Group:
+        """A group as it stands. Raises Refused where there is none of that id.
+
+        `by` is who is shown its members, and `why`, for the access log.
+        """
+        found = self._group(group)
+        self._looked("group", by, why, self._members(found), site=found.site)
+        return found
+
+    def _group(self, group: str) -> g.Group:
         found: g.Group = self._beside("group", group)
         if not found.state:
             raise refuse("read", "unknown-group", f'no group "{group}"', "check the id")
         return found
 
-    def groups(self, site: str = "main") -> tuple[g.Group, ...]:
-        """The groups at a site that are planned or have started, by when they meet."""
+    def groups(
+        self, site: str = "main", *, by: Actor | None = None, why: str = ""
+    ) -> tuple[g.Group, ...]:
+        """The groups at a site that are planned or have started, by when they meet.
+
+        `by` is who is shown them, and `why`, for the access log.
+        """
         rooms: g.Rooms = self._beside("rooms", self._site(site, "groups").name)
         by_time = sorted(rooms.groups.items(), key=lambda each: (each[1].at, each[0]))
-        return tuple(self.group(id_) for id_, _ in by_time)
+        found = tuple(self._group(id_) for id_, _ in by_time)
+        members = (patient for each in found for patient in self._members(each))
+        self._looked("groups", by, why, members, site=site)
+        return found
+
+    def _members(self, group: g.Group) -> Iterator[str]:
+        """The patients of a group."""
+        return (self._read(enrollment)[1].patient for enrollment in group.members)
 
     def _held_now(self, actor: Actor, at: datetime, site: str) -> Actor:
         """The actor with the roles that they hold at a site now, in cover or themselves."""
@@ -226,7 +246,7 @@ class Groups(Commands):
         What the store could not write for one is raised only after all others had their turn.
         """
         found, failed = [], None
-        state = self.group(group)
+        state = self._group(group)
         for enrollment, member in sorted(state.members.items(), key=lambda each: each[1].seat):
             own = f"{command_id}/{enrollment}"
             try:

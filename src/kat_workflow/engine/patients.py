@@ -9,8 +9,15 @@ from datetime import date, datetime
 from kat_workflow.engine.commands import Commands
 from kat_workflow.engine.questions import Questions
 from kat_workflow.engine.receiving import digest_of, new_id, refuse
-from kat_workflow.engine.shell import ATTEMPTS, encode_beside
-from kat_workflow.engine.views import Attested, Course, Outcome, PatientView, Suggestion
+from kat_workflow.engine.shell import ATTEMPTS, encode_beside, stream_of
+from kat_workflow.engine.views import (
+    Attested,
+    Course,
+    Outcome,
+    PatientView,
+    Suggestion,
+    as_happened,
+)
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment import patients
@@ -31,21 +38,25 @@ class Patients(Commands, Questions):
         goes by it. Returns their enrollments. Each is a command of its own: half done, it is said
         again with the same id. Raises Refused where one of them refuses it."""
         id_ = command_id or new_id()
-        found = self.on_version(program, version)
+        found = self._who_is_on(program, version)
         for each in found:
             derived = f"{id_}/{each.enrollment}"
             self.handle(each.enrollment, c.Flag(version, reason), by=by, command_id=derived)
         return tuple(each.enrollment for each in found)
 
-    def patient(self, patient: str) -> PatientView:
+    def patient(
+        self, patient: str, *, by: Actor | None = None, why: str = "", emergency: str = ""
+    ) -> PatientView:
         """All that is known of a patient across programs, under whichever of their ids.
 
-        Raises Refused for an id that nobody was ever enrolled under.
+        Raises Refused for an id that nobody was ever enrolled under. `by`, `why` and `emergency`
+        are for the access log: see `history`.
         """
         record = self._patient(patient)
         if not record.version:
             says = f'no enrollment was ever made for "{patient}"'
             raise refuse("patient", "unknown-patient", says, "check the id")
+        self._looked("patient", by, why, (record.patient,), emergency=emergency)
         known = record.known
         courses = [
             Course(id_, x.patient, x.program, x.site, x.began, x.end, x.ended)
@@ -60,7 +71,9 @@ class Patients(Commands, Questions):
             tuple(known.offered.values()),
         )
 
-    def suggestions(self, enrollment: str) -> tuple[Suggestion, ...]:
+    def suggestions(
+        self, enrollment: str, *, by: Actor | None = None, why: str = ""
+    ) -> tuple[Suggestion, ...]:
         """What other enrollments of the patient handed over that would answer an open item.
 
         Nothing of it counts until somebody who may do the step confirms it: `adopt STEP`.
@@ -71,6 +84,7 @@ class Patients(Commands, Questions):
         now = self._instant()
         around, (_, state) = self._ask(catch_up, program, state, self._around(state), now)
         known = self._patient(state.patient).known
+        self._looked_into("suggestions", state, by, why)
         found = carrying.suggestions(program, state, known, now, around.site)
         return tuple(
             Suggestion(
@@ -136,7 +150,7 @@ class Patients(Commands, Questions):
         full = self.program_of(enrollment).find("phases", phase)
         entered = {
             x.event.phase
-            for x in self.history(enrollment)
+            for x in map(as_happened, self.journal.read(stream_of(enrollment)))
             if isinstance(x.event, e.PhaseEntered) and x.cause != f"{id_}/move"
         }
         if full not in entered:  # else what was attested has led there by the program's own gates
@@ -164,7 +178,12 @@ class Patients(Commands, Questions):
         ours = patients.ids_of(record.known, duplicate)
         sides = {record.known.enrollments[each].patient in ours for each in record.in_treatment}
         self._tell_others(record, by, id_, ids="merged" if len(sides) > 1 else "")
-        return self.patient(duplicate)
+        return self.patient(duplicate, by=by, why=reason)
+
+    def patient_ids(self, patient: str) -> tuple[str, ...]:
+        """Every id of a patient, the one their record stands under first."""
+        record = self._patient(patient)
+        return tuple(dict.fromkeys((record.patient, *record.known.merged, patient)))
 
     def unmerge(
         self,
@@ -232,4 +251,4 @@ class Patients(Commands, Questions):
                 if self._listeners and not receipt.again and not self.journal.joined:
                     self._tell(receipt)
                 return
-        raise Conflict(f"patient {duplicate} is being written to by others; try again")
+        raise Conflict("the patient is being written to by others; try again")

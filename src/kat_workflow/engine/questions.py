@@ -38,6 +38,7 @@ from kat_workflow.enrollment.state import Enrollment
 from kat_workflow.enrollment.worklist import Timeliness, by_urgency, timeliness, title, where, who
 from kat_workflow.errors import Refusal, Refused
 from kat_workflow.journal import Cursor, ItemRow
+from kat_workflow.program import PATIENT
 from kat_workflow.program.clock import Site, program_day
 
 if TYPE_CHECKING:
@@ -61,21 +62,24 @@ class Questions(Shell):
         by: Actor | None = None,
         known_at: datetime | None = None,
         true_at: datetime | None = None,
+        why: str = "",
+        emergency: str = "",
     ) -> Status:
         """Where a patient stands now, timers that are due run in memory only.
 
         `by` is the reader: what the program lets them not read (`read_by`) is withheld. Without a
         reader it is the host itself who asks, and everything is shown. `known_at`: where the
         record said that they stood at an instant of the past; `true_at`: the same with the
-        readings as they were in truth (see `as_true_at`).
+        readings as they were in truth (see `as_true_at`). `why` and `emergency`: see `history`.
         """
         program, state = self._read(enrollment)
         around, now = self._around(state), self._instant()
-        reader = None if by is None else _reader(by, state, around.site, now)
+        reader = None if by is None else _reader(by, state, around.site, now, emergency)
+        self._looked_into("status", state, by, why, emergency)
         if known_at is not None:
-            now, state = known_at, self.as_known_at(enrollment, known_at)
+            now, state = known_at, self._as_known_at(enrollment, known_at)
         elif true_at is not None:
-            now, state = true_at, self.as_true_at(enrollment, true_at)
+            now, state = true_at, self._as_true_at(enrollment, true_at)
         around, (_, state) = self._ask(catch_up, program, state, around, now)
         day = None if state.admitted is None else program_day(state.admitted, now, around.site)
         return Status(
@@ -112,59 +116,92 @@ class Questions(Shell):
             {name: each for name, each in state.orders.items() if each.stands(now)},
         )
 
-    def enrollment(self, enrollment: str) -> Enrollment:
+    def enrollment(self, enrollment: str, *, by: Actor | None = None, why: str = "") -> Enrollment:
         """The folded state of an enrollment as committed."""
-        return self._read(enrollment)[1]
+        state = self._read(enrollment)[1]
+        self._looked_into("enrollment", state, by, why)
+        return state
 
-    def as_known_at(self, enrollment: str, at: datetime) -> Enrollment:
+    def as_known_at(
+        self, enrollment: str, at: datetime, *, by: Actor | None = None, why: str = ""
+    ) -> Enrollment:
         """The state as the journal knew it at an instant: by the entries recorded until then."""
-        self._read(enrollment)
+        self._looked_into("as_known_at", self._read(enrollment)[1], by, why)
+        return self._as_known_at(enrollment, at)
+
+    def _as_known_at(self, enrollment: str, at: datetime) -> Enrollment:
         from kat_workflow.enrollment.correcting import as_known  # noqa: PLC0415  # seldom asked
 
         return as_known(self._history(enrollment), _zoned(at))
 
-    def as_true_at(self, enrollment: str, at: datetime) -> Enrollment:
+    def as_true_at(
+        self, enrollment: str, at: datetime, *, by: Actor | None = None, why: str = ""
+    ) -> Enrollment:
         """The state at an instant with its readings as they were in truth, by all that is known
         now: later corrections and late entries are there, what was retracted is not.
 
         Where the patient was and what was open is as it was: what was done was done.
         """
-        self._read(enrollment)
+        self._looked_into("as_true_at", self._read(enrollment)[1], by, why)
+        return self._as_true_at(enrollment, at)
+
+    def _as_true_at(self, enrollment: str, at: datetime) -> Enrollment:
         from kat_workflow.enrollment.correcting import as_true  # noqa: PLC0415  # seldom asked
 
         return as_true(self._history(enrollment), _zoned(at))
 
-    def records(self, enrollment: str) -> tuple[Record, ...]:
+    def records(
+        self, enrollment: str, *, by: Actor | None = None, why: str = ""
+    ) -> tuple[Record, ...]:
         """Every recording with its corrections: the original first and legible, each version with
         who, when and why, and the retraction if it was entered in error."""
-        self._read(enrollment)
+        self._looked_into("records", self._read(enrollment)[1], by, why)
         from kat_workflow.enrollment.correcting import records  # noqa: PLC0415  # seldom asked
 
         return records(past.event for past in self._history(enrollment))
 
-    def signatures(self, enrollment: str) -> tuple[Signature, ...]:
+    def signatures(
+        self, enrollment: str, *, by: Actor | None = None, why: str = ""
+    ) -> tuple[Signature, ...]:
         """Every signature of an enrollment, each with whether the record still holds what was
         signed: its hash is reckoned anew from the entries."""
-        return signatures(enrollment, (each.event for each in self.history(enrollment)))
+        self._looked_into("signatures", self._read(enrollment)[1], by, why)
+        return signatures(enrollment, (past.event for past in self._history(enrollment)))
 
     def history(
-        self, enrollment: str, after_version: int = 0, *, by: Actor | None = None
+        self,
+        enrollment: str,
+        after_version: int = 0,
+        *,
+        by: Actor | None = None,
+        why: str = "",
+        emergency: str = "",
     ) -> tuple[Happened, ...]:
         """Everything that happened in an enrollment, in order.
 
         `by` is the reader: what the program lets them not read (`read_by`) is withheld. Without a
         reader it is the host itself who asks, and everything is shown.
+
+        Where the clinic keeps an access log, the look is written there before, with `why`.
+        `emergency` is a reason to break the glass: it is shown although the reader has no role
+        here now, or the log cannot be written, and the look is marked. What `read_by` keeps apart
+        stays apart.
         """
         program, state = self._read(enrollment)
+        reader = None
+        if by is not None:
+            reader = _reader(by, state, self._around(state).site, self._instant(), emergency)
+        self._looked_into("history", state, by, why, emergency)
         happened = map(as_happened, self.journal.read(stream_of(enrollment), after_version))
-        if by is None:
+        if reader is None:
             return tuple(happened)
-        reader = _reader(by, state, self._around(state).site, self._instant())
         return tuple(
             replace(each, event=for_reader(program, reader, each.event)) for each in happened
         )
 
-    def next_slot(self, enrollment: str, session: str) -> Slot | None:
+    def next_slot(
+        self, enrollment: str, session: str, *, by: Actor | None = None, why: str = ""
+    ) -> Slot | None:
         """When the next session of a kind could be; None where there may be none any more.
 
         It is a proposal: the session's gates are judged at the start. Raises Refused for a
@@ -177,9 +214,10 @@ class Questions(Shell):
         if full is None:
             known = f"sessions: {', '.join(program.sessions)}"
             raise refuse("next slot", "unknown-session", f'there is no session "{session}"', known)
+        self._looked_into("next_slot", state, by, why)
         return next_slot(program, state, around.site, full, now)
 
-    def foresee_hold(self, enrollment: str, *, by: Actor, reason: str) -> Foresight:
+    def foresee_hold(self, enrollment: str, *, by: Actor, reason: str, why: str = "") -> Foresight:
         """What a hold would do to each time that runs, and which doses it would stop, if it were
         set now. Nothing is written. Raises Refused where it would be refused."""
         from kat_workflow.enrollment.foresight import foresee_hold  # noqa: PLC0415  # on first use
@@ -191,6 +229,7 @@ class Questions(Shell):
         _, answer = self._ask(decide, program, state, around, command)
         if isinstance(answer, Refusal):
             raise Refused(answer)
+        self._looked_into("foresee_hold", state, by, why)
         return foresee_hold(program, state, around, now)
 
     def foresee_version(
@@ -209,16 +248,31 @@ class Questions(Shell):
         if isinstance(answer, Refusal):
             raise Refused(refusal_for_reader(program, by, answer))
         assert isinstance(answer, Decision)  # what was due has run
+        self._looked_into("foresee_version", state, by, reason)
         return answer.events
 
-    def on_version(self, program: str, version: str) -> tuple[Resident, ...]:
-        """Everybody in treatment, at whichever site, who goes by a version of a program."""
-        found = (each for site in self._sites for each in self.census(site))
+    def on_version(
+        self, program: str, version: str, *, by: Actor | None = None, why: str = ""
+    ) -> tuple[Resident, ...]:
+        """Everybody in treatment, at whichever site, who goes by a version of a program. `by` is
+        who is shown it, and `why`, for the access log."""
+        found = self._who_is_on(program, version)
+        self._looked("on_version", by, why, (each.patient for each in found))
+        return found
+
+    def _who_is_on(self, program: str, version: str) -> tuple[Resident, ...]:
+        found = (each for site in self._sites for each in self._residents(site, "on_version"))
         return tuple(
             each
             for each in found
             if each.program == program and self._read(each.enrollment)[1].program_version == version
         )
+
+    def _looked_into(
+        self, through: str, state: Enrollment, by: Actor | None, why: str, emergency: str = ""
+    ) -> None:
+        """Write down that somebody is about to be shown something of an enrollment."""
+        self._looked(through, by, why, (state.patient,), enrollment=state.id, emergency=emergency)
 
     def program_of(self, enrollment: str) -> Program:
         """The program that drives an enrollment: the very files it was enrolled with."""
@@ -240,10 +294,13 @@ class Questions(Shell):
         person: str | None = None,
         limit: int = 50,
         after: Cursor | None = None,
+        by: Actor | None = None,
+        why: str = "",
     ) -> Page:
         """Open items by when they are due; give `Page.next` as `after` for the next page.
 
         `person` asks for what somebody has taken on, "" for what is nobody's in particular.
+        `by` is who is shown the list, and `why`, for the access log.
         """
         stream = None if enrollment is None else stream_of(enrollment)
         rows, cursor = self.journal.worklist(
@@ -255,6 +312,7 @@ class Questions(Shell):
             limit=limit,
             after=after,
         )
+        self._looked("worklist", by, why, (row.patient for row in rows), site=site or "")
         now = self._instant()
         return Page(tuple(_open_item(row, now) for row in rows), cursor)
 
@@ -266,11 +324,13 @@ class Questions(Shell):
         start: datetime,
         end: datetime,
         person: str | None = None,
+        by: Actor | None = None,
+        why: str = "",
     ) -> Shift:
         """What a shift has to do: what is open and due before its end, and what will open in it.
 
-        Items say whose they are and who handed them over. Raises Refused for a site that the
-        engine was opened without.
+        `by` is who is shown the list, and `why`, for the access log. Items say whose they are and
+        who handed them over. Raises Refused for a site that the engine was opened without.
         """
         place = self._site(site, "shift")
         now = self._instant()
@@ -281,6 +341,7 @@ class Questions(Shell):
             rows += [row for row in page if row.sort < end]
             if after is None or page[-1].sort >= end:
                 break
+        self._looked("shift", by, why, (row.patient for row in rows), site=site)
         planned: list[OpenItem] = []
         runs: dict[str, Run] = {}
         for row in rows:
@@ -296,13 +357,26 @@ class Questions(Shell):
         planned.sort(key=lambda item: (item.due or item.opens, item.enrollment, item.item))
         return Shift(start, end, tuple(_open_item(row, now) for row in rows), tuple(planned))
 
-    def census(self, site: str = "main", *, everybody: bool = False) -> tuple[Resident, ...]:
+    def census(
+        self,
+        site: str = "main",
+        *,
+        everybody: bool = False,
+        by: Actor | None = None,
+        why: str = "",
+    ) -> tuple[Resident, ...]:
         """Who is where, on which day: those in treatment, or everybody who ever was.
 
-        Raises Refused for a site that the engine was opened without: its zone decides the day.
+        `by` is who is shown it, and `why`, for the access log. Raises Refused for a site that the
+        engine was opened without: its zone decides the day.
         """
+        shown = self._residents(site, "census", everybody)
+        self._looked("census", by, why, (each.patient for each in shown), site=site)
+        return shown
+
+    def _residents(self, site: str, asked: str, everybody: bool = False) -> tuple[Resident, ...]:
         now = self._instant()
-        place = self._site(site, "census")
+        place = self._site(site, asked)
         return tuple(
             Resident(
                 row.stream.partition(":")[2],
@@ -323,7 +397,8 @@ class Questions(Shell):
         """What happened after a position, in commit order: the durable way to follow a clinic.
 
         Keep the last `position` that you have dealt with and ask again from there. It is for the
-        host itself: nothing is withheld (see `may_read`).
+        host itself: nothing is withheld (see `may_read`), and no access is logged: whatever shows
+        it to a person says so to `AccessLog.note`.
         """
         entries = self.journal.follow(after, limit)
         return tuple(as_happened(entry) for entry in entries)
@@ -374,12 +449,16 @@ class Questions(Shell):
         return tuple(self._sites.values())
 
 
-def _reader(by: Actor, state: Enrollment, site: Site, now: datetime) -> Actor:
-    """The reader in the roles that they hold now; a patient reads their own enrollment alone."""
+def _reader(by: Actor, state: Enrollment, site: Site, now: datetime, emergency: str) -> Actor:
+    """The reader in the roles that they hold now; a patient reads their own enrollment alone.
+
+    In an emergency somebody without a role here reads on, but nothing that is kept for a role.
+    """
     from kat_workflow.enrollment.people import hindrance, roles_held  # noqa: PLC0415
 
     held = roles_held(by, now, site.name, state.patient)
-    if by.roles and not held:
+    staff = PATIENT not in by.roles
+    if by.roles and not held and not (emergency and staff):
         # Every role that they have says the same of its own.
         first = hindrance(by, sorted(by.roles)[0], now, site.name, state.patient)
         assert first is not None  # else it would be held

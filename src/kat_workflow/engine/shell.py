@@ -46,10 +46,11 @@ from kat_workflow.enrollment.state import (
 from kat_workflow.enrollment.timers import Timer
 from kat_workflow.enrollment.worklist import changed, title, where, who
 from kat_workflow.errors import Conflict, JournalError, Refusal, Refused
-from kat_workflow.journal import Append, CensusRow, ItemRow, Journal, Receipt
+from kat_workflow.journal import Append, CensusRow, Entry, ItemRow, Journal, Receipt
 from kat_workflow.program.clock import Site
 
 if TYPE_CHECKING:
+    from kat_workflow.engine.access import AccessLog
     from kat_workflow.language.library import Library
     from kat_workflow.program.model import Program
 
@@ -83,10 +84,12 @@ class Shell:
         sites: Iterable[Site] = (Site(),),
         signed_only: bool = False,
         authenticate: Authenticate | None = None,
+        access: AccessLog | None = None,
     ) -> None:
         with _making:
             _make_decoders()
         self.journal = journal
+        self.access = access
         self._signed_only = signed_only
         self._authenticate = authenticate
         self._library = library
@@ -360,15 +363,7 @@ class Shell:
 
     def _replayed(self, what: Beside, key: str) -> Any:
         """The stream of this very key, by its entries alone."""
-        stream = f"{what}:{key}"
-        state, events = EMPTY[what], [event_of(entry) for entry in self.journal.read(stream)]
-        for version, event in enumerate(events):
-            if isinstance(event, e.Erased) and event.wholly:  # nothing before it tells anything
-                state, events = replace(state, version=version), events[version:]
-                break
-        for event in events:
-            state = FOLDS[what](state, event)
-        return state
+        return refolded(what, self.journal.read(f"{what}:{key}"))
 
     def _patient(self, patient: str) -> PatientRecord:
         """The record that tells about a patient, under whichever of their ids."""
@@ -472,6 +467,33 @@ class Shell:
         except Exception as error:  # a host's check that fails has not shown who it is
             _log.warning("authentication failed: %s", type(error).__name__)
             return False
+
+    # ---- who looks at whom ------------------------------------------------------------------
+
+    def _looked(
+        self,
+        through: str,
+        by: Actor | None,
+        why: str,
+        patients: Iterable[str],
+        *,
+        enrollment: str = "",
+        site: str = "",
+        emergency: str = "",
+    ) -> None:
+        """Write down what somebody is about to be shown, where the clinic keeps an access log.
+
+        Without a reader it is the host itself who asks. Raises JournalError where it cannot be
+        written.
+        """
+        if self.access is None:
+            return
+        from kat_workflow.engine.access import Look  # noqa: PLC0415  # loaded on first use
+
+        person, roles = ("", ()) if by is None else (by.person, tuple(sorted(by.roles)))
+        shown = tuple(dict.fromkeys(patients))
+        now = self._instant()
+        self.access.note(Look(now, through, shown, person, roles, why, enrollment, site, emergency))
 
     # ---- programs, sites, the clock ---------------------------------------------------------
 
@@ -578,6 +600,18 @@ def encoded(events: Iterable[e.Event]) -> tuple[tuple[bytes, ...], tuple[bytes, 
 
 encode_beside = msgspec.msgpack.Encoder().encode
 """The row of a stream beside enrollments."""
+
+
+def refolded(what: Beside, entries: Iterable[Entry]) -> Any:
+    """A stream beside enrollments, by its entries alone."""
+    state, events = EMPTY[what], [event_of(entry) for entry in entries]
+    for version, event in enumerate(events):
+        if isinstance(event, e.Erased) and event.wholly:  # nothing before it tells anything
+            state, events = replace(state, version=version), events[version:]
+            break
+    for event in events:
+        state = FOLDS[what](state, event)
+    return state
 
 
 @lru_cache(maxsize=8)

@@ -683,5 +683,8 @@ def parse(phrase: str, given: Mapping[str, Any] | None = None, signed: bool = Fa
         raise BadPhrase('"attest" takes values as the fields of the form')
     if kind in (Attest, Adopt):
         given.setdefault("signed", signed)
-    act: Act = kind(**{**given, **fixed})
+    try:
+        act: Act = kind(**{**given, **fixed})
+    except TypeError:  # whoever is enrolled by a phrase is named in the details
+        raise BadPhrase(f'"{verb}" needs more than a name: it is a call of its own') from None
     return act

@@ -1376,6 +1376,7 @@ def decode(body: bytes, values: bytes = b"") -> Event:
         # Of two fields of one name the later one holds.
         whole = b"%b,%b" % (body[:-1], values[1:]) if values else body
         event: Event = decoder().decode(whole)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise JournalError("an entry of the journal is no event that this version knows") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # What the decoder says may quote the entry.
+        raise JournalError("an entry of the journal is no event that this version knows") from None
     return event

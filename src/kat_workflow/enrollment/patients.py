@@ -266,7 +266,7 @@ def merge(
 
     `survivor` is the record that tells about the patient now; `duplicate` that of the very id.
     """
-    words = f"merge {duplicate.patient}"
+    words = "merge"
     if not survivor.patient:
         return _no(words, "no-patient", "the survivor's id is missing", "say into whom")
     if survivor.patient == duplicate.patient:
@@ -291,7 +291,7 @@ def unmerge(
 
     All that has happened since in enrollments of the duplicate's id goes with it.
     """
-    words, into = f"unmerge {duplicate.patient}", duplicate.survivor
+    words, into = "unmerge", duplicate.survivor
     if not into or into != survivor.patient:
         says = f"{duplicate.patient} was not merged into {survivor.patient}"
         ways = f"unmerge it from {into}" if into else "there is nothing to take apart"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from functools import lru_cache
 from sys import intern
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -375,6 +375,10 @@ def fold(s: Enrollment, event: e.Event) -> None:
     FOLDS[type(event)](s, event)
 
 
+FORM: Final = 2
+"""The form of the state rows that this release writes and reads: the first thing in a row."""
+
+
 class _Row(Struct, frozen=True, array_like=True, gc=False):
     """An Enrollment as it is stored: what knows its own name needs no key. A row of another
     `form` is no longer read: the entries tell the same."""
@@ -412,7 +416,7 @@ def encode_row(s: Enrollment) -> bytes:
     """The state row of an enrollment."""
     return _row_encoder.encode(
         (
-            2,
+            FORM,
             (
                 s.id,
                 s.program,
@@ -450,10 +454,9 @@ def decode_row(row: bytes) -> Enrollment:
     """
     try:
         r = row_decoder().decode(row)
-    except msgspec.DecodeError as error:
-        raise JournalError(
-            "a state row cannot be read; replay the entries of its stream"
-        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # What the decoder says may quote the row.
+        raise JournalError("a state row cannot be read; replay the entries of its stream") from None
     id_, program, version, digest, patient, site, standing, entries = r.head
     enrolled, last, admitted, recheck, wakes = r.instants
     # What many patients share is held once; what is empty, nobody changes (see `copy_of`).

@@ -14,7 +14,7 @@ and simulation, `sqlite.SqliteJournal` for a clinic, `postgres.PostgresJournal` 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from os import PathLike
 from types import TracebackType
@@ -26,8 +26,11 @@ from kat_workflow.errors import Reason, Refusal, Refused
 
 if TYPE_CHECKING:
     import sqlite3
+    from contextlib import AbstractContextManager
 
     import psycopg
+
+    from kat_workflow.journal.records import KeptCheckpoint, Record, Standing
 
 __all__ = [
     "Append",
@@ -45,6 +48,7 @@ __all__ = [
     "micros",
     "open_journal",
     "reused",
+    "shown",
 ]
 
 
@@ -295,6 +299,34 @@ class Journal(Protocol):
         """
         ...
 
+    def kept_checkpoints(self) -> list[KeptCheckpoint]:
+        """The same, each with its position."""
+        ...
+
+    def standings(self, after: str = "", limit: int = 1000) -> list[Standing]:
+        """The next streams in name order after a name, with all rows beside their entries."""
+        ...
+
+    def snapshot(self) -> AbstractContextManager[Journal]:
+        """The journal as it is at one instant, to be read while others write."""
+        ...
+
+    def load(self, records: Iterable[Record], check: Callable[[Journal], None]) -> None:
+        """Take records into a journal that is empty, all of them or none.
+
+        `check` is asked about what was taken in before it is committed: what it raises undoes
+        everything. Raises JournalError where the journal is not empty.
+        """
+        ...
+
+    def faults(self) -> list[str]:
+        """What the store itself finds wrong with how it is kept, in words."""
+        ...
+
+    def size(self) -> int:
+        """How many bytes the store takes, 0 where that cannot be said."""
+        ...
+
     def due(self, now: datetime, limit: int) -> list[tuple[str, datetime]]:
         """Streams whose wake-up is at or before `now`, earliest first, then by name."""
         ...
@@ -414,22 +446,26 @@ def in_order(appends: Sequence[Append], recorded: datetime) -> list[Append]:
             zoned = zoned and append.wake.tzinfo is not None
             if not append.bodies and append.row is None:
                 raise ValueError(
-                    f"{append.stream}: a wake-up is written with the state row it is of"
+                    f"{shown(append.stream)}: a wake-up is written with the state row it is of"
                 )
+        if not append.stream.isascii():
+            _is_text(append.stream)
         if append.expected == 0 and not append.bodies and append != Append(append.stream, 0):
-            raise ValueError(f"{append.stream}: a stream begins with an entry")
+            raise ValueError(f"{shown(append.stream)}: a stream begins with an entry")
         if append.census is not None and append.census.stream != append.stream:
-            raise ValueError(f"{append.stream}: the census row is of {append.census.stream}")
+            raise ValueError(f"{shown(append.stream)}: the census row is of {append.census.stream}")
         if append.values and len(append.values) != len(append.bodies):
-            raise ValueError(f"{append.stream}: values are given for each body, or for none")
+            raise ValueError(f"{shown(append.stream)}: values are given for each body, or for none")
         if append.erase_through or append.rename:
             _may_erase(append)
         if append.items:
             if len({item.item for item in append.items}) < len(append.items):
-                raise ValueError(f"{append.stream}: an item is given twice")
+                raise ValueError(f"{shown(append.stream)}: an item is given twice")
             for item in append.items:
                 if item.stream != append.stream:
-                    raise ValueError(f"{append.stream}: item {item.item} is of {item.stream}")
+                    raise ValueError(
+                        f"{shown(append.stream)}: item {item.item} is of {item.stream}"
+                    )
                 zoned = zoned and item.opens.tzinfo is not None and item.sort.tzinfo is not None
     if not zoned:
         raise ValueError("an instant without a zone cannot be written")
@@ -440,18 +476,26 @@ def in_order(appends: Sequence[Append], recorded: datetime) -> list[Append]:
     return sorted(appends, key=_name)
 
 
+def _is_text(stream: str) -> None:
+    """ValueError for a name that cannot be written; what it is, is not said."""
+    try:
+        stream.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the name of a stream is no text that can be written") from None
+
+
 def _may_erase(append: Append) -> None:
     """ValueError for an erasure that could not be told from tampering."""
     through, before = append.erase_through, append.expected
     if not append.bodies:
-        raise ValueError(f"{append.stream}: an erasure is said by an entry")
+        raise ValueError(f"{shown(append.stream)}: an erasure is said by an entry")
     if not 1 <= append.erase_from <= through <= before:
-        raise ValueError(f"{append.stream}: only what was written before can be erased")
+        raise ValueError(f"{shown(append.stream)}: only what was written before can be erased")
     if append.rename and (append.erase_from, through) != (1, before):
-        raise ValueError(f"{append.stream}: only a stream that is erased wholly is renamed")
+        raise ValueError(f"{shown(append.stream)}: only a stream that is erased wholly is renamed")
     if append.rename and (append.items or append.census is not None or append.wake is not None):
         raise ValueError(
-            f"{append.stream}: no rows and no wake-up are put in for a stream that is renamed"
+            f"{shown(append.stream)}: no rows and no wake-up are put in where a stream is renamed"
         )
 
 
@@ -471,3 +515,9 @@ def reused(command: str, erased: bool = False) -> Refused:
 
 def _name(append: Append) -> str:
     return append.stream
+
+
+def shown(stream: str) -> str:
+    """A stream as errors and reports name it: which patient one is of is not said."""
+    kind, _, _ = stream.partition(":")
+    return "a patient's own stream" if kind == "patient" else stream

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from kat_workflow.journal import Chain, Entry, Journal, Written, micros
+from kat_workflow.journal import Chain, Entry, Journal, Written, micros, shown
 from kat_workflow.journal.chain import SALT, committed, frame, genesis, link, rolled, sealed
 
 if TYPE_CHECKING:
@@ -36,6 +36,14 @@ class Fault(Struct, frozen=True):
     version: int = 0
     position: int = 0
     cause: str = ""
+
+    def __str__(self) -> str:
+        """In words, which do not say which patient it is about."""
+        where = f"position {self.position}" if self.position else ""
+        if self.version:
+            where = f"entry {self.version} (position {self.position}, {self.cause})"
+        stream = shown(self.stream) if self.stream else ""
+        return ": ".join(word for word in (stream, where, self.says) if word)
 
 
 class Finding(Struct, frozen=True):
@@ -220,7 +228,9 @@ class _Audit:
             self.hidden.setdefault(entry.cause, []).append((entry.stream, entry.version))
         stream.marks.append(mark)
         if entry.body.startswith(_TOLD):
-            with suppress(msgspec.DecodeError, UnicodeDecodeError):  # else its link tells
+            with suppress(
+                msgspec.DecodeError, UnicodeDecodeError, RecursionError
+            ):  # else its link tells
                 told = _read_event(entry.body)
                 if told.through < entry.version:
                     stream.told.append(told)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from os import urandom
 from threading import RLock
@@ -25,14 +26,22 @@ from kat_workflow.journal import (
     Cursor,
     Entry,
     ItemRow,
+    Journal,
     KeptProgram,
     Receipt,
     Written,
     in_order,
     micros,
     reused,
+    shown,
 )
 from kat_workflow.journal.chain import SALT, commitment, frame, genesis, hidden, link, sealed
+from kat_workflow.journal.records import (
+    KeptCheckpoint,
+    Record,
+    Standing,
+    not_empty,
+)
 
 __all__ = ["MemoryJournal"]
 
@@ -85,7 +94,9 @@ class MemoryJournal:
             for append in ordered:
                 now = self.version(append.stream)
                 if now != append.expected:
-                    raise Conflict(f"{append.stream} is at version {now}, not {append.expected}")
+                    raise Conflict(
+                        f"{shown(append.stream)} is at version {now}, not {append.expected}"
+                    )
             first = len(self._entries) + 1
             instant = recorded.astimezone(UTC)
             seal = urandom(SALT)
@@ -181,7 +192,81 @@ class MemoryJournal:
     def checkpoints(self) -> list[bytes]:
         """See `Journal.checkpoints`."""
         with self._open():
-            return [body for _, body in sorted(self._checkpoints, key=lambda kept: kept[0])]
+            return [kept.body for kept in self.kept_checkpoints()]
+
+    def kept_checkpoints(self) -> list[KeptCheckpoint]:
+        """See `Journal.kept_checkpoints`."""
+        with self._open():
+            return [KeptCheckpoint(*kept) for kept in sorted(self._checkpoints, key=_position)]
+
+    def standings(self, after: str = "", limit: int = 1000) -> list[Standing]:
+        """See `Journal.standings`."""
+        with self._open():
+            return [
+                Standing(
+                    chain,
+                    self._rows.get(chain.stream),
+                    self._wakes.get(chain.stream),
+                    tuple(
+                        self._items[chain.stream, name]
+                        for name in sorted(
+                            item for _, _, item in self._lists.get(("stream", chain.stream), ())
+                        )
+                    ),
+                    self._census.get(chain.stream),
+                )
+                for chain in self.chains(after, limit)
+            ]
+
+    @contextmanager
+    def snapshot(self) -> Iterator[MemoryJournal]:
+        """See `Journal.snapshot`; others wait meanwhile."""
+        with self._open():
+            yield self
+
+    def load(self, records: Iterable[Record], check: Callable[[Journal], None]) -> None:
+        """See `Journal.load`; others wait meanwhile."""
+        with self._open():
+            if self._commands or self._entries:
+                raise not_empty("the journal in memory")
+            try:
+                for record in records:
+                    self._take_in(record)
+                self._entries.sort(key=lambda entry: entry.position)
+                for entries in self._streams.values():
+                    entries.sort(key=lambda entry: entry.version)
+                check(self)
+            except BaseException:
+                self.__init__()  # type: ignore[misc]
+                raise
+
+    def _take_in(self, record: Record) -> None:
+        match record:
+            case KeptProgram():
+                self._programs[record.digest] = record
+            case Written():
+                self._commands[record.command] = record
+            case Entry():
+                self._entries.append(record)
+                self._streams.setdefault(record.stream, []).append(record)
+            case Standing():
+                stream = record.chain.stream
+                self._salts[stream] = record.chain.salt
+                self._stand(
+                    Append(
+                        stream, 0, (b"",), record.row, record.wake, (), record.items, record.census
+                    )
+                )
+            case KeptCheckpoint():
+                self._checkpoints.append((record.position, record.body))
+
+    def faults(self) -> list[str]:
+        """See `Journal.faults`."""
+        return []
+
+    def size(self) -> int:
+        """See `Journal.size`."""
+        return 0
 
     def scrub(self) -> bool:
         """See `Journal.scrub`; memory keeps nothing of what was replaced."""
@@ -389,3 +474,7 @@ def _narrowest(
 
 def _cursor(rows: list[ItemRow]) -> Cursor | None:
     return Cursor(rows[-1].sort, rows[-1].stream, rows[-1].item) if rows else None
+
+
+def _position(kept: tuple[int, bytes]) -> int:
+    return kept[0]

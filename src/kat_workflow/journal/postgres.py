@@ -25,10 +25,11 @@ from __future__ import annotations
 import os
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
+from itertools import islice
 from queue import Empty, LifoQueue
 from struct import pack
 from threading import RLock
@@ -36,6 +37,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import msgspec
+from msgspec.structs import astuple
 
 from kat_workflow.errors import Conflict, JournalError, KatError
 from kat_workflow.journal import (
@@ -45,6 +47,7 @@ from kat_workflow.journal import (
     Cursor,
     Entry,
     ItemRow,
+    Journal,
     KeptProgram,
     Receipt,
     Written,
@@ -52,8 +55,17 @@ from kat_workflow.journal import (
     instant,
     micros,
     reused,
+    shown,
 )
 from kat_workflow.journal.chain import SALT, commitment, frame, sealed
+from kat_workflow.journal.records import (
+    KeptCheckpoint,
+    Record,
+    Standing,
+    not_empty,
+    read_census,
+    read_item,
+)
 
 try:
     import psycopg
@@ -247,6 +259,17 @@ _APPEND = f"SELECT * FROM kat_append({', '.join(['%b'] * 34)})"  # noqa: S608  #
 _SELECT_ENTRIES = """SELECT position, stream, version, recorded, cause, person, role, body,
     "values", salt, link FROM kat_entries"""
 _SELECT_COMMANDS = "SELECT command, digest, salt, first, last FROM kat_commands"
+_TABLES = (
+    "kat_entries", "kat_commands", "kat_streams", "kat_items", "kat_census", "kat_programs",
+    "kat_checkpoints",
+)  # fmt: skip
+_SELECT_ANY = "SELECT 1 FROM kat_commands UNION ALL SELECT 1 FROM kat_entries LIMIT 1"
+_KEEP_CHECKPOINT = "INSERT INTO kat_checkpoints (position, body) VALUES (%b, %b)"
+_TAKE_COMMAND = "INSERT INTO kat_commands VALUES (%b, %b, %b, %b, %b)"
+_TAKE_ENTRY = "INSERT INTO kat_entries VALUES (%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)"
+_TAKE_STREAM = "INSERT INTO kat_streams VALUES (%b, %b, %b, %b, %b, %b)"
+_TAKE_ITEM = "INSERT INTO kat_items VALUES (%b, %b, %b, %b, %b, %b, %b, %b, %b)"
+_TAKE_CENSUS = "INSERT INTO kat_census VALUES (%b, %b, %b, %b)"
 _KEEP_PROGRAM = "INSERT INTO kat_programs VALUES (%b, %b, %b, %b, %b) ON CONFLICT DO NOTHING"
 
 _SESSION = {
@@ -301,8 +324,6 @@ _Answer = TypeVar("_Answer")
 _Element = TypeVar("_Element")
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-_decode_item = msgspec.json.Decoder(ItemRow).decode
-_decode_census = msgspec.json.Decoder(CensusRow).decode
 _decode_files = msgspec.json.Decoder(dict[str, str]).decode
 
 
@@ -379,7 +400,7 @@ class PostgresJournal:
             held, written, first, last, behind, version = found
             if behind is not None:
                 expected = next(a.expected for a in ordered if a.stream == behind)
-                raise Conflict(f"{behind} is at version {version}, not {expected}")
+                raise Conflict(f"{shown(behind)} is at version {version}, not {expected}")
             # A command that is known by our own salt is this one, whose answer was lost.
             if held is not None and written != salt:
                 return _known(rows, Written(command, held, written, first, last), digest)
@@ -451,8 +472,7 @@ class PostgresJournal:
     def keep_checkpoint(self, position: int, body: bytes) -> None:
         """See `Journal.keep_checkpoint`."""
         row = position, body
-        statement = "INSERT INTO kat_checkpoints (position, body) VALUES (%b, %b)"
-        self._carry_out("keep a checkpoint", lambda rows: rows.execute(statement, row))
+        self._carry_out("keep a checkpoint", lambda rows: rows.execute(_KEEP_CHECKPOINT, row))
 
     def checkpoints(self) -> list[bytes]:
         """See `Journal.checkpoints`."""
@@ -469,6 +489,90 @@ class PostgresJournal:
         tables = "kat_entries, kat_commands, kat_streams, kat_items, kat_census"
         self._carry_out("scrub", lambda rows: rows.execute(f"VACUUM (FULL) {tables}"))
         return True
+
+    def kept_checkpoints(self) -> list[KeptCheckpoint]:
+        """See `Journal.kept_checkpoints`."""
+        found = self._select(
+            "SELECT position, body FROM kat_checkpoints ORDER BY position, kept", ()
+        )
+        return [KeptCheckpoint(*row) for row in found]
+
+    def standings(self, after: str = "", limit: int = 1000) -> list[Standing]:
+        """See `Journal.standings`."""
+        found = self._select(
+            """SELECT stream, version, link, salt, "row", wake FROM kat_streams
+            WHERE stream > %b ORDER BY stream LIMIT %b""",
+            (after, limit),
+        )
+        last = found[-1][0] if found else after
+        items: dict[str, list[ItemRow]] = {}
+        for stream, body in self._select(
+            """SELECT stream, body FROM kat_items WHERE lead AND stream > %b AND stream <= %b
+            ORDER BY stream, item""",
+            (after, last),
+        ):
+            items.setdefault(stream, []).append(read_item(body))
+        census = {
+            stream: read_census(body)
+            for stream, body in self._select(
+                "SELECT stream, body FROM kat_census WHERE stream > %b AND stream <= %b",
+                (after, last),
+            )
+        }
+        return [
+            Standing(
+                Chain(stream, version, end, salt),
+                row,
+                None if wake is None else instant(wake),
+                tuple(items.get(stream, ())),
+                census.get(stream),
+            )
+            for stream, version, end, salt, row, wake in found
+        ]
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Journal]:
+        """See `Journal.snapshot`; by a session of its own, while others write."""
+        if self._hosted is not None:  # what the host has not committed is nobody else's to see
+            raise JournalError(f"{self._name}: take a snapshot by the URL, not of a connection")
+        connection = self._opened().connection
+        try:
+            connection.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            # Its first look, for the schema, holds the instant.
+            yield PostgresJournal(connection=connection)
+        finally:
+            connection.close()
+
+    def load(self, records: Iterable[Record], check: Callable[[Journal], None]) -> None:
+        """See `Journal.load`."""
+        begun = False
+
+        def write(rows: Rows) -> None:
+            nonlocal begun
+            if begun:  # the records that were read are gone with the session that was lost
+                raise JournalError(f"{self._name}: the server was lost; take the records in again")
+            begun = True
+            rows.execute("SELECT kat_lock()")
+            if rows.execute(_SELECT_ANY).fetchone():
+                raise not_empty(self._name)
+            for taken in _batches(records):
+                for statement, values in taken.items():
+                    rows.executemany(statement, values)
+            check(PostgresJournal(connection=rows.connection))
+
+        self._carry_out("take in records", write, whole=True)
+
+    def faults(self) -> list[str]:
+        """See `Journal.faults`; the server checks its pages itself, when they are read."""
+        return []
+
+    def size(self) -> int:
+        """See `Journal.size`."""
+        ((size,),) = self._select(
+            "SELECT sum(pg_total_relation_size(name::regclass))::bigint FROM unnest(%b) AS name",
+            (_Texts(_TABLES),),
+        )
+        return int(size)
 
     def due(self, now: datetime, limit: int) -> list[tuple[str, datetime]]:
         """See `Journal.due`."""
@@ -507,7 +611,7 @@ class PostgresJournal:
             values += [micros(after.sort), after.stream, after.item]
         # One more than asked for tells whether there is another page.
         found = self._select(_worklist(given, after is not None), (*values, limit + 1))
-        rows = [_decode_item(body) for (body,) in found[:limit]]
+        rows = [read_item(body) for (body,) in found[:limit]]
         if len(found) <= limit or not rows:
             return rows, None
         return rows, Cursor(rows[-1].sort, rows[-1].stream, rows[-1].item)
@@ -520,7 +624,7 @@ class PostgresJournal:
             else "SELECT body FROM kat_census WHERE site = %b ORDER BY stream",
             (site,) if standing is None else (site, standing),
         )
-        return [_decode_census(body) for (body,) in found]
+        return [read_census(body) for (body,) in found]
 
     def streams(self, prefix: str = "") -> list[str]:
         """See `Journal.streams`."""
@@ -837,6 +941,40 @@ def _columns(table: list[tuple[object, ...]], *kinds: type[_Array[Any]]) -> list
     """The columns of rows, each as the array that it is sent as."""
     columns = zip(*table, strict=True) if table else [()] * len(kinds)
     return [kind(column) for kind, column in zip(kinds, columns, strict=True)]
+
+
+def _batches(records: Iterable[Record]) -> Iterator[dict[str, list[tuple[object, ...]]]]:
+    """Statements, each with the rows to write by it: some hundred records at a time."""
+    rest = iter(records)
+    while records_ := list(islice(rest, 500)):
+        taken: dict[str, list[tuple[object, ...]]] = {}
+        for record in records_:
+            for statement, values in _taken_in(record):
+                taken.setdefault(statement, []).append(values)
+        yield taken
+
+
+def _taken_in(record: Record) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """What writes one record of another journal as it is."""
+    match record:
+        case Entry():
+            head = record.position, record.stream, record.version, micros(record.recorded)
+            yield _TAKE_ENTRY, (*head, *astuple(record)[len(head) :])
+        case KeptProgram(digest, name, version, main, files):
+            yield _KEEP_PROGRAM, (digest, name, version, main, _encode(files))
+        case Written():
+            yield _TAKE_COMMAND, astuple(record)
+        case Standing(Chain(stream, version, end, salt), row, wake, items, census):
+            at = None if wake is None else micros(wake)
+            yield _TAKE_STREAM, (stream, version, end, salt, row, at)
+            for item in items:
+                about = item.site, item.patient, item.assigned, micros(item.sort), _encode(item)
+                for number, role in enumerate(dict.fromkeys(item.roles) or ("",)):
+                    yield _TAKE_ITEM, (stream, item.item, role, number == 0, *about)
+            if census is not None:
+                yield _TAKE_CENSUS, (stream, census.site, census.standing, _encode(census))
+        case KeptCheckpoint():
+            yield _KEEP_CHECKPOINT, astuple(record)
 
 
 def _known(rows: Rows, known: Written, digest: str) -> Receipt:

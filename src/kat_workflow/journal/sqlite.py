@@ -21,7 +21,7 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
 from random import uniform
@@ -31,6 +31,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import msgspec
+from msgspec.structs import astuple
 
 from kat_workflow.errors import Conflict, JournalError, KatError, Refused
 from kat_workflow.journal import (
@@ -40,6 +41,7 @@ from kat_workflow.journal import (
     Cursor,
     Entry,
     ItemRow,
+    Journal,
     KeptProgram,
     Receipt,
     Written,
@@ -47,8 +49,18 @@ from kat_workflow.journal import (
     instant,
     micros,
     reused,
+    shown,
 )
 from kat_workflow.journal.chain import SALT, commitment, frame, genesis, hidden, link, sealed
+from kat_workflow.journal.records import (
+    KeptCheckpoint,
+    Record,
+    Standing,
+    damaged,
+    not_empty,
+    read_census,
+    read_item,
+)
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "SqliteJournal"]
 
@@ -141,6 +153,12 @@ _ERASE_ROWS = (
     "DELETE FROM kat_items WHERE stream = ?",
     "DELETE FROM kat_census WHERE stream = ?",
 )
+_SELECT_BESIDE = (
+    """SELECT stream, body FROM kat_items WHERE lead = 1 AND stream > ? AND stream <= ?
+        ORDER BY stream, item""",
+    "SELECT stream, body FROM kat_census WHERE stream > ? AND stream <= ?",
+)
+_SELECT_ANY = "SELECT 1 FROM kat_commands UNION ALL SELECT 1 FROM kat_entries LIMIT 1"
 _SELECT_SALT = "SELECT salt FROM kat_streams WHERE stream = ?"
 _RENAME = (
     "UPDATE kat_entries SET stream = ? WHERE stream = ?",
@@ -153,8 +171,6 @@ _UPSERT_CENSUS = "INSERT OR REPLACE INTO kat_census VALUES (?, ?, ?, ?)"
 _Answer = TypeVar("_Answer")
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-_decode_item = msgspec.json.Decoder(ItemRow).decode
-_decode_census = msgspec.json.Decoder(CensusRow).decode
 _decode_files = msgspec.json.Decoder(dict[str, str]).decode
 
 _WAYS_OUT = {
@@ -235,8 +251,8 @@ class SqliteJournal:
                 newer = found is not None and found > SCHEMA_VERSION
                 raise JournalError(
                     f"{self._name} is a journal of schema {found}, this release reads"
-                    f" {SCHEMA_VERSION}; open it with "
-                    + ("a newer release" if newer else "the release that wrote it")
+                    f" {SCHEMA_VERSION}; "
+                    + ("open it with a newer release" if newer else "run kat journal migrate")
                 )
         except BaseException:
             self.close()
@@ -343,6 +359,87 @@ class SqliteJournal:
         ((busy, _, _),) = self._select("PRAGMA wal_checkpoint(TRUNCATE)", ())
         return not busy
 
+    def kept_checkpoints(self) -> list[KeptCheckpoint]:
+        """See `Journal.kept_checkpoints`."""
+        found = self._select(
+            "SELECT position, body FROM kat_checkpoints ORDER BY position, rowid", ()
+        )
+        return [KeptCheckpoint(*row) for row in found]
+
+    def standings(self, after: str = "", limit: int = 1000) -> list[Standing]:
+        """See `Journal.standings`."""
+        found = self._select(
+            """SELECT stream, version, link, salt, row, wake FROM kat_streams WHERE stream > ?
+            ORDER BY stream LIMIT ?""",
+            (after, limit),
+        )
+        last = found[-1][0] if found else after
+        items: dict[str, list[ItemRow]] = {}
+        census = {}
+        for statement in _SELECT_BESIDE:
+            for stream, body in self._select(statement, (after, last)):
+                if statement is _SELECT_BESIDE[0]:
+                    items.setdefault(stream, []).append(read_item(body))
+                else:
+                    census[stream] = read_census(body)
+        return [
+            Standing(
+                Chain(stream, version, end, salt),
+                row,
+                None if wake is None else instant(wake),
+                tuple(items.get(stream, ())),
+                census.get(stream),
+            )
+            for stream, version, end, salt, row, wake in found
+        ]
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Journal]:
+        """See `Journal.snapshot`; by a connection of its own, while others write."""
+        if self._hosted:  # what the host has not committed yet is nobody else's to see
+            raise JournalError(f"{self._name}: take a snapshot of the file, not of a connection")
+        connection = self._opened(self._patience)
+        try:
+            connection.execute("BEGIN")
+            with SqliteJournal(
+                connection=connection
+            ) as journal:  # its first look holds the instant
+                yield journal
+        finally:
+            connection.close()
+
+    def load(self, records: Iterable[Record], check: Callable[[Journal], None]) -> None:
+        """See `Journal.load`."""
+
+        def write(cursor: sqlite3.Cursor) -> None:
+            if cursor.execute(_SELECT_ANY).fetchone():
+                raise not_empty(self._name)
+            for record in records:
+                _take_in(cursor, record)
+            check(self)
+
+        self._written("take in records", write)
+
+    def faults(self) -> list[str]:
+        """See `Journal.faults`: what SQLite finds when it goes through every page and index."""
+        found = [told for (told,) in self._select("PRAGMA integrity_check", ())]
+        return [] if found == ["ok"] else found
+
+    def size(self) -> int:
+        """See `Journal.size`."""
+        ((pages, each),) = self._select(
+            "SELECT page_count, page_size FROM pragma_page_count, pragma_page_size", ()
+        )
+        return int(pages) * int(each)
+
+    def copy_to(self, path: str | os.PathLike[str]) -> None:
+        """A copy of the whole file as it is at one instant, while others write."""
+        with self._translated("copy"), closing(sqlite3.connect(os.fspath(path))) as target:
+            with self._lock:
+                self._connection.backup(target)
+            # A copy is one file: it is moved about by itself.
+            target.execute("PRAGMA journal_mode=DELETE")
+
     def due(self, now: datetime, limit: int) -> list[tuple[str, datetime]]:
         """See `Journal.due`."""
         found = self._select(
@@ -380,7 +477,7 @@ class SqliteJournal:
             values += [micros(after.sort), after.stream, after.item]
         # One more than asked for tells whether there is another page.
         found = self._select(_worklist(given, after is not None), (*values, limit + 1))
-        rows = [_decode_item(body) for (body,) in found[:limit]]
+        rows = [read_item(body) for (body,) in found[:limit]]
         if len(found) <= limit or not rows:
             return rows, None
         return rows, Cursor(rows[-1].sort, rows[-1].stream, rows[-1].item)
@@ -393,7 +490,7 @@ class SqliteJournal:
             else "SELECT body FROM kat_census WHERE site = ? ORDER BY stream",
             (site,) if standing is None else (site, standing),
         )
-        return [_decode_census(body) for (body,) in found]
+        return [read_census(body) for (body,) in found]
 
     def streams(self, prefix: str = "") -> list[str]:
         """See `Journal.streams`."""
@@ -813,11 +910,36 @@ def _stands(cursor: sqlite3.Cursor, append: Append) -> tuple[bytes, bytes]:
     found = cursor.execute(_SELECT_CHAIN, (stream,)).fetchone()
     now, end = found or (0, b"")
     if now != expected:
-        raise Conflict(f"{stream} is at version {now}, not {expected}")
+        raise Conflict(f"{shown(stream)} is at version {now}, not {expected}")
     if found is not None:
         return b"", end
     salt = os.urandom(SALT)
     return salt, genesis(salt, stream)
+
+
+def _take_in(cursor: sqlite3.Cursor, record: Record) -> None:
+    """Write one record of another journal as it is."""
+    match record:
+        case Entry():
+            recorded = micros(record.recorded)
+            head = record.position, record.stream, record.version, recorded
+            cursor.execute(_INSERT_ENTRY, (*head, *astuple(record)[len(head) :]))
+        case KeptProgram(digest, name, version, main, files):
+            cursor.execute(_KEEP_PROGRAM, (digest, name, version, main, _encode(files)))
+        case Written():
+            cursor.execute(_INSERT_COMMAND, astuple(record))
+        case Standing(Chain(stream, version, end, salt), row, wake, items, census):
+            at = None if wake is None else micros(wake)
+            cursor.execute(_INSERT_STREAM, (stream, version, end, salt, row, at))
+            listed: list[tuple[object, ...]] = []
+            for item in items:
+                _list(listed, item)
+            cursor.executemany(_INSERT_ITEM, listed)
+            if census is not None:
+                seen = stream, census.site, census.standing, _encode(census)
+                cursor.execute(_UPSERT_CENSUS, seen)
+        case KeptCheckpoint():
+            cursor.execute(_KEEP_CHECKPOINT, astuple(record))
 
 
 def _erase(cursor: sqlite3.Cursor, append: Append) -> None:
@@ -882,7 +1004,13 @@ def _worklist(given: tuple[str, ...], later: bool) -> str:
 
 def _entry(row: tuple[Any, ...]) -> Entry:
     position, stream, version, recorded, *rest = row
-    return Entry(position, stream, version, instant(recorded), *rest)
+    try:
+        entry = Entry(position, stream, version, instant(recorded), *rest)
+    except (TypeError, OverflowError):
+        raise damaged(f"entry {position}") from None
+    if type(entry.body) is not bytes:  # SQLite keeps any kind in any column
+        raise damaged(f"entry {position}")
+    return entry
 
 
 def _code(error: sqlite3.Error) -> int:
