@@ -479,6 +479,7 @@ class OrderStopped(_Event, frozen=True, tag="order-stopped"):
     at: datetime
     person: str
     reason: Private[str] = ""
+    recorded: datetime | None = None
 
 
 class DoseChecked(_Event, frozen=True, tag="dose-checked"):
@@ -488,6 +489,7 @@ class DoseChecked(_Event, frozen=True, tag="dose-checked"):
     at: datetime
     person: str
     role: str
+    recorded: datetime | None = None
 
 
 class MedicineGiven(_Event, frozen=True, tag="medicine-given"):
@@ -656,7 +658,8 @@ class TimerElapsed(_Event, frozen=True, tag="timer-elapsed"):
 
 class Discharged(_Event, frozen=True, tag="discharged"):
     """Treatment is over: every treatment item is settled, after-work may be open. `row` is the
-    row of the program that led here, "" if the end was reported."""
+    row of the program that led here, "" if the end was reported; `recorded` is when it was told,
+    where that was later than `at`."""
 
     end: str
     kind: str
@@ -665,6 +668,7 @@ class Discharged(_Event, frozen=True, tag="discharged"):
     row: str = ""
     evidence: tuple[str, ...] = ()
     judged: int = 0
+    recorded: datetime | None = None
 
 
 class Closed(_Event, frozen=True, tag="closed"):
