@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kat_workflow.engine import (
     Attested,
     Course,
+    Deviation,
     Engine,
     Happened,
     MemberOutcome,
@@ -55,6 +56,7 @@ __all__ = [
     "Command",
     "Conflict",
     "Course",
+    "Deviation",
     "Decision",
     "Engine",
     "Enrollment",
