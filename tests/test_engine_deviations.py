@@ -14,8 +14,16 @@ from kat_workflow import Deviation, Engine, Refused, Site
 from kat_workflow.cli import kat
 
 HOUR = timedelta(hours=1)
-OTHER = TEXT.replace("program: walk-in", "program: day-room")
-TWO = TEXT.replace(
+RESTING = """\
+      - {to: resting, when: always}
+  resting:
+    steps: {nap: {by: [nurse], record: pressure}}
+    next: [{to: home, when: always}]
+ends:
+"""
+MORE = TEXT.replace("ends:\n", RESTING)
+OTHER = MORE.replace("program: walk-in", "program: day-room")
+TWO = MORE.replace(
     "when: rest.systolic < high}",
     "when: rest.systolic < high, override: {by: [doctor], lasts: 4 h}}",
 )
@@ -52,7 +60,7 @@ def a_morning(engine: Engine, clock: Clock) -> None:
     engine.do(one, "override calm", given={"reason": "always so"}, by=BO)
     clock.at += HOUR
     for id_ in (one, two, three):
-        engine.do(id_, "move watching", given={"reason": "was there"}, by=BO)
+        engine.do(id_, "move resting", given={"reason": "was there"}, by=BO)
     clock.at += HOUR
     (item,) = [x.item for x in engine.worklist(enrollment=one).items if x.item[:7] == "review."]
     engine.do(one, f"done {item}", by=BO)
@@ -112,13 +120,17 @@ def test_the_list_is_printed_and_given_to_machines(folder: Path, tmp_path: Path)
     with clinic(store, folder, clock) as engine:
         a_morning(engine, clock)
     where = ["--db", str(store), "--programs", str(folder), "--now", f"{clock.at:%Y-%m-%dT%H:%M}"]
-    sites = ["--sites", "main=UTC,coast=America/Los_Angeles"]
+    (tmp_path / "sites.yaml").write_text("main: {zone: UTC}\ncoast: {zone: America/Los_Angeles}\n")
+    sites = ["--sites", str(tmp_path / "sites.yaml")]
 
     shown = CliRunner().invoke(kat, ["deviations", *where, *sites])
-    data = CliRunner().invoke(kat, ["deviations", "--program", "day-room", "--json", *where, *sites])
+    data = CliRunner().invoke(
+        kat, ["deviations", "--program", "day-room", "--json", *where, *sites]
+    )
 
     assert shown.exit_code == 0
     assert "moved-past-gates" in shown.output
-    assert "bo Mon 02 Mar 2026 10:00" in shown.output
+    assert "bo looked at it on Mon 02 Mar 2026 10:00" in shown.output
+    assert shown.output.endswith("4 in all\n")
     (row,) = json.loads(data.output)["deviations"]
     assert (row["patient"], row["code"]) == ("P-2", "moved-past-gates")

@@ -256,8 +256,6 @@ def deviations(
       kat deviations --program detox-4-day --since 2026-03-01
       kat deviations --site main --json
     """
-    from rich.table import Table
-
     engine.run_due()
     zone = next((each for each in engine.sites if each.name == site), engine.sites[0])
     first, last = (None if text is None else instant_of(text, zone) for text in (since, until))
@@ -265,21 +263,18 @@ def deviations(
     if as_json:
         echo_json({"format": 1, "deviations": msgspec.to_builtins(found)})
         return
-    grid = Table("recorded", "", "what", "patient", "program", "by", "looked at", box=None)
     for each in found:
         place = site_of(engine, each.enrollment)
+        what = f"{each.code}: {each.says}" if each.code else each.says
         by = f"{each.person} and {each.cosigner}" if each.cosigner else each.person
-        seen = "" if each.reviewed is None else f"{each.reviewed_by} {local(each.reviewed, place)}"
-        grid.add_row(
-            local(each.recorded, place),
-            each.kind,
-            f"{each.code}: {each.says}" if each.code else each.says,
-            each.patient,
-            each.program,
-            by,
-            seen or ("no" if each.review else ""),
-        )
-    echo_rich(grid)
+        seen = ""
+        if each.reviewed is not None:
+            seen = f"; {each.reviewed_by} looked at it on {local(each.reviewed, place)}"
+        elif each.review:
+            seen = "; nobody has looked at it yet"
+        click.echo(f"{local(each.recorded, place)}  {each.patient}  {each.program}  {each.kind}")
+        click.echo(f"  {what} (by {by}{seen})")
+    click.echo(f"{len(found)} in all")
 
 
 COMMANDS = {
