@@ -101,7 +101,7 @@ def test_the_list_is_of_a_program_a_site_and_a_time(store: Path | None, folder: 
         with pytest.raises(Refused, match="unknown-site"):
             engine.deviations(site="moon")
         with pytest.raises(ValueError, match="zone"):
-            engine.deviations(since=datetime(2026, 3, 2))  # noqa: DTZ001  # that is the point
+            engine.deviations(since=datetime(2026, 3, 2))  # that is the point
 
 
 def test_an_emergency_says_what_it_passed(store: Path | None, folder: Path) -> None:
