@@ -31,6 +31,7 @@ LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 ENGINE = [
     ["receiving", "views"],
     ["shell"],
+    ["deviating"],
     ["questions", "commands", "clinic", "erasing", "auditing"],
     ["patients", "groups", "scheduling"],
     ["__init__"],
