@@ -32,6 +32,7 @@ ENGINE = [
     ["receiving", "views"],
     ["access"],
     ["shell"],
+    ["deviating"],
     ["questions", "commands", "clinic", "erasing", "auditing"],
     ["patients", "groups", "scheduling", "keeping", "migrating"],
     ["__init__"],

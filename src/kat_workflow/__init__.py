@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kat_workflow.engine import (
     Attested,
     Course,
+    Deviation,
     Engine,
     Happened,
     MemberOutcome,
@@ -56,6 +57,7 @@ __all__ = [
     "Conflict",
     "Course",
     "Decision",
+    "Deviation",
     "Engine",
     "Enrollment",
     "Finding",

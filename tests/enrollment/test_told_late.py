@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from bedside import MONDAY, Patient, program
+from drugs import noted, ordered, text
 from test_session_clock import clinic, patient
 
 from kat_workflow.enrollment import events as e
@@ -322,3 +323,113 @@ def test_a_start_that_was_told_late_is_questioned_like_any_other() -> None:
 
     asked = [(x.decision, x.was, x.would_be) for x in p.events(e.DecisionQuestioned)]
     assert asked == [("start", "true", "false")]
+
+
+AFTER = """
+work_after_leaving:
+  naloxone: {by: [nurse], record: vitals, due: 1 h, source: practice}
+ends:
+  well: {kind: completed}
+  left: {kind: against_advice, work: [naloxone]}
+"""
+
+
+def test_a_departure_is_dated_by_when_the_patient_went() -> None:
+    p = patient(clinic() + AFTER)
+    p.wait("2 h")
+
+    p.do("leave left", reason="not in the room", occurred=at(30))
+
+    (gone,) = p.events(e.Discharged)
+    assert (gone.at, gone.recorded) == (at(30), p.now)
+    assert {x.at for x in p.events(e.PhaseLeft)} == {at(30)}
+    assert p.s.last == p.now
+    assert p.item("naloxone").due == at(90)  # and is late by now
+    assert p.around.patient is not None
+    assert p.around.patient.known.enrollments["e-1"].ended == at(30)
+
+
+def test_who_walked_out_of_a_session_is_no_longer_in_it_from_then_on() -> None:
+    p = told(10)
+
+    p.do("leave against_advice", reason="gone", occurred=at(25))
+
+    (aborted,) = p.events(e.SessionAborted)
+    (released,) = p.events(e.SessionReleased)
+    assert (aborted.at, aborted.recorded) == (at(25), p.now)
+    assert (released.at, released.recorded) == (at(25), p.now)
+    assert p.is_open("left-before-release")
+
+
+def test_nobody_left_before_what_was_given_to_them_or_before_they_came() -> None:
+    p = told(10)
+
+    before = MONDAY - HOUR
+    assert set(p.codes("leave against_advice", occurred=before)) == {"implausible"}
+    assert p.codes("leave against_advice", occurred=at(9)) == ["implausible"]
+    p.do("end dosing drip", amount="40 mg", occurred=at(40))
+    assert p.codes("leave against_advice", occurred=at(39)) == ["implausible"]
+
+
+def test_a_day_that_began_after_the_patient_was_gone_lasted_no_time() -> None:
+    p = Patient(program(CHAIN))
+    p.do("record first", text="x")
+    p.do("record second", systolic=120)
+    p.do("record calm", systolic=120)
+    p.do("record baseline", systolic=120)
+    p.wait("1 d")  # the second day begins at midnight
+
+    p.do("leave against_advice", reason="bed empty", occurred=at(60))
+
+    began = {x.place: x.at for x in p.events(e.PhaseEntered)}
+    left = {x.place: x.at for x in p.events(e.PhaseLeft) if x.reason == "against_advice"}
+    assert left
+    assert left == {place: began[place] for place in left}
+    assert p.events(e.Discharged)[0].at == at(60)
+
+
+def test_an_order_that_was_stopped_on_paper_stood_until_then() -> None:
+    p = ordered(program(text()))
+    stopped = p.now + HOUR
+    p.wait("3 h")
+
+    p.do("stop order ketamine_order", by="doctor", reason="fever", occurred=stopped)
+
+    (told_of,) = p.events(e.OrderStopped)
+    assert (told_of.at, told_of.recorded) == (stopped, p.now)
+    assert p.s.orders["ketamine_order"].until == stopped
+    assert p.s.last == p.now
+
+
+def test_what_was_given_before_its_order_was_stopped_was_given_on_it() -> None:
+    more = """
+medicines:
+  rescue: {by: [nurse], order: ketamine_order, source: practice}
+"""
+    p = ordered(program(text(more=more)))
+    given = p.now + HOUR
+    p.wait("2 h")
+    p.do("stop order ketamine_order", by="doctor", reason="fever")
+    p.wait("1 h")
+
+    p.do("give rescue", amount="10 mg", occurred=given)
+
+    assert noted(p) == []
+    p.do("give rescue", amount="10 mg")
+    assert "no-order" in noted(p)
+
+
+def test_a_check_on_paper_comes_before_the_dose_whenever_it_is_told() -> None:
+    p = ordered(program(text(dose="\n      checked_by: [nurse, doctor]")))
+    p.do("start drip")
+    checked = p.now
+    p.wait("5 min")
+    p.do("dose drip", amount="35 mg", last=True)
+    p.wait("1 h")
+
+    assert p.codes("check drip", by="ben:nurse", occurred=checked + 6 * MINUTE) == ["session-state"]
+    p.do("check drip", by="ben:nurse", occurred=checked)
+
+    (told_of,) = p.events(e.DoseChecked)
+    assert (told_of.at, told_of.recorded) == (checked, p.now)
+    assert p.s.last == p.now

@@ -51,6 +51,7 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "sign-off": Verb("governing", "Sign a program off, as its files say now."),
         "retire": Verb("governing", "Let an approved version take nobody new."),
         "register": Verb("governing", "List what was signed off, by whom and when."),
+        "deviations": Verb("governing", "List deviations, overrides and emergencies of everybody."),
         "on-version": Verb("governing", "List who goes by a version of a program, and flag them."),
     },
     "Trying out": {

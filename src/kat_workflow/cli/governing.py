@@ -6,8 +6,9 @@ import difflib
 from pathlib import Path
 
 import click
+import msgspec
 
-from kat_workflow.cli.patients import actor, on_clinic
+from kat_workflow.cli.patients import actor, instant_of, local, on_clinic, site_of
 from kat_workflow.cli.screen import (
     ProgramName,
     echo_json,
@@ -232,10 +233,55 @@ def register(ctx: click.Context, engine: Engine, program: str | None, as_json: b
     echo_rich(grid)
 
 
+@click.command()
+@click.option("--program", default="", metavar="ID", help="Of one program.")
+@click.option("--site", default="", help="Of those at one site; of all sites by default.")
+@click.option("--since", metavar="INSTANT", help="Recorded then or later.")
+@click.option("--until", metavar="INSTANT", help="Recorded before then.")
+@json_option
+@on_clinic
+def deviations(
+    ctx: click.Context,
+    engine: Engine,
+    program: str,
+    site: str,
+    since: str | None,
+    until: str | None,
+    as_json: bool,
+) -> None:
+    """List deviations, overrides and emergencies of all patients, and who has looked at them.
+
+    \b
+    Examples:
+      kat deviations --program detox-4-day --since 2026-03-01
+      kat deviations --site main --json
+    """
+    engine.run_due()
+    zone = next((each for each in engine.sites if each.name == site), engine.sites[0])
+    first, last = (None if text is None else instant_of(text, zone) for text in (since, until))
+    found = engine.deviations(program.partition("@")[0], site, since=first, until=last)
+    if as_json:
+        echo_json({"format": 1, "deviations": msgspec.to_builtins(found)})
+        return
+    for each in found:
+        place = site_of(engine, each.enrollment)
+        what = f"{each.code}: {each.says}" if each.code else each.says
+        by = f"{each.person} and {each.cosigner}" if each.cosigner else each.person
+        seen = ""
+        if each.reviewed is not None:
+            seen = f"; {each.reviewed_by} looked at it on {local(each.reviewed, place)}"
+        elif each.review:
+            seen = "; nobody has looked at it yet"
+        click.echo(f"{local(each.recorded, place)}  {each.patient}  {each.program}  {each.kind}")
+        click.echo(f"  {what} (by {by}{seen})")
+    click.echo(f"{len(found)} in all")
+
+
 COMMANDS = {
     "sheet": sheet,
     "sign-off": sign_off,
     "retire": retire,
     "register": register,
     "on-version": on_version,
+    "deviations": deviations,
 }

@@ -24,6 +24,7 @@ from kat_workflow.engine.shell import Authenticate, wall_clock
 from kat_workflow.engine.views import (
     Attested,
     Course,
+    Deviation,
     Happened,
     MemberOutcome,
     OpenItem,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Attested",
     "Course",
+    "Deviation",
     "Engine",
     "Erasure",
     "Happened",

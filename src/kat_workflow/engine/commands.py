@@ -129,7 +129,9 @@ class Commands(Shell):
             raise refuse(c.words(act), "not-authenticated", says, way)
         act = self._looked_up(enrollment, act)
         outcome = self._carry_out(enrollment, act, by, id_, digest, occurred, role, None, emergency)
-        if isinstance(act, c.Hold | c.Lift):
+        if isinstance(act, c.Hold | c.Lift) or any(
+            type(x) is e.AlertRaised for x in outcome.events
+        ):
             self._pass_on(enrollment, by, id_, digest)
         return outcome
 
@@ -257,7 +259,9 @@ class Commands(Shell):
         receipt = self.journal.receipt(id_, digest)
         if receipt is not None and any(x.startswith("patient:") for x, _ in receipt.versions):
             record = self._patient(self._read(enrollment)[1].patient)
-            self._tell_others(record, by, id_, but=enrollment)
+            last = record.known.warned.get(enrollment)
+            warned = enrollment if last is not None and last.command == id_ else ""
+            self._tell_others(record, by, id_, but=enrollment, warned=warned)
 
     def _tell_others(
         self,
@@ -266,6 +270,7 @@ class Commands(Shell):
         id_: str,
         but: str = "",
         ids: Literal["", "merged", "parted"] = "",
+        warned: str = "",
     ) -> None:
         """Each enrollment that goes on takes note, by a command whose id derives from the one
         that was said: what was half done is finished when that is said again."""
@@ -274,7 +279,7 @@ class Commands(Shell):
                 continue
             derived = f"{id_}/{enrollment}/{ids}" if ids else f"{id_}/{enrollment}"
             try:
-                self.handle(enrollment, c.Heed(ids), by=by, command_id=derived)
+                self.handle(enrollment, c.Heed(ids, warned), by=by, command_id=derived)
             except Refused as refused:
                 # It has just ended, or is at a site that is another engine's: what was said of
                 # the patient stands, and no session with a dose starts there against it.

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from kat_workflow.engine.receiving import refuse
 from kat_workflow.engine.shell import Shell, around_site, stream_of
 from kat_workflow.engine.views import (
+    Deviation,
     Happened,
     OpenItem,
     Outbox,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from kat_workflow.program.model import Program
 
 _OUTBOX = 1000  # how many entries are read at once in search of notifications
+_FIRST = datetime.min.replace(tzinfo=UTC)  # before anything was recorded
 _IN_TREATMENT = ("applied", "active")
 
 
@@ -390,6 +392,41 @@ class Questions(Shell):
             for row in self.journal.census(site)
             if everybody or row.standing in _IN_TREATMENT
         )
+
+    def deviations(
+        self,
+        program: str = "",
+        site: str = "",
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> tuple[Deviation, ...]:
+        """Every deviation, override and emergency of all patients, by when it was recorded.
+
+        Of one program and of those who are, or were last, at one site, where they are named; of
+        what was recorded in [`since`, `until`). It reads the whole record of each: a report, not
+        a list to ask for all day. It is for the host itself: nothing is withheld. Raises Refused
+        for a site that the engine was opened without, and ValueError for an instant without a
+        zone.
+        """
+        from kat_workflow.engine.deviating import deviations_of  # noqa: PLC0415  # seldom asked
+
+        first = _FIRST if since is None else _zoned(since)
+        last = None if until is None else _zoned(until)
+        sites = tuple(self._sites) if not site else (self._site(site, "deviations").name,)
+        found: list[Deviation] = []
+        for name in sites:
+            for row in self.journal.census(name):
+                if program in ("", row.program):
+                    id_ = row.stream.partition(":")[2]
+                    blank = Deviation(id_, row.patient, row.program, name, _FIRST, _FIRST)
+                    found += deviations_of(blank, self.journal.read(row.stream))
+        found = [
+            each
+            for each in found
+            if each.recorded >= first and (last is None or each.recorded < last)
+        ]
+        return tuple(sorted(found, key=lambda each: (each.recorded, each.enrollment)))
 
     # ---- following the clinic ---------------------------------------------------------------
 

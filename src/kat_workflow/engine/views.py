@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -98,6 +98,32 @@ class Resident(Struct, frozen=True):
     phases: tuple[str, ...]
     day: int | None
     holds: tuple[str, ...] = ()
+
+
+class Deviation(Struct, frozen=True):
+    """What went otherwise than the program says, in whichever enrollment.
+
+    `kind` "deviation": what was reported broke a rule, named by `code` (`kat explain CODE`);
+    "override": the gate `code` was passed by `person`, and by `cosigner` where two agree;
+    "emergency": it was acted first, and `says` what that passed. `review` is the item by which
+    somebody is to look ("" for an override), `reviewed` when somebody did, and who.
+    """
+
+    enrollment: str
+    patient: str
+    program: str
+    site: str
+    recorded: datetime
+    at: datetime
+    kind: Literal["deviation", "override", "emergency"] = "deviation"
+    code: str = ""
+    says: str = ""
+    person: str = ""
+    role: str = ""
+    cosigner: str = ""
+    review: str = ""
+    reviewed: datetime | None = None
+    reviewed_by: str = ""
 
 
 class Waiting(Struct, frozen=True):

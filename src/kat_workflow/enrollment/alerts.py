@@ -10,8 +10,8 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from kat_workflow.enrollment import crossing, watching
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment import watching
 
 if TYPE_CHECKING:
     from kat_workflow.enrollment.run import Run
@@ -55,7 +55,10 @@ def act_on_readings(run: Run) -> None:
 def _raise(run: Run, facts: Run, alerts: tuple[Alert, ...], record: str, session: str = "") -> None:
     for alert in alerts:
         if alert.when.truth(facts):
+            calls = len(run.events)
             _follow(run, alert, record, session)
+            if alert.everywhere and len(run.events) > calls:
+                crossing.warn(run, alert, record)
 
 
 def _is_dosing(run: Run, session: str) -> bool:

@@ -10,7 +10,7 @@ was given is kept, with a deviation.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from kat_workflow.enrollment import events as e
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kat_workflow.enrollment.judge import Judge
     from kat_workflow.enrollment.run import Run
     from kat_workflow.enrollment.state import Session
-    from kat_workflow.program.model import SessionKind
+    from kat_workflow.program.model import Alert, SessionKind
 
 
 # ---- sessions --------------------------------------------------------------------------------
@@ -137,6 +137,38 @@ def lift_everywhere(run: Run, id_: str) -> None:
         record.emit(e.PatientFreed(hold.enrollment, hold.hold, run.person, run.now))
 
 
+# ---- warnings --------------------------------------------------------------------------------
+
+
+def warn(run: Run, alert: Alert, source: str) -> None:
+    """A call of this enrollment that the patient's others are to know of."""
+    assert alert.answer_within is not None  # a call says by when it is answered
+    seconds = int(alert.answer_within.elapsed.total_seconds())
+    run.stream("patient").emit(
+        e.PatientWarned(
+            run.s.id,
+            run.program.id,
+            alert.name,
+            alert.says,
+            alert.tell,
+            seconds,
+            source,
+            run.command,
+            run.now,
+        )
+    )
+
+
+def _warned(run: Run, last: e.PatientWarning) -> None:
+    """Somebody is called here too: the same roles where this program has them."""
+    program = run.program
+    here = tuple(role for role in last.tell if role in program.roles)
+    tell = here or program.decided_by or program.staff
+    name, says = f"{last.alert}{FROM}{last.enrollment}", f"{last.says} (in {last.program})"
+    source = f"{last.source}{FROM}{last.enrollment}"
+    run.alert(name, says, tell, timedelta(seconds=last.seconds), source)
+
+
 def heed(j: Judge, act: c.Heed) -> None:
     """See `commands.Heed`."""
     j.treated()
@@ -151,6 +183,8 @@ def heed(j: Judge, act: c.Heed) -> None:
         run.review("patient-merged")
     elif act.ids == "parted" and not _is_open(run, "patient-parted"):
         run.review("patient-parted")
+    if act.warned in known.warned:
+        _warned(run, known.warned[act.warned])
 
 
 def _is_open(run: Run, about: str) -> bool:

@@ -105,10 +105,10 @@ def check(j: Judge, act: c.Check) -> None:
         says = f"the program asks for no check of {kind.name}"
         raise j.stop("no-dose", says, f"dose {kind.name}")
     j.actor_in(kind.dose.checked_by, f"checking {kind.dose.drug}")
-    if session.dosed is not None:
+    if session.dosed is not None and (j.told is None or j.occurred > session.dosed):
         j.against("session-state", f"{session.id} was given already", "give first, check no more")
     j.end()
-    j.run.emit(e.DoseChecked(session.id, j.at, j.actor.person, j.run.role))
+    j.run.emit(e.DoseChecked(session.id, j.occurred, j.actor.person, j.run.role, j.told))
 
 
 def dose(j: Judge, act: c.Dose) -> None:
@@ -308,7 +308,7 @@ def give(j: Judge, act: c.Give) -> None:
     j.end()
     assert amount is not None  # it would have been refused
     drug, order = drug_of(rule.drug, rule.unit), run.s.orders.get(rule.name)
-    stands = order is not None and order.stands(run.now)
+    stands = order is not None and order.stands(j.occurred)
     last = _last_given(run, drug, j.occurred)
     indicated = medicine.only_if is None or medicine.only_if.truth(j.then) is True
     broken = exposure.exceeded(run, drug, medicine.caps, amount, at=j.occurred, reserves=False)

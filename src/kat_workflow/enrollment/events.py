@@ -479,6 +479,7 @@ class OrderStopped(_Event, frozen=True, tag="order-stopped"):
     at: datetime
     person: str
     reason: Private[str] = ""
+    recorded: datetime | None = None
 
 
 class DoseChecked(_Event, frozen=True, tag="dose-checked"):
@@ -488,6 +489,7 @@ class DoseChecked(_Event, frozen=True, tag="dose-checked"):
     at: datetime
     person: str
     role: str
+    recorded: datetime | None = None
 
 
 class MedicineGiven(_Event, frozen=True, tag="medicine-given"):
@@ -656,7 +658,8 @@ class TimerElapsed(_Event, frozen=True, tag="timer-elapsed"):
 
 class Discharged(_Event, frozen=True, tag="discharged"):
     """Treatment is over: every treatment item is settled, after-work may be open. `row` is the
-    row of the program that led here, "" if the end was reported."""
+    row of the program that led here, "" if the end was reported; `recorded` is when it was told,
+    where that was later than `at`."""
 
     end: str
     kind: str
@@ -665,6 +668,7 @@ class Discharged(_Event, frozen=True, tag="discharged"):
     row: str = ""
     evidence: tuple[str, ...] = ()
     judged: int = 0
+    recorded: datetime | None = None
 
 
 class Closed(_Event, frozen=True, tag="closed"):
@@ -832,6 +836,21 @@ class PatientFreed(_Event, frozen=True, tag="patient-freed"):
     at: datetime
 
 
+class PatientWarned(_Event, frozen=True, tag="patient-warned"):
+    """A reading in one enrollment called somebody, and the patient's others are to know: `tell`
+    was called to answer within `seconds`, on the entry `source`."""
+
+    enrollment: str
+    program: str
+    alert: str
+    says: Private[str]
+    tell: tuple[str, ...]
+    seconds: int
+    source: str
+    command: str
+    at: datetime
+
+
 class Evaluation(Struct, frozen=True, omit_defaults=True, gc=False):
     """One evaluation that is handed over: what was recorded where, when it happened, and what it
     said. `edition` is that of its instrument."""
@@ -892,6 +911,19 @@ class PatientHold(Struct, frozen=True, omit_defaults=True, gc=False):
     since: datetime
 
 
+class PatientWarning(Struct, frozen=True, omit_defaults=True, gc=False):
+    """The last call of an enrollment that the patient's others are to know of."""
+
+    enrollment: str
+    program: str
+    alert: str
+    says: str
+    tell: tuple[str, ...]
+    seconds: int
+    source: str
+    command: str
+
+
 class Offered(Struct, frozen=True, omit_defaults=True, gc=False):
     """An evaluation that an enrollment hands over to a program."""
 
@@ -940,7 +972,7 @@ class Known(Struct, frozen=True, omit_defaults=True, gc=False):
     `enrollments` by id, oldest first; `sessions` are those that are not over and the last
     sedating ones, `holds` those that stand, each by `enrollment/its id`; `merged` are the ids
     that turned out to be the same patient, and into which; `exposures` how much of each drug was
-    given.
+    given; `warned` is the last call of each enrollment that the others are to know of.
     """
 
     enrollments: dict[str, Membership] = {}
@@ -949,6 +981,7 @@ class Known(Struct, frozen=True, omit_defaults=True, gc=False):
     offered: dict[str, Offered] = {}
     merged: dict[str, str] = {}
     exposures: dict[str, Exposure] = {}
+    warned: dict[str, PatientWarning] = {}
 
 
 class PatientMerged(_Event, frozen=True, tag="patient-merged"):
@@ -1300,6 +1333,7 @@ Event = (
     | SessionOver
     | PatientHeld
     | PatientFreed
+    | PatientWarned
     | EvaluationsOffered
     | PatientMerged
     | PatientUnmerged

@@ -298,36 +298,39 @@ def discharge(
     row: str = "",
     evidence: tuple[str, ...] = (),
     judged: int = 0,
+    at: datetime | None = None,
 ) -> None:
-    """Every end, from everywhere, in one commit."""
+    """Every end, from everywhere, in one commit; `at`: when that was, where it is told later."""
     s = run.s
+    when, told = (run.now, None) if at is None else (at, run.now)
     left_early = False
     for session in list(s.sessions.values()):
-        left_early |= break_off(run, session, end.name)
+        left_early |= break_off(run, session, end.name, at)
     for item in list(s.items.values()):
         run.settle_item(item, "left", run.now, end.name)
     for name in run.chart.innermost_first(tuple(s.visits)):
-        run.emit(e.PhaseLeft(name, s.visits[name].place, run.now, end.name))
-    run.emit(e.Discharged(end.name, end.kind, run.now, reason, row, evidence, judged))
+        visit = s.visits[name]  # what time alone began after the patient was gone lasted no time
+        run.emit(e.PhaseLeft(name, visit.place, max(when, visit.entered), end.name))
+    run.emit(e.Discharged(end.name, end.kind, when, reason, row, evidence, judged, told))
     if s.id in (record := run.stream("patient")).state.known.enrollments:
-        record.emit(e.EnrollmentEnded(s.id, end.name, end.kind, run.now))
+        record.emit(e.EnrollmentEnded(s.id, end.name, end.kind, when))
     run.unbalanced += [name for name, its in run.program.medicines.items() if its.ledger]
     if left_early and end.kind not in ("died", "entered_in_error"):  # these close at once
         call_after_leaving_early(run)
     for name in end.work:
-        opening.open_work(run, run.program.steps[name])
+        opening.open_work(run, run.program.steps[name], when)
 
 
-def break_off(run: Run, session: Session, because: str) -> bool:
+def break_off(run: Run, session: Session, because: str, at: datetime | None = None) -> bool:
     """The patient is gone from a session: aborted and left, or cancelled where nothing was given;
-    whether something was."""
+    whether something was. `at`: when that was, where it is told later."""
     if not session.under_way or session.dosed is None:
         run.cancel_session(session, because)
         return False
     if session.state == "under_way":
-        run.emit(e.SessionAborted(session.id, run.now, because))
+        run.stop_dosing(session.id, because, at=at)
     session = run.s.sessions[session.id]
-    run.release(session, "aborted", run.counts(session), "left before release")
+    run.release(session, "aborted", run.counts(session), "left before release", at=at)
     return True
 
 

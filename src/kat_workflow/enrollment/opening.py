@@ -423,9 +423,9 @@ def coming(run: Run, item: Item, end: datetime) -> tuple[datetime, ...]:
     return tuple(found)
 
 
-def open_work(run: Run, step: Step) -> None:
-    """Open work that is due after leaving."""
-    at, site = run.now, run.site
+def open_work(run: Run, step: Step, at: datetime) -> None:
+    """Open work that is due after leaving, `at` some instant."""
+    site = run.site
     due = None if step.due is None else plus(at, step.due, site)
     run.emit(
         e.ItemOpened(

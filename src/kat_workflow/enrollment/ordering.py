@@ -91,13 +91,16 @@ def stop_order(j: Judge, act: c.StopOrder) -> None:
     rule = _rule(j, act.order)
     j.actor_in(rule.by, f"stopping {rule.name}")
     state = j.s.orders.get(rule.name)
-    if state is None or not state.stands(j.at):
+    if state is None or not state.stands(j.occurred):
         raise j.stop("no-order", f"no order {rule.name} is in force", "there is nothing to stop")
     if not act.reason:
         j.against("reason-missing", "an order is stopped for a reason", "say why")
     j.end()
-    stopped = e.OrderStopped(rule.name, state.number, j.at, j.actor.person, act.reason)
-    j.run.emit(stopped)
+    j.run.emit(
+        e.OrderStopped(
+            rule.name, state.number, j.occurred, j.actor.person, act.reason, recorded=j.told
+        )
+    )
 
 
 def comes_to(run: Run, order: e.Ordered) -> str:

@@ -898,7 +898,7 @@ def _ordered(s: Enrollment, x: e.Ordered) -> None:
 
 def _order_stopped(s: Enrollment, x: e.OrderStopped) -> None:
     s.orders = {**s.orders, x.order: replace(s.orders[x.order], until=x.at)}
-    _at(s, x.at)
+    _at(s, x.recorded or x.at)
 
 
 def _use_order(s: Enrollment, id_: str, times: int = 1) -> None:
@@ -910,7 +910,7 @@ def _use_order(s: Enrollment, id_: str, times: int = 1) -> None:
 
 
 def _dose_checked(s: Enrollment, x: e.DoseChecked) -> None:
-    _session(s, x.session, x.at, checked=x.person)
+    _session(s, x.session, x.recorded or x.at, checked=x.person)
 
 
 def _medicine_given(s: Enrollment, x: e.MedicineGiven) -> None:
@@ -980,6 +980,7 @@ def _discharged(s: Enrollment, x: e.Discharged) -> None:
     s.standing, s.end, s.end_kind, s.recheck = "discharged", x.end, x.kind, None
     s.holds, s.overrides, s.orders = {}, {}, {}
     _decided(s, x.at)
+    _at(s, x.recorded or x.at)
 
 
 def _closed(s: Enrollment, x: e.Closed) -> None:

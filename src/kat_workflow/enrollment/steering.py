@@ -250,8 +250,11 @@ def leave(j: Judge, act: c.Leave) -> None:
         ]
         raise j.stop("unknown-end", f'"{act.end}" cannot be reported', f"ends: {', '.join(able)}")
     j.actor_in(end.by, f"reporting {end.name}")
+    j.not_before(j.s.enrolled, "the patient was enrolled")
+    for session in j.s.sessions.values():
+        j.not_before(session.ended or session.dosed, f"the last that was given in {session.id}")
     j.end()
-    moving.discharge(j.run, end, act.reason)
+    moving.discharge(j.run, end, act.reason, at=None if j.told is None else j.occurred)
 
 
 def elapsed(j: Judge, act: c.Elapsed) -> None:

@@ -172,6 +172,7 @@ class Alert:
     says: str = key("What it means, in words.", default="")
     tell: list[str] = key("Roles that are called.", "role")
     answer_within: str = key("How soon somebody must answer.", "duration")
+    everywhere: bool = key("Whether the patient's other programs call somebody too.", default=False)
     then: list[Call] = key("Whom to call when nobody answers.", default=[])
     escalation: str = key("The chain of `escalations:` that says so.", "escalation", "")
 

@@ -354,17 +354,18 @@ class Words:
         for count, alert in enumerate(written):
             at: Path = (*path, count)
             test = self.test(unit, alert.when, (*at, "when"), around, "stop")
-            recheck = None
+            recheck, everywhere = None, False
             if isinstance(alert, grammar.WatchAlert):
                 tell = self.roles(unit, alert.tell, (*at, "tell"))
                 recheck = self.recheck(unit, alert, at)
             else:
                 tell = self.needed_roles(unit, alert.tell, (*at, "tell"))
+                everywhere = alert.everywhere
             then = self.then(unit, alert, at)
             if test is not None:
                 within = duration(alert.answer_within)
                 says, own = alert.says or alert.when, f"{name}.alert.{count + 1}"
-                found.append(model.Alert(own, says, test, tell, within, then, recheck))
+                found.append(model.Alert(own, says, test, tell, within, then, recheck, everywhere))
         return tuple(found)
 
     def recheck(

@@ -120,7 +120,7 @@ class Alert:
 
     It calls `tell`: an item for them, due within `answer_within`; `then` is called one after the
     other while nobody answers. In a session `recheck` is how soon the watch looks again; there
-    `tell` may be empty.
+    `tell` may be empty. `everywhere`: the patient's other enrollments call somebody as well.
     """
 
     name: str
@@ -130,6 +130,7 @@ class Alert:
     answer_within: Duration | None
     then: tuple[Call, ...] = ()
     recheck: Duration | None = None
+    everywhere: bool = False
 
 
 @frozen(eq=False)

@@ -339,6 +339,8 @@ class Words:
             said.append(f"the watch looks again within {rule.recheck}")
         if rule.tell:
             said.append(self._called(rule.tell, rule.answer_within, rule.then))
+        if getattr(rule, "everywhere", False):
+            said.append("the patient's other programs call somebody too")
         return "; ".join(said)
 
     def alert(self, alert: Alert, near: str) -> str:
