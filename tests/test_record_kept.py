@@ -22,6 +22,11 @@ from kat_workflow.engine.migrating import migrate
 from kat_workflow.journal import open_journal
 from kat_workflow.journal.keeping import NOTICE, Part2, opened_export, records
 
+WHOLE = """CASE WHEN length("values") = 0 THEN body ELSE CAST(
+    substr(CAST(body AS TEXT), 1, length(CAST(body AS TEXT)) - 1) || ','
+    || substr(CAST("values" AS TEXT), 2) AS BLOB) END"""
+"""A body as schema 1 had it: with the values."""
+
 OLD = Path(__file__).parent / "journal" / "schema_1.sql"
 
 
@@ -105,7 +110,7 @@ def test_an_access_log_is_kept_as_a_record_is(engine: Engine, tmp_path: Path) ->
     with closing(sqlite3.connect(restored)) as connection, connection:
         connection.execute("UPDATE kat_entries SET person = 'bo' WHERE position = 1")
     with Engine.open(restored) as log:
-        assert "(position 1, " in str(verify(log.journal).faults[0])
+        assert "its first entry is not as it was" in str(verify(log.journal).faults[0])
 
 
 # Copies
@@ -213,7 +218,7 @@ def test_a_record_of_schema_1_is_migrated_with_its_patients(engine: Engine, tmp_
         connection.executescript(OLD.read_text(encoding="utf-8"))
         connection.execute("ATTACH ? AS new", (str(tmp_path / "clinic.db"),))
         for table, columns in {
-            "kat_entries": "position, stream, version, recorded, cause, person, role, body",
+            "kat_entries": f"position, stream, version, recorded, cause, person, role, {WHOLE}",
             "kat_commands": "command, 'd', first, last",
             "kat_streams": "stream, version, row, wake",
             "kat_items": "stream, item, role, lead, site, patient, sort, body",
@@ -267,7 +272,7 @@ def test_the_record_is_kept_by_hand(kat_: Callable[..., Result], tmp_path: Path)
     assert sound == again
     assert "3 active" in counted
     assert "chain head" in counted
-    assert sound.split(": ")[1].strip() in copied
+    assert sound.splitlines()[0].removeprefix("Sound: ") in copied
     assert "what came later is not in it" in restored
     assert NOTICE in exported
     assert "third.db holds" in imported

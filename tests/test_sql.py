@@ -27,7 +27,7 @@ TERMS = "' AND '.join(terms)"
 OURS = {
     # The conditions are fixed texts with our own column names, chosen by which filters are given.
     "sqlite.py": {TERMS},
-    "postgres.py": {TERMS, "', '.join(['%b'] * 31)"},
+    "postgres.py": {TERMS, "', '.join(['%b'] * 34)"},
 }
 """Expressions within a statement that are no constant, by file."""
 
@@ -68,9 +68,21 @@ def constant(node: ast.expr, path: Path) -> bool:
             return constant(left, path) and constant(right, path)
         case ast.IfExp(body=body, orelse=other):
             return constant(body, path) and constant(other, path)
+        case ast.Call(func=ast.Attribute(attr="SQL", value=ast.Name(id="sql")), args=[text]):
+            return constant(text, path)
+        case ast.Call(func=ast.Attribute(attr="format", value=text), args=args, keywords=named):
+            # A name is quoted by the driver, in a statement of the driver's own kind alone.
+            composed = isinstance(text, ast.Call) and ast.unparse(text.func) == "sql.SQL"
+            filled = [*args, *(each.value for each in named)]
+            return composed and constant(text, path) and all(map(quoted, filled))
         case ast.Subscript(value=value):
             return constant(value, path)
     return False
+
+
+def quoted(node: ast.expr) -> bool:
+    """Whether an expression is a name that the driver quotes."""
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == "sql.Identifier"
 
 
 def made_of_data(path: Path, tree: ast.Module) -> list[str]:
@@ -111,6 +123,7 @@ def test_nothing_is_run_that_was_put_together_on_the_spot() -> None:
         '"DELETE FROM t WHERE id = %s" % id_',
         '"UPDATE t SET x = {}".format(id_)',
         '"SELECT * FROM t WHERE id = " + id_',
+        'sql.SQL("SELECT * FROM {}").format(sql.SQL(id_))',
         'f"{_SELECT} WHERE id = {id_}" if 0 else f"SELECT {id_}"',
     ],
 )

@@ -400,14 +400,16 @@ class Questions(Shell):
         *,
         since: datetime | None = None,
         until: datetime | None = None,
+        by: Actor | None = None,
+        why: str = "",
     ) -> tuple[Deviation, ...]:
         """Every deviation, override and emergency of all patients, by when it was recorded.
 
         Of one program and of those who are, or were last, at one site, where they are named; of
         what was recorded in [`since`, `until`). It reads the whole record of each: a report, not
-        a list to ask for all day. It is for the host itself: nothing is withheld. Raises Refused
-        for a site that the engine was opened without, and ValueError for an instant without a
-        zone.
+        a list to ask for all day. Nothing is withheld from whoever is shown it: `by`, and `why`,
+        for the access log. Raises Refused for a site that the engine was opened without, and
+        ValueError for an instant without a zone.
         """
         from kat_workflow.engine.deviating import deviations_of  # noqa: PLC0415  # seldom asked
 
@@ -426,6 +428,7 @@ class Questions(Shell):
             for each in found
             if each.recorded >= first and (last is None or each.recorded < last)
         ]
+        self._looked("deviations", by, why, (each.patient for each in found), site=site)
         return tuple(sorted(found, key=lambda each: (each.recorded, each.enrollment)))
 
     # ---- following the clinic ---------------------------------------------------------------

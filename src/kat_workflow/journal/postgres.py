@@ -255,6 +255,8 @@ SCHEMA = (
     END $$""",
 )
 
+_SCRUB = "VACUUM (FULL) kat_entries, kat_commands, kat_streams, kat_items, kat_census"
+
 _APPEND = f"SELECT * FROM kat_append({', '.join(['%b'] * 34)})"  # noqa: S608  # our own text
 _SELECT_ENTRIES = """SELECT position, stream, version, recorded, cause, person, role, body,
     "values", salt, link FROM kat_entries"""
@@ -486,8 +488,7 @@ class PostgresJournal:
         """
         if self.joined:
             return False
-        tables = "kat_entries, kat_commands, kat_streams, kat_items, kat_census"
-        self._carry_out("scrub", lambda rows: rows.execute(f"VACUUM (FULL) {tables}"))
+        self._carry_out("scrub", lambda rows: rows.execute(_SCRUB))
         return True
 
     def kept_checkpoints(self) -> list[KeptCheckpoint]:
