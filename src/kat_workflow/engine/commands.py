@@ -260,7 +260,7 @@ class Commands(Shell):
         if receipt is not None and any(x.startswith("patient:") for x, _ in receipt.versions):
             record = self._patient(self._read(enrollment)[1].patient)
             last = record.known.warned.get(enrollment)
-            warned = enrollment if last is not None and last.command == id_ else ""
+            warned = enrollment if last is not None and last.by_command == id_ else ""
             self._tell_others(record, by, id_, but=enrollment, warned=warned)
 
     def _tell_others(

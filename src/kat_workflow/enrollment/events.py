@@ -847,7 +847,7 @@ class PatientWarned(_Event, frozen=True, tag="patient-warned"):
     tell: tuple[str, ...]
     seconds: int
     source: str
-    command: str
+    by_command: str
     at: datetime
 
 
@@ -921,7 +921,7 @@ class PatientWarning(Struct, frozen=True, omit_defaults=True, gc=False):
     tell: tuple[str, ...]
     seconds: int
     source: str
-    command: str
+    by_command: str
 
 
 class Offered(Struct, frozen=True, omit_defaults=True, gc=False):

@@ -119,7 +119,7 @@ def _freed(r: PatientRecord, x: e.PatientFreed) -> PatientRecord:
 
 def _warned(r: PatientRecord, x: e.PatientWarned) -> PatientRecord:
     last = e.PatientWarning(
-        x.enrollment, x.program, x.alert, x.says, x.tell, x.seconds, x.source, x.command
+        x.enrollment, x.program, x.alert, x.says, x.tell, x.seconds, x.source, x.by_command
     )
     return _with(r, warned={**r.known.warned, x.enrollment: last})
 
