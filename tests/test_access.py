@@ -69,9 +69,6 @@ ASKED: dict[str, Callable[[Engine, str, dict[str, Any]], object]] = {
     "history": lambda engine, id_, who: engine.history(id_, **who),
     "suggestions": lambda engine, id_, who: engine.suggestions(id_, **who),
     "foresee_hold": lambda engine, id_, who: engine.foresee_hold(id_, reason="fever", **who),
-    "foresee_version": lambda engine, id_, who: engine.foresee_version(
-        id_, "1.0.0", by=who["by"], reason=who["why"]
-    ),
     "on_version": lambda engine, _, who: engine.on_version("walk-in", "1.0.0", **who),
     "patient": lambda engine, _, who: engine.patient("P-1", **who),
     "worklist": lambda engine, _, who: engine.worklist(**who),
@@ -81,8 +78,9 @@ ASKED: dict[str, Callable[[Engine, str, dict[str, Any]], object]] = {
 }
 """Every question about a patient or a list of them, that the walk-in can answer."""
 
-ELSEWHERE = {"next_slot", "deviations", "group", "groups", "lots"}
-"""The same, for which the walk-in has no session, group, drug or deviation."""
+ELSEWHERE = {"next_slot", "deviations", "foresee_version", "group", "groups", "lots"}
+"""The same, for which the walk-in has no session, group, drug, deviation or other
+version."""
 
 HOST = {
     "follow", "listen", "outbox", "program_of", "site_of", "program", "register", "roster",

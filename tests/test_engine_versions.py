@@ -12,6 +12,7 @@ from walk_in import ANN, BO, EIGHT, TEXT
 
 from kat_workflow import Actor, Engine, Refused
 from kat_workflow.cli import kat
+from kat_workflow.engine.access import AccessLog
 from kat_workflow.enrollment import events as e
 from kat_workflow.program.clock import Site
 
@@ -71,7 +72,8 @@ def test_a_patient_goes_on_by_the_next_version_and_back(store: Path | None, fold
 def test_what_another_version_would_do_is_foreseen_and_nothing_is_written(
     store: Path | None, folder: Path
 ) -> None:
-    with clinic(store, folder) as engine:
+    log = AccessLog()
+    with clinic(store, folder, access=log) as engine:
         patient = engine.enroll("walk-in", patient="P", by=ANN)
         engine.record(patient, "look", {"systolic": 120}, by=ANN)
         more = "      weigh: {by: [nurse], record: interview}\n      rest:"
@@ -82,6 +84,8 @@ def test_what_another_version_would_do_is_foreseen_and_nothing_is_written(
 
         assert [x.step for x in seen if isinstance(x, e.ItemOpened)] == ["weigh"]
         assert engine.history(patient) == before
+        (look,) = log.by_person("bo")
+        assert (look.through, look.why, look.patients) == ("foresee_version", "safer", ("P",))
         with pytest.raises(Refused, match="wrong-role"):
             engine.foresee_version(patient, "1.1.0", by=ANN, reason="safer")
 

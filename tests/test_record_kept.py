@@ -175,6 +175,26 @@ def test_what_is_given_away_is_accounted_for(engine: Engine, tmp_path: Path) -> 
     assert [x.through for x in engine.access.of_patient("P-2")] == ["export", "backup"]
 
 
+def test_an_erasure_is_accounted_for_or_not_done(engine: Engine, tmp_path: Path) -> None:
+    assert engine.access is not None
+    for course in engine.patient("P-0").courses:
+        engine.do(course.enrollment, "leave", reason="moved away", by=BO)
+
+    engine.erase("P-1", by=BO, ground="Art. 17", command_id="x")
+    engine.erase("P-1", by=BO, ground="Art. 17", command_id="x")
+
+    (look,) = [look for look in engine.access.of_patient("P-1") if look.through == "erase"]
+    assert (look.person, look.why, set(look.patients)) == ("bo", "Art. 17", {"P-0", "P-1"})
+    assert verify(engine.journal).faults == ()
+    backup(engine, tmp_path / "copy.db", by=ANN)
+    (course,) = engine.patient("P-2").courses
+    engine.do(course.enrollment, "leave", reason="moved away", by=BO)
+    engine.access.close()
+    with pytest.raises(JournalError, match="access log cannot be written"):
+        engine.erase("P-2", by=BO, ground="Art. 17")
+    assert engine.journal.version("patient:P-2")
+
+
 @pytest.mark.parametrize(
     ("patient", "purpose", "recipient", "code"),
     [

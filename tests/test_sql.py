@@ -46,6 +46,8 @@ def begins(node: ast.expr) -> str:
             return begins(first)
         case ast.BinOp(left=left):
             return begins(left)
+        case ast.Call(func=ast.Attribute(attr="SQL"), args=[text]):
+            return begins(text)
         case ast.Call(func=ast.Attribute(value=value)):
             return begins(value)
     return ""

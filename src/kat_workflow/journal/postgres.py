@@ -255,6 +255,8 @@ SCHEMA = (
     END $$""",
 )
 
+_LOCK = "SELECT pg_advisory_xact_lock(7037300, 'kat_entries'::regclass::oid::int)"
+"""The lock that every append holds until its commit can be seen."""
 _SCRUB = "VACUUM (FULL) kat_entries, kat_commands, kat_streams, kat_items, kat_census"
 
 _APPEND = f"SELECT * FROM kat_append({', '.join(['%b'] * 34)})"  # noqa: S608  # our own text
@@ -553,7 +555,7 @@ class PostgresJournal:
             if begun:  # the records that were read are gone with the session that was lost
                 raise JournalError(f"{self._name}: the server was lost; take the records in again")
             begun = True
-            rows.execute("SELECT kat_lock()")
+            rows.execute(_LOCK)
             if rows.execute(_SELECT_ANY).fetchone():
                 raise not_empty(self._name)
             for taken in _batches(records):
