@@ -73,10 +73,11 @@ def constant(node: ast.expr, path: Path) -> bool:
         case ast.Call(func=ast.Attribute(attr="SQL", value=ast.Name(id="sql")), args=[text]):
             return constant(text, path)
         case ast.Call(func=ast.Attribute(attr="format", value=text), args=args, keywords=named):
-            # A name is quoted by the driver, in a statement of the driver's own kind alone.
+            # Names and constants are quoted by the driver, in a statement of its own kind alone.
             composed = isinstance(text, ast.Call) and ast.unparse(text.func) == "sql.SQL"
             filled = [*args, *(each.value for each in named)]
-            return composed and constant(text, path) and all(map(quoted, filled))
+            fixed = all(quoted(each) or constant(each, path) for each in filled)
+            return composed and constant(text, path) and fixed
         case ast.Subscript(value=value):
             return constant(value, path)
     return False
