@@ -178,7 +178,7 @@ def test_what_is_given_away_is_accounted_for(engine: Engine, tmp_path: Path) -> 
 def test_an_erasure_is_accounted_for_or_not_done(engine: Engine, tmp_path: Path) -> None:
     assert engine.access is not None
     for course in engine.patient("P-0").courses:
-        engine.do(course.enrollment, "leave", reason="moved away", by=BO)
+        engine.do(course.enrollment, "leave against_advice", given={"reason": "moved away"}, by=BO)
 
     engine.erase("P-1", by=BO, ground="Art. 17", command_id="x")
     engine.erase("P-1", by=BO, ground="Art. 17", command_id="x")
@@ -188,7 +188,7 @@ def test_an_erasure_is_accounted_for_or_not_done(engine: Engine, tmp_path: Path)
     assert verify(engine.journal).faults == ()
     backup(engine, tmp_path / "copy.db", by=ANN)
     (course,) = engine.patient("P-2").courses
-    engine.do(course.enrollment, "leave", reason="moved away", by=BO)
+    engine.do(course.enrollment, "leave against_advice", given={"reason": "moved away"}, by=BO)
     engine.access.close()
     with pytest.raises(JournalError, match="access log cannot be written"):
         engine.erase("P-2", by=BO, ground="Art. 17")
