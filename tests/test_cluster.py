@@ -143,7 +143,7 @@ def end(child: subprocess.Popen[str]) -> None:
 
 
 def until(so: Callable[[], bool]) -> None:
-    tried = time.monotonic() + 60
+    tried = time.monotonic() + 240  # a machine may be busy with other things
     while not so():
         assert time.monotonic() < tried
         time.sleep(0.05)
