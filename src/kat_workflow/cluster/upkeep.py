@@ -66,7 +66,7 @@ class Upkeep:
     `silence` is after how many seconds without a sign of life a peer's work is taken over even if
     its lock is held. `grace` is how many seconds a wake-up may be overdue, and not waiting in the
     queue, before it is armed again; `keep` how long the rows of finished ones are kept,
-    `keep_failed` those of failed ones.
+    `keep_failed` those of failed ones. `in_hand` tells which wake-ups this worker is running.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Upkeep:
         grace: float,
         keep: timedelta,
         keep_failed: timedelta,
+        in_hand: Callable[[], set[str]],
     ) -> None:
         self._url, self._executor, self._silence = url, executor, silence
         self._grace, self._keep, self._keep_failed = grace, keep, keep_failed
@@ -86,6 +87,8 @@ class Upkeep:
         self._thread = Thread(target=self._rounds, name="kat-upkeep", daemon=True)
         self._netted = time.monotonic()  # what came due before it started is queued by then
         self._told: dict[str, float] = {}
+        self._in_hand = in_hand
+        self._unheard: set[str] = set()
 
     def start(self) -> None:
         """Show the first sign of life, then go on by itself. Raises JournalError."""
@@ -201,6 +204,7 @@ class Upkeep:
         if time.monotonic() - self._netted < self._grace / 3:
             return
         self._netted = time.monotonic()
+        self._claim_anew()
         if connection.execute(_TAKE, (_NET,)).fetchone() != (True,):
             return
         try:
@@ -211,6 +215,25 @@ class Upkeep:
             purge(FAILED, now - self._keep_failed, self._stopping.is_set)
         finally:
             connection.execute(_LET_GO, (_NET,))
+
+    def _claim_anew(self) -> None:
+        """What is ours in the tables and runs nowhere goes back to the queue: a claim that was
+        committed just before the server died, and whose answer never came.
+
+        Seen twice running, for what was claimed this instant has not begun yet.
+        """
+        rows = DBOS.list_workflows(
+            executor_id=self._executor,
+            status="PENDING",
+            queue_name=QUEUE,
+            load_input=False,
+            load_output=False,
+        )
+        idle = {row.workflow_id for row in rows} - self._in_hand()
+        unheard, self._unheard = idle & self._unheard, idle
+        if unheard:
+            DBOS.resume_workflows(sorted(unheard), queue_name=QUEUE)
+            _log.warning("put %d wake-ups back that were claimed and not begun", len(unheard))
 
     def _stand_in(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
         """Wake-ups go to the newest protocol; where its workers were taken back, to ours."""

@@ -77,6 +77,7 @@ class Worker:
         self._upkeep: Upkeep | None = None
         self._stopping, self._left = Event(), Event()
         self._running = 0
+        self._in_hand: set[str] = set()  # the workflows that this process goes through
         self._idle = Condition()
         self._said: dict[str, str] = {}  # of each enrollment what was said, once
         logging.getLogger("dbos").addFilter(self._is_news)
@@ -91,7 +92,7 @@ class Worker:
         install(self._url)
         # A name is used once: what a dead process had in hand is never its successor's.
         self.name = f"{self._called}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._upkeep = Upkeep(self._url, self.name, *self._kept)
+        self._upkeep = Upkeep(self._url, self.name, *self._kept, in_hand=self._in_hand.copy)
         self._stopping.clear()
         self._left.clear()
         config: DBOSConfig = {
@@ -200,7 +201,12 @@ class Worker:
 
         @DBOS.workflow(name=WORKFLOW)
         def woken(enrollment: str, wake: int) -> int:
-            return run_due(enrollment, wake)
+            id_ = DBOS.workflow_id or ""
+            self._in_hand.add(id_)
+            try:
+                return run_due(enrollment, wake)
+            finally:
+                self._in_hand.discard(id_)
 
     def _run(self, enrollment: str, wake: int) -> int:
         """What is due in an enrollment now; a wake-up that is stale finds nothing."""
