@@ -18,8 +18,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct, field
 
+from kat_workflow.courses.typed import typed
 from kat_workflow.errors import KatError
-from kat_workflow.language.reader import read
 
 __all__ = ["Action", "BadMapping", "Column", "Fact", "LeftOut", "Rule", "SourceMapping", "Table"]
 
@@ -182,20 +182,10 @@ class SourceMapping(_Part, frozen=True):
     def load(path: str | Path) -> SourceMapping:
         """Read a mapping file. Raises BadMapping, which names the place."""
         path = Path(path)
+        mapping, document = typed(path, SourceMapping, BadMapping, _text)
+        mapping = msgspec.structs.replace(mapping, file=str(path))
         try:
-            document = read(str(path), path.read_bytes())
-        except OSError as error:
-            raise BadMapping(f"{path}: cannot be read: {error.strerror}") from error
-        if document.findings:
-            raise BadMapping("\n".join(str(finding) for finding in document.findings))
-        try:
-            mapping = msgspec.convert(_texts(document.data), SourceMapping, strict=False)
-            mapping = msgspec.structs.replace(mapping, file=str(path))
-            assert mapping.noon
-        except msgspec.ValidationError as error:
-            says, _, at = str(error).partition(" - at `")
-            line = document.place(_path(at.rstrip("`")), "value")[0].line
-            raise BadMapping(f"{path}:{line}: {says[:1].lower()}{says[1:]}") from error
+            mapping.noon.utcoffset()
         except (ValueError, KeyError) as error:
             raise BadMapping(f"{path}: day_zero, clock or zone: {error}") from error
         if mapping.replay != 1:
@@ -216,29 +206,8 @@ def _sound(path: Path, line: int, rule: Rule) -> None:
             raise BadMapping(f"{path}:{line}: an action says do: or enroll:, one of them")
 
 
-def _texts(data: Any) -> Any:
-    """Numbers of the file as the texts that the tables hold; truth values stay what they are."""
-    if isinstance(data, dict):
-        return {_text(key): _texts(value) for key, value in data.items()}
-    if isinstance(data, list):
-        return [_texts(each) for each in data]
-    return _text(data)
-
-
 def _text(value: Any) -> Any:
+    """Numbers of the file as the texts that the tables hold; truth values stay what they are."""
     if value is None:
         return ""
     return value if isinstance(value, bool) else str(value)
-
-
-def _path(said: str) -> tuple[str | int, ...]:
-    """`$.tables[...].rules[2].do` as keys, as far as the names are said."""
-    keys: list[str | int] = []
-    for part in said.removeprefix("$").replace("[", ".[").split("."):
-        if part.startswith("["):
-            if not part[1:-1].isdigit():
-                break
-            keys.append(int(part[1:-1]))
-        elif part:
-            keys.append(part)
-    return tuple(keys)

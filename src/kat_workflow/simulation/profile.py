@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct, field
 
+from kat_workflow.courses.typed import typed
 from kat_workflow.errors import KatError
-from kat_workflow.language.reader import read
 from kat_workflow.program.clock import Site, parse_duration, site_from
 
 __all__ = ["Answer", "BadProfile", "Crew", "Profile", "Resource"]
@@ -159,23 +159,16 @@ class Profile(_Part, frozen=True):
     def load(path: str | Path) -> Profile:
         """Read a profile. Raises BadProfile, which names the place."""
         path = Path(path)
+        profile, _ = typed(path, Profile, BadProfile, _plain)
         try:
-            document = read(str(path), path.read_bytes())
-        except OSError as error:
-            raise BadProfile(f"{path}: cannot be read: {error.strerror}") from error
-        if document.findings:
-            raise BadProfile("\n".join(str(finding) for finding in document.findings))
-        try:
-            profile = msgspec.convert(_plain(document.data), Profile, strict=False)
-            assert profile.start
-            assert profile.site
+            profile.start.utcoffset()
             for text in (profile.otherwise, profile.patience, *profile.takes.values()):
                 _elapsed(text)
             if profile.arrivals <= 0 or profile.clinic_size < 1 or profile.tries < 1:
                 raise ValueError("arrivals, clinic_size and tries are more than nothing")
             for crew in profile.crews:
                 crew.hours()
-        except (msgspec.ValidationError, ValueError, KeyError) as error:
+        except (ValueError, KeyError) as error:
             raise BadProfile(f"{path}: {error}") from error
         if profile.simulation != 1:
             raise BadProfile(f"{path}: this release reads simulation: 1, not {profile.simulation}")
@@ -189,10 +182,6 @@ def _elapsed(text: str) -> timedelta:
     return found.elapsed
 
 
-def _plain(data: Any) -> Any:
+def _plain(value: Any) -> Any:
     """Decimals as floats: a profile draws by chance, it decides nothing."""
-    if isinstance(data, dict):
-        return {str(key): _plain(value) for key, value in data.items()}
-    if isinstance(data, list):
-        return [_plain(each) for each in data]
-    return data if isinstance(data, str | bool | int | None) else float(data)
+    return value if isinstance(value, str | bool | int | None) else float(value)
