@@ -320,14 +320,39 @@ def test_a_word_inside_a_text_is_pointed_to_whatever_its_quotes(program: Documen
     assert marked(program, *home, offset=5) == "h"
 
 
-def test_a_text_of_several_lines_or_with_escapes_is_pointed_to_where_it_begins(
-    program: Document,
-) -> None:
+def test_a_word_inside_a_text_of_several_lines_is_pointed_to_in_its_line(program: Document) -> None:
     stay = ("phases", "stay")
 
-    assert marked(program, *stay, "about", offset=6, width=3) == ">"
-    assert marked(program, *stay, "says", offset=4, width=3) == "o"
-    assert marked(program, *stay, "steps", "check", "title", offset=3, width=1).startswith('"a')
+    assert marked(program, *stay, "about", offset=5, width=3) == "Two"
+    assert marked(program, *stay, "says", offset=4, width=3) == "two"
+    assert program.place((*stay, "says"), offset=4, width=3)[0].line == 13
+
+
+def test_words_that_go_on_in_the_next_line_are_pointed_to_as_far_as_the_line_goes(
+    program: Document,
+) -> None:
+    assert marked(program, "phases", "stay", "says", offset=1, width=6) == "ne"
+
+
+def test_a_text_with_a_backslash_is_pointed_to_where_it_begins(program: Document) -> None:
+    title = ("phases", "stay", "steps", "check", "title")
+
+    assert marked(program, *title, offset=3, width=1).startswith('"a')
+
+
+def test_a_place_behind_a_text_is_pointed_to_where_the_text_begins(program: Document) -> None:
+    assert marked(program, "phases", "stay", "about", offset=40, width=1) == ">"
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_a_missing_quote_is_looked_for_where_the_text_begins(quote: str) -> None:
+    text = f"language: 1\nversion: {quote}1.0.0\ntitle: {quote}A stay: short{quote}\n"
+
+    [found] = read("stay.yaml", text).findings
+
+    assert found.message == "the text in quotes that begins in line 2 ends here"
+    assert found.hint.startswith("close the quotes in line 2")
+    assert (found.place.line, found.code) == (3, "yaml-syntax")
 
 
 def test_a_file_that_cannot_be_read_is_pointed_to_at_its_beginning() -> None:

@@ -15,6 +15,7 @@ Places cost next to nothing while nothing is wrong: the events are kept and look
 
 from __future__ import annotations
 
+import itertools
 import re
 from contextlib import suppress
 from decimal import Decimal
@@ -92,19 +93,24 @@ class Document:
         """Where something is written: the place, its line and how many columns are meant.
 
         `path` are the keys and list indexes from the top; a part that does not exist is left
-        out with what follows. `offset` and `width` choose a word inside a text of one line; in
-        a text of several lines they are ignored. A mapping or list is pointed to by its key.
+        out with what follows. `offset` and `width` choose a word inside a text. A mapping or list
+        is pointed to by its key.
         """
         key, value = self._found(path)
         if key is not None and (on == "key" or not isinstance(value, ScalarEvent | AliasEvent)):
             return self._at(key.start_mark, _width(key))
         if not isinstance(value, ScalarEvent):
             return self._at(value.start_mark if value else None, 1)
-        whole = _width(value)
-        shift = self._shift(value, offset) if width is not None or offset else None
-        if shift is None:
-            return self._at(value.start_mark, whole)
-        return self._at(value.start_mark, max(width or 1, 1), shift)
+        if width is None and not offset:
+            return self._at(value.start_mark, _width(value))
+        index = self._index(value, offset)
+        if index is None:
+            return self._at(value.start_mark, _width(value))
+        line = self.text.count("\n", 0, index)
+        column = index - (self.text.rfind("\n", 0, index) + 1)
+        source = self.lines[line]
+        wide = max(min(width or 1, len(source) - column), 1)
+        return Place(self.file, line + 1, column + 1), source, wide
 
     def finding(
         self,
@@ -134,24 +140,33 @@ class Document:
             at = at[part]
         return key, value
 
-    def _at(self, mark: Any, width: int, shift: int = 0) -> tuple[Place, str, int]:
+    def _at(self, mark: Any, width: int) -> tuple[Place, str, int]:
         line, column = (mark.line, mark.column) if mark is not None else (0, 0)
         line = min(line, len(self.lines) - 1)
-        source = self.lines[line]
-        return Place(self.file, line + 1, column + shift + 1), source, width
+        return Place(self.file, line + 1, column + 1), self.lines[line], width
 
-    def _shift(self, event: Any, offset: int) -> int | None:
-        """How far from its first column a character of a one-line text stands, else None."""
-        if event.start_mark.line != event.end_mark.line:
+    def _index(self, event: Any, offset: int) -> int | None:
+        """Where in the file a character of a text is written; None after a backslash.
+
+        What a text over several lines says differs from what is written only in its white space,
+        so the count of other characters before it finds the character.
+        """
+        start, end = event.start_mark.index, event.end_mark.index
+        said, before = event.value, event.value[:offset]
+        if event.style == "'":
+            said, before = said.replace("'", "''"), before.replace("'", "''")
+        if event.style in _BLOCKS:
+            start = self.text.index("\n", start)  # the first line says how it is folded
+        elif event.style:
+            start, end = start + 1, end - 1
+        written = self.text[start:end]
+        if written == said:
+            return int(start + len(before))
+        if not _ink(written).startswith(_ink(said)):
             return None
-        written = self.text[event.start_mark.index : event.end_mark.index]
-        if written == event.value:
-            return offset
-        if written[1:-1] == event.value:
-            return offset + 1
-        if written[0] == "'":
-            return 1 + len(event.value[:offset].replace("'", "''"))
-        return None
+        inked = itertools.islice(re.finditer(r"\S", written), len(_ink(before)), None)
+        found = next(inked, None)
+        return None if found is None else int(start + found.start())
 
 
 def read(file: str, text: str | bytes) -> Document:
@@ -243,6 +258,7 @@ class _Reading:
         self.blank = Document(file, text, UNREAD)
         self.events: dict[int, Any] = {}
         self.found: list[Finding] = []
+        self.quoted: Any = None
 
     def document(self) -> Document:
         """The whole file, or as much as there is before the reading had to end."""
@@ -366,7 +382,7 @@ class _Reading:
 
     def unusual(self, event: Any) -> Any:
         """The value of what is in quotes, is tagged, or has or is an anchor."""
-        mark = event.start_mark
+        mark, end = event.start_mark, event.end_mark
         if type(event) is AliasEvent:
             message = f"`*{event.anchor}` repeats what is written elsewhere"
             self.report("anchor", mark, message, "write it out", _width(event))
@@ -384,6 +400,8 @@ class _Reading:
         if _BAD.search(event.value.replace("\r", "")):
             message = "this text holds an invisible character, written with a backslash"
             self.report("invisible-character", mark, message, "remove it", _width(event))
+        if event.style and event.style not in _BLOCKS and mark.line != end.line:
+            self.quoted = event
         return Quoted(event.value)
 
     def key(self, event: Any, text: str, at: Any, marks: Any) -> str | None:
@@ -426,6 +444,12 @@ class _Reading:
             self.too_deep(mark)
         known = (words for fragment, *words in _OBJECTIONS if fragment in problem)
         message, hint = next(known, [f"this cannot be read: {problem}", _INDENT])
+        quoted = self.quoted
+        if quoted is not None and mark is not None and quoted.end_mark.line == mark.line:
+            # Where a quote is missing, the next one in the file is taken for it.
+            line = quoted.start_mark.line + 1
+            message = f"the text in quotes that begins in line {line} ends here"
+            hint = f"close the quotes in line {line}, if that is not meant; else: {hint}"
         self.report("yaml-syntax", mark, message, hint)
 
 
@@ -466,6 +490,14 @@ _OBJECTIONS = (
     ("expected '-' indicator", _LEVEL, _NEIGHBOURS),
     ("sequence entries are not allowed", "a list cannot begin here", "begin it on its own line"),
 )
+
+
+_BLOCKS = frozenset("|>")
+
+
+def _ink(text: str) -> str:
+    """A text without its white space."""
+    return "".join(text.split())
 
 
 def _width(event: Any) -> int:

@@ -22,6 +22,7 @@ executed. What a gate means is in `truth`, why it stands as it does in `why`.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
@@ -504,7 +505,11 @@ class _Reader:
     ) -> None:
         near = get_close_matches(name[:64], names, n=1, cutoff=0.6)
         own = self.context.prefix + "."
-        hint = f'did you mean "{near[0].removeprefix(own)}"?' if near else otherwise
+        if near:
+            hint = f'did you mean "{near[0].removeprefix(own)}"?'
+        else:
+            known = ", ".join(name.removeprefix(own) for name in itertools.islice(names, 12))
+            hint = otherwise or (f"it may be {known}" if known else "the program has none")
         self.problem("unknown-name", span, f'there is no {what} "{name[:64]}"', hint)
 
     def full(self, name: str, names: Collection[str]) -> str | None:
@@ -1047,7 +1052,8 @@ class _Reader:
             }[other]
             self.problem("type-mismatch", span, f'"{word}" is a {other}, not a {wanted}', way)
         else:
-            self.unknown(span, wanted, word, names)
+            otherwise = _UNDECLARED.get(wanted, "")
+            self.unknown(span, wanted, word, names, otherwise)
 
     def what_is(self, word: str) -> str:
         known = self.vocabulary
@@ -1347,6 +1353,10 @@ _KINDS: Mapping[Kind, str] = {
     "choices": "a list of choices",
     "yes_no": "a yes or no",
     "text": "free text",
+}
+_UNDECLARED = {
+    "gate": "declare it under gates, or write the condition out",
+    "limit": "write a number, or declare it under limits",
 }
 _REMINDERS = {
     "in": "a consent is asked so: consent nad in force",
