@@ -365,6 +365,7 @@ steps:
 
     assert told.exit_code == 1
     assert "wrong.yaml:5: expected standing closed; found applied" in told.output
+    assert "1 scenario, 1 failed" in told.output
 
 
 def test_every_event_is_said_in_words_or_is_inner_working() -> None:

@@ -27,7 +27,7 @@ from kat_workflow.errors import (
 from kat_workflow.language.library import Folder
 from kat_workflow.scenarios import load_scenario, run
 
-KAT = [sys.executable, "-c", "from kat_workflow.cli import main; main()"]
+KAT = [sys.executable, "-m", "kat_workflow"]
 
 
 class Said(NamedTuple):

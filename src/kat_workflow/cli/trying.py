@@ -84,7 +84,8 @@ def test(ctx: click.Context, names: tuple[str, ...], coverage: bool, as_json: bo
                 if names_:
                     click.echo(f"  {what}: {', '.join(names_)}")
         tint = "red" if failed else "green"
-        click.secho(f"{len(results)} scenarios, {len(failed)} failed", fg=tint)
+        many = "scenario" if len(results) == 1 else "scenarios"
+        click.secho(f"{len(results)} {many}, {len(failed)} failed", fg=tint)
     ctx.exit(1 if failed else 0)
 
 
