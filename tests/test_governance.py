@@ -249,9 +249,11 @@ def test_the_verbs_sign_tell_what_changed_retire_and_list(tmp_path: Path, folder
         "nothing has changed" in run("sign-off", "walk-in", "--changes", "--by", "lee", *place)[1]
     )
     change(folder, "1.1.0")
-    diff = run("sign-off", "walk-in", "--changes", "--by", "lee", *place)[1]
-    assert "-  high: {is: 180 mmHg" in diff
-    assert "+  high: {is: 170 mmHg" in diff
+    changed = ("sign-off", "walk-in", "--changes", "--by", "lee", *place)
+    assert "Limit “High”: from 180 mmHg to 170 mmHg." in run(*changed)[1]
+    lines = run(*changed, "--lines")[1]
+    assert "-  high: {is: 180 mmHg" in lines
+    assert "+  high: {is: 170 mmHg" in lines
     listed = run("register", "walk-in", *place)[1]
     assert "approved" in listed
     assert "draft" in listed

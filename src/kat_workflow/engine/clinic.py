@@ -21,6 +21,7 @@ from kat_workflow.enrollment.register import SIGNER, Register, retire, sign_off
 from kat_workflow.enrollment.roster import Roster, grant, revoke
 from kat_workflow.errors import Refusal
 from kat_workflow.program import PATIENT
+from kat_workflow.program.model import Program
 
 
 class Clinic(Shell):
@@ -130,6 +131,12 @@ class Clinic(Shell):
         """What was signed off and retired of a program, by digest."""
         found: Register = self._beside("program", program)
         return found
+
+    def approved(self, program: str) -> Program | None:
+        """The version of a program (its id) that was approved last and is not retired, by the
+        files that were signed, whatever the library has now; None if there is none."""
+        digest = self.register(program).approved()
+        return self._by_digest.get(digest) or self._pinned(digest) if digest else None
 
     def kept_files(self, digest: str) -> Mapping[str, str] | None:
         """The files with a digest as the journal keeps them, None if it does not."""

@@ -41,8 +41,7 @@ __all__ = [
     "Patients",
     "Table",
     "Versions",
-    "called_so",
-    "calls",
+    "alerts",
     "conditions_of",
     "figure",
 ]
@@ -185,8 +184,8 @@ def _cadence(c: Versions, step: object, old: Sequence[m.Cadence], new: Sequence[
             return f"its paces are others: {UNTOLD}"
         if was.interval and now.interval and now.interval.seconds > was.interval.seconds:
             return "it is done less often"
-        if set(was.daily_at) - set(now.daily_at):
-            return "it is done less often" if len(now.daily_at) < len(was.daily_at) else ""
+        if len(now.daily_at) < len(was.daily_at):
+            return "it is done less often"
         if count < len(old) - 1 and (said := _SLOWER(c, step, was.when, now.when)):
             return said
     return ""
@@ -222,7 +221,8 @@ class Inner(NamedTuple):
 
 class Entries(NamedTuple):
     """An attribute that is a list of things, each told alone; `called` finds the one in the other
-    version that it is compared with."""
+    version that it is compared with. Where there is a `title`, the parts of a thing are told;
+    else the whole of it."""
 
     label: str
     says: Callable[[Words, Any, Any], str]
@@ -231,6 +231,7 @@ class Entries(NamedTuple):
     gone: str = ""
     come: str = ""
     ordered: str = ""
+    title: Callable[[Words, Any, Any], str] | None = None
 
 
 def _roles(join: str = "or") -> Callable[[Words, Any, Any], str]:
@@ -258,8 +259,7 @@ def _source(words: Words, _: Any, name: str) -> str:
     return words.source(name) if name else ""
 
 
-def calls(words: Words, whole: Any, alert: m.Alert) -> str:
-    """An alert in words."""
+def _calls(words: Words, whole: Any, alert: m.Alert) -> str:
     return words.alert(alert, getattr(whole, "name", ""))
 
 
@@ -267,14 +267,33 @@ def _rules(words: Words, whole: Any, rule: m.SessionRule) -> str:
     return words.session_rule(rule, whole.name)
 
 
-def called_so(rule: m.Alert | m.SessionRule) -> object:
-    """What an alert or a rule is called: its words, else its condition."""
+def _named(_: Words, __: object, rule: m.Alert | m.SessionRule) -> str:
+    return f"“{clean(rule.says).rstrip('.')}”" if rule.says else ""
+
+
+def _way_to(words: Words, phase: m.Phase, row: m.Row) -> str:
+    return f"to {words.target(row, phase)}"
+
+
+def _in(attr: str) -> Callable[[Words, Any, Any], str]:
+    """A number in the unit that another attribute says."""
+    return lambda _, whole, value: (
+        "" if value is None else f"{number(value)} {unit_in_words(getattr(whole, attr))}"
+    )
+
+
+def _called_so(rule: m.Alert | m.SessionRule) -> object:
     return rule.says or rule.when.text
+
+
+def alerts(label: str) -> Entries:
+    """How alerts are told."""
+    return Entries(label, _calls, _called_so, gone="an alert is dropped", title=_named)
 
 
 _CALLING: dict[str, Any] = {
     "says": Aspect("its words", "none"),
-    "when": Aspect("when", "now", _stops("it calls or acts")),
+    "when": Aspect("when", "now", _stops("it calls or acts"), _condition),
     "tell": Aspect("who is called", "now", _fewer("somebody is no longer called"), _roles()),
     "answer_within": Aspect("the time to answer", "now", _more("an answer may come later")),
     "then": Aspect(
@@ -370,7 +389,7 @@ KINDS: dict[type, dict[str, Aspect | Inner | Entries]] = {
         "every": Aspect("how often", "next", _cadence,
                          lambda words, step, _: " ".join(words.recurrence(step)) or "once"),
         "at_most": Aspect("how many times at the most", "next", _less("it is done fewer times")),
-        "alerts": Entries("an alert", calls, called_so, gone="an alert is dropped"),
+        "alerts": alerts("an alert"),
         "when_late": Inner("when it is late", gone="nobody is called when it is late",
                             says=lambda words, _, late: words.call(late)),
         "on_hold": Aspect("its times during a hold", "next",
@@ -405,7 +424,8 @@ KINDS: dict[type, dict[str, Aspect | Inner | Entries]] = {
         "next": Entries("a way on", lambda words, phase, row: words.way_on(row, phase),
                          lambda row: (row.to_kind, row.to, row.at_once),
                          come="there is another way on", gone="a way on is gone",
-                         ordered="the ways on are asked in another order"),
+                         ordered="the ways on are asked in another order",
+            title=_way_to),
         "required": Aspect("whether it is required", "now", _off("a track is optional now")),
         "admits": Aspect("whether it is the admission", "next"),
         "excursion": Aspect("whether it is an excursion", "mapping"),
@@ -427,7 +447,7 @@ KINDS: dict[type, dict[str, Aspect | Inner | Entries]] = {
     },
     m.Release: {
         "earliest": Aspect("the earliest release", "now", _less("release may be sooner")),
-        "when": Aspect("the criteria of release", "now", _opens("release is allowed")),
+        "when": Aspect("the criteria of release", "now", _opens("release is allowed"), _condition),
         "signed_by": Aspect("who releases", "now", _wider(), _roles()),
     },
     m.CapRule: {
@@ -440,11 +460,11 @@ KINDS: dict[type, dict[str, Aspect | Inner | Entries]] = {
         "drug": Aspect("the drug", "next", _always("another drug is given")),
         "route": Aspect("the route", "next", _always("it is given by another route")),
         "unit": Aspect("its unit", "next", _always("it is measured otherwise")),
-        "amount": Aspect("the amount", "next", _more(_NUMBERS)),
-        "most": Aspect("the most in one session", "now", _more(_NUMBERS)),
+        "amount": Aspect("the amount", "next", _more(_NUMBERS), _in("unit")),
+        "most": Aspect("the most in one session", "now", _more(_NUMBERS), _in("unit")),
         "rate_unit": Aspect("the unit of its rate", "next", _always("it is measured otherwise")),
-        "rate_from": Aspect("the lowest rate", "next"),
-        "rate_to": Aspect("the highest rate", "now", _more(_NUMBERS)),
+        "rate_from": Aspect("the lowest rate", "next", _never, _in("rate_unit")),
+        "rate_to": Aspect("the highest rate", "now", _more(_NUMBERS), _in("rate_unit")),
         "source": Aspect("source", "none", says=_source),
         "order": Aspect("the order it is given on", "next", _off("no order is needed"),
                          _title("orders")),
@@ -469,11 +489,11 @@ KINDS: dict[type, dict[str, Aspect | Inner | Entries]] = {
                           says=lambda _, __, each: f"{each.times} per {each.per}"),
         "apart": Aspect("the time between two starts", "now", _less("sessions may be closer")),
         "watch": Inner("its watch", "next", gone="the watch is dropped"),
-        "pause_when": Entries("a rule that pauses", _rules, called_so,
-                               gone="a rule that pauses the dose is dropped"),
-        "stop_when": Entries("a rule that stops", _rules, called_so,
-                              gone="a rule that stops the dose is dropped"),
-        "alerts": Entries("an alert", calls, called_so, gone="an alert is dropped"),
+        "pause_when": Entries("a rule that pauses", _rules, _called_so,
+                               gone="a rule that pauses the dose is dropped", title=_named),
+        "stop_when": Entries("a rule that stops", _rules, _called_so,
+                              gone="a rule that stops the dose is dropped", title=_named),
+        "alerts": alerts("an alert"),
         "release": Inner("its release", gone="release asks for nothing"),
         "counts_when": Aspect("when it counts", "now", says=_condition),
         "no_show_after": Aspect("the grace after its time", "next"),
@@ -493,18 +513,18 @@ KINDS: dict[type, dict[str, Aspect | Inner | Entries]] = {
         "by": Aspect("who orders it", "now", _wider(), _roles()),
         "unit": Aspect("its unit", "mapping", _always("it is measured otherwise")),
         "basis": Aspect("what is ordered", "mapping", _always("it is measured otherwise")),
-        "amount_from": Aspect("the lowest amount", "next"),
-        "amount_to": Aspect("the highest amount", "next", _more(_NUMBERS)),
-        "most": Aspect("the most of one administration", "next", _more(_NUMBERS)),
-        "rounded_to": Aspect("what it is rounded down to", "next"),
+        "amount_from": Aspect("the lowest amount", "next", _never, _in("basis")),
+        "amount_to": Aspect("the highest amount", "next", _more(_NUMBERS), _in("basis")),
+        "most": Aspect("the most of one administration", "next", _more(_NUMBERS), _in("unit")),
+        "rounded_to": Aspect("what it is rounded down to", "next", _never, _in("unit")),
         "weight": Aspect("the weight it is worked out by", "next",
                           _always("another weight is used, or none"),
                           lambda words, _, fact: words.fact(".".join(fact)) if fact else ""),
         "weight_unit": Aspect("the unit of the weight", "next"),
         "weight_lasts": Aspect("how old the weight may be", "next",
                                 _more("a weight may be older")),
-        "raise_at_most": Aspect("the most of a raise", "next", _more(_NUMBERS)),
-        "bolus_at_most": Aspect("the most as a bolus", "next", _more(_NUMBERS)),
+        "raise_at_most": Aspect("the most of a raise", "next", _more(_NUMBERS), _in("basis")),
+        "bolus_at_most": Aspect("the most as a bolus", "next", _more(_NUMBERS), _in("basis")),
         "times": Aspect("how often one is given", "next", _more("it may be given more often")),
         "lasts": Aspect("how long it stands", "next", _more("an order stands longer")),
         "source": Aspect("source", "none", says=_source),

@@ -36,8 +36,7 @@ from kat_workflow.protocol.aspects import (
     Patients,
     Table,
     Versions,
-    called_so,
-    calls,
+    alerts,
     conditions_of,
     figure,
 )
@@ -63,7 +62,7 @@ __all__ = ["Change", "Patients", "as_data", "changes", "in_words"]
 _FOR_PATIENTS: Mapping[Patients, str] = {
     "none": "nothing",
     "now": "from the change of version on",
-    "next": "from the next item on; what is open keeps its times",
+    "next": "from the next item or session on; what is open stays as it is",
     "mapping": "whoever is in the midst of it is not moved before it is over",
 }
 
@@ -109,7 +108,9 @@ def in_words(old: m.Program, new: m.Program) -> Section:
     names = [f"{each.id} {each.version} (digest {each.digest[:12]})" for each in (old, new)]
     title = f"What changed from {clean(names[0])} to {clean(names[1])}"
     if not found:
-        return Section(title, ("Nothing: both mean the same.",))
+        same = "Nothing: both mean the same."
+        anew = " The files are written otherwise, so that the digest is another."
+        return Section(title, (same if old.digest == new.digest else same + anew,))
     about = (
         "Patients under way stay with the version they have. What a change is for them holds for "
         "those whom somebody lets go on by the newer one (change version)."
@@ -123,17 +124,23 @@ def in_words(old: m.Program, new: m.Program) -> Section:
 
 
 def _point(change: Change) -> Point:
-    if not change.before:
-        said = f"new: {change.now}" if change.now else "new"
-    elif not change.now:
-        said = f"gone; it was: {change.before}"
+    before, now = change.before.rstrip("."), change.now.rstrip(".")
+    under: tuple[Point, ...] = ()
+    if not before:
+        said = f"new: {now}" if now else "new"
+    elif not now:
+        said = f"gone; it was: {before}"
+    elif len(before) + len(now) < _LONG:
+        said = f"from {before} to {now}"
     else:
-        said = f"from {change.before} to {change.now}"
+        said, under = "changed", (Point("before", before), Point("now", now))
     loosens = f" Safety: {change.loosens}." if change.loosens else ""
     under_way = _FOR_PATIENTS[change.patients]
-    return Point(change.what, f"{said.rstrip('.')}.{loosens} Patients under way: {under_way}.")
+    text = f"{said}.{loosens} Patients under way: {under_way}."
+    return Point(change.what, text, under)
 
 
+_LONG = 100  # what is longer than a line is read one under the other
 _HEADINGS = {
     "program": "The program",
     "phase": "Phases",
@@ -174,9 +181,9 @@ class _Comparing:
             yield from self.table(table)
         yield from self.roles()
         yield from self.rules()
-        alerts = Entries("an alert at any time", calls, called_so, gone="an alert is dropped")
+        its = alerts("an alert at any time")
         pair = (self.old.alerts, self.new.alerts)
-        yield from self.entries("program", self.new.id, "", self.old, self.new, *pair, alerts)
+        yield from self.entries("program", self.new.id, "", self.old, self.new, *pair, its)
 
     def table(self, table: Table) -> Iterator[Change]:
         was, now = getattr(self.old, table.attr), getattr(self.new, table.attr)
@@ -224,7 +231,7 @@ class _Comparing:
                     yield from self.entries(kind, name, whole, old, new, was, now, aspect)
             elif isinstance(aspect, Inner):
                 yield from self.inner(kind, name, whole, old, new, was, now, aspect)
-            elif self.plain(was, attr) != plain(now):
+            elif not self.same(was, now, attr):
                 says = aspect.says or _as_it_is
                 before, after = says(self.was, old, was), says(self.now, new, now)
                 loosens = aspect.loosens(self.both, new, was, now)
@@ -255,19 +262,11 @@ class _Comparing:
         now: Sequence[Any],
         its: Entries,
     ) -> Iterator[Change]:
-        gone, come, pairs = list(was), [], []
-        for each in now:
-            key = its.called(each)
-            found = next((x for x in gone if self.renamed(its.called(x)) == key), None)
-            if found is None:
-                come.append(each)
-            else:
-                gone.remove(found)
-                pairs.append((found, each))
-        order = [self.renamed(its.called(x)) for x in was]
-        moved = [x for x in map(its.called, now) if x in order] != [
-            x for x in order if x in [*map(its.called, now)]
-        ]
+        gone, come, pairs = self.paired(was, now, its)
+        before_at, now_at = ({id(x): at for at, x in enumerate(each)} for each in (was, now))
+        pairs.sort(key=lambda pair: now_at[id(pair[1])])
+        order = [before_at[id(pair[0])] for pair in pairs]
+        moved = order != sorted(order)
         if len(gone) == len(come):  # each in another's place
             pairs += zip(gone, come, strict=True)
             gone, come = [], []
@@ -275,9 +274,13 @@ class _Comparing:
         for before, after in pairs:
             said = its.says(self.was, old, before), its.says(self.now, new, after)
             if isinstance(after, Test):
-                if self.plain(before, "") != plain(after):
+                if not self.same(before, after, ""):
                     loosens = READY(self.both, new, before, after)
                     yield Change(kind, name, what, *said, loosens, its.patients)
+                continue
+            if its.title is not None:
+                part = f"{what} {its.title(self.now, new, after)}".strip()
+                yield from self.aspects(kind, name, part, before, after, KINDS[type(after)])
                 continue
             found_ = list(self.aspects(kind, name, what, before, after, KINDS[type(after)]))
             if found_:
@@ -296,6 +299,21 @@ class _Comparing:
             before = "; ".join(its.says(self.was, old, x) for x in was)
             after = "; ".join(its.says(self.now, new, x) for x in now)
             yield Change(kind, name, f"{what}, in which order", before, after, its.ordered, "now")
+
+    def paired(
+        self, was: Sequence[Any], now: Sequence[Any], its: Entries
+    ) -> tuple[list[Any], list[Any], list[tuple[Any, Any]]]:
+        """Which entries went, which came, and which are compared: the same, then those that are
+        called the same."""
+        gone, come, pairs = list(was), list(now), []
+        for key in (lambda x: _unnamed(plain(x)), its.called):
+            for each in list(come):
+                found = next((x for x in gone if self.renamed(key(x)) == key(each)), None)
+                if found is not None:
+                    gone.remove(found)
+                    come.remove(each)
+                    pairs.append((found, each))
+        return gone, come, pairs
 
     # what is told in a way of its own
 
@@ -323,16 +341,21 @@ class _Comparing:
             return
         was, now = (self.node(of, gate.name) for of, gate in ((self.old, old), (self.new, new)))
         way: Way = "unclear" if was is None or now is None else compare(was, now, self.names)
+        if way == "same":
+            return
         where = []
         for test, judge, place in conditions_of(self.new):
             effect = holding(test.tree, new.name)
             if effect != "same" and (said := judge.said(_both(way, effect))):
-                where.append(f"{place}: {said}")
+                where.append(f"{place}: {said}".removesuffix(f": {UNTOLD}"))
         said_ = (
             self.was.condition(old.text, old.name),
             self.now.condition(new.text, new.name),
         )
-        loosens = f"a condition is loosened ({'; '.join(dict.fromkeys(where))})" if where else ""
+        places = "; ".join(dict.fromkeys(where))
+        unclear = f"a condition is another one, and {UNTOLD}"
+        says = unclear if way == "unclear" else "a condition is loosened"
+        loosens = f"{says} ({places})" if places else ""
         yield Change("gate", new.name, whole, *said_, loosens, "now")
 
     def node(self, program: m.Program, gate: str) -> Node | None:
@@ -390,6 +413,13 @@ class _Comparing:
 
     # names that are other ones now
 
+    def same(self, was: Any, now: Any, attr: str) -> bool:
+        """Whether a value means the same in both versions, however it is written."""
+        if self.plain(was, attr) == plain(now):
+            return True
+        conditions = isinstance(was, Test | None) and isinstance(now, Test | None)
+        return conditions and compare(was, now, self.names) == "same"
+
     def plain(self, value: Any, attr: str) -> Any:
         """A value of the older version, with the names of the newer."""
         return plain(value) if attr in _FREE else self.renamed(plain(value))
@@ -414,6 +444,11 @@ class _Comparing:
 
 
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
+
+
+def _unnamed(entry: Any) -> Any:
+    """Without the name that only says at which place it is."""
+    return {**entry, "name": ""} if isinstance(entry, dict) else entry
 
 
 def _both(way: Way, effect: Way) -> Way:

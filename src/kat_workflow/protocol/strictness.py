@@ -43,7 +43,8 @@ _FLIPPED: Mapping[str, Way] = {"weaker": "stronger", "stronger": "weaker"}
 def compare(old: Test | Node | None, new: Test | Node | None, names: Mapping[str, str]) -> Way:
     """How a condition differs from an older one; none at all always holds.
 
-    `names` are those that are other ones now, by the older.
+    `names` are those that are other ones now, by the older. What stands for a limit is the same
+    whatever the limit's figure is: that is told with the limit.
     """
     return _way(_Comparison(names).nodes(_tree(old), _tree(new)))
 
@@ -198,11 +199,19 @@ class _Comparison:
         if isinstance(part, tuple):
             return tuple(self.key(each, names) for each in part)
         if isinstance(part, Number):
-            return ("number", _base(part), part.unit.dimension)
+            value = (_base(part), part.unit.dimension)
+            return ("limit", names.get(part.limit, part.limit)) if part.limit else value
+        if isinstance(part, Window) and part.limit:
+            return ("limit", names.get(part.limit, part.limit))
         if isinstance(part, Window):
             return ("window", part.span.seconds, part.span.calendar)
         if isinstance(part, Use):
-            return self.key(part.node, names)
+            overridden = names.get(part.gate, part.gate) if part.by else ""
+            return (
+                ("gate", overridden, self.key(part.node, names))
+                if overridden
+                else (self.key(part.node, names))
+            )
         if isinstance(part, Fact):
             own = (part.form, part.step, part.scope.name)
             return ("fact", *(self.key(each, names) for each in own), part.field)
