@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import time
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, TypeVar
 
 from attrs import field, frozen
 
@@ -167,7 +167,7 @@ class Step:
     else must do another step. `keeps` are the fields of its recordings that some gate can read,
     and `kept_in` the phase or session with whose end they can be read no more ("": never). What
     is done up to `early_by` before it opens counts as done in time; with `quiet` an opening waits
-    for the end of the site's quiet hours.
+    for the end of the site's quiet hours. `renamed_from` are its names in older versions.
     """
 
     name: str
@@ -212,6 +212,7 @@ class Step:
     early_by: Duration | None = None
     quiet: Literal["", "waits"] = ""
     group: str = ""
+    renamed_from: tuple[str, ...] = ()
 
 
 @frozen(eq=False)
@@ -251,7 +252,8 @@ class Phase:
     kind `leaf` has no phases inside; `sequence` has `children`, one active at a time, beginning
     with `start`; `tracks` has `children` that are all active side by side. `path` runs from the
     outermost enclosing phase to the phase itself. `region` is the name of the chart's region the
-    phase lives in: "" (the program itself), or the name of the track around it.
+    phase lives in: "" (the program itself), or the name of the track around it. `renamed_from`
+    are its names in older versions.
     """
 
     name: str
@@ -273,6 +275,7 @@ class Phase:
     decided_by: tuple[str, ...] = ()
     about: str = ""
     place: Place | None = None
+    renamed_from: tuple[str, ...] = ()
 
     @property
     def parent(self) -> str:
@@ -611,3 +614,24 @@ class Program:
             return name
         found = [full for full in names if full.endswith("." + name)]
         return found[0] if len(found) == 1 else None
+
+
+_Named = TypeVar("_Named", Phase, Step)
+
+
+def renamed(old: Mapping[str, _Named], new: Mapping[str, _Named]) -> dict[str, str]:
+    """Which phases or steps of a version are called otherwise in another: the name there by the
+    name here. Whichever of the two says so, so that a way back is the same."""
+    found = {
+        name: each.name
+        for each in new.values()
+        for name in each.renamed_from
+        if name in old and name not in new
+    }
+    back = {
+        each.name: name
+        for each in old.values()
+        for name in each.renamed_from
+        if each.name not in new and name in new and name not in old
+    }
+    return {**found, **back}

@@ -171,7 +171,11 @@ _FREE = frozenset(("title", "about", "says", "label", "options", "reason"))
 class _Comparing:
     def __init__(self, old: m.Program, new: m.Program) -> None:
         self.old, self.new = old, new
-        self.names: Mapping[str, str] = {}
+        renamed = {
+            "phases": m.renamed(old.phases, new.phases),
+            "steps": m.renamed(old.steps, new.steps),
+        }
+        self.names: Mapping[str, str] = {**renamed["phases"], **renamed["steps"]}
         self.both = Versions(old, new, self.names)
         self.was, self.now = Words(old), Words(new)
 
@@ -195,6 +199,9 @@ class _Comparing:
                 yield Change(table.kind, name, whole, "", said, "", table.come)
                 continue
             old = before[name]
+            if old.name != name:
+                what = f"{whole}, its name in the record"
+                yield Change(table.kind, name, what, old.name, name, "", "now")
             yield from self.aspects(table.kind, name, whole, old, each, KINDS[type(each)])
             if isinstance(each, m.Limit):
                 yield from self.limit(whole, old, each)
