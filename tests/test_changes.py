@@ -360,3 +360,26 @@ def test_a_question_that_is_dropped_and_one_that_is_new_are_told() -> None:
 
     assert (gone.what, gone.loosens) == ("Form “Pressure”, “Remark”", "a question is dropped")
     assert (come.now, come.loosens) == ("asked as well", "")
+
+
+def test_what_is_only_called_otherwise_is_told_as_that() -> None:
+    old = compile_files({"walk-in/walk-in.yaml": TEXT}, "walk-in/walk-in.yaml")
+    new = changed(
+        ("start: watching", "start: seeing"),
+        ("  watching:\n", "  seeing:\n    title: Watching\n    renamed_from: [watching]\n"),
+        ("look: {by", "first_look: {renamed_from: [look], title: Look, by"),
+        ("after: [look]", "after: [first_look]"),
+        ("rest: {by", "pause: {renamed_from: [rest], title: Rest, by"),
+        ("rest.systolic", "pause.systolic"),
+        of=old,
+    )
+
+    there, back = changes(old, new), changes(new, old)
+
+    assert {(x.before, x.now, x.patients) for x in there} == {
+        ("watching", "seeing", "now"),
+        ("look", "first_look", "now"),
+        ("rest", "pause", "now"),
+    }
+    assert {(x.now, x.before) for x in back} == {(x.before, x.now) for x in there}
+    assert not [x for x in (*there, *back) if x.loosens]

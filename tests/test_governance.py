@@ -18,6 +18,7 @@ from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition
 from kat_workflow.enrollment.register import Register, sign_off
 from kat_workflow.enrollment.register import evolve as fold
+from kat_workflow.errors import ProgramError
 from kat_workflow.language import load
 from kat_workflow.protocol import Points, Section, protocol
 from kat_workflow.protocol.sheet import day_sheet, page
@@ -130,6 +131,52 @@ def test_what_was_signed_cannot_be_signed_again_nor_its_version_reused(
 
     with clinic(db, folder) as engine, pytest.raises(Refused, match="version-changed"):
         engine.sign_off("walk-in", by=LEE, name="Kim Lee, MD")
+
+
+def test_what_nobody_was_enrolled_in_nor_signed_may_still_be_mended(
+    tmp_path: Path, folder: Path
+) -> None:
+    db = tmp_path / "clinic.db"
+    with clinic(db, folder) as engine:
+        with pytest.raises(Refused, match="not-signed-off"):
+            engine.enroll("walk-in", patient="P", by=ANN)
+        with pytest.raises(Refused, match="wrong-role"):
+            engine.sign_off("walk-in", by=ANN, name="Ann")
+    change(folder, "1.0.0")
+
+    with clinic(db, folder) as engine:
+        digest = engine.sign_off("walk-in", by=LEE, name="Kim Lee, MD")
+
+        assert engine.enroll("walk-in", patient="P", by=ANN)
+        kept = engine.kept_files(digest)
+        assert kept is not None
+        assert "170 mmHg" in kept["walk-in/walk-in.yaml"]
+
+
+@pytest.mark.parametrize("now", ["1.0.0", "1.1.0"])
+def test_the_signed_version_runs_whatever_the_files_say_now(
+    tmp_path: Path, folder: Path, now: str
+) -> None:
+    db = tmp_path / "clinic.db"
+    with clinic(db, folder) as engine:
+        signed = engine.sign_off("walk-in", by=LEE, name="Kim Lee, MD")
+        before = engine.enroll("walk-in", patient="P", by=ANN)
+    change(folder, now)
+
+    with clinic(db, folder) as engine:
+        later = engine.enroll("walk-in@1.0.0", patient="Q", by=ANN)
+
+        approved = engine.approved("walk-in")
+        assert approved is not None
+        assert approved.limits["high"].value == 180
+        for each in (before, later):
+            assert engine.program_of(each).digest == signed == approved.digest
+        with pytest.raises(Refused, match=r"not-signed-off|version-changed"):
+            engine.enroll("walk-in", patient="R", by=ANN)
+        engine.retire("walk-in", signed, by=LEE, reason="a safer one is there")
+        with pytest.raises((Refused, ProgramError)):
+            engine.enroll("walk-in@1.0.0", patient="R", by=ANN)
+        assert engine.approved("walk-in") is None
 
 
 def test_a_version_is_signed_with_one_set_of_files_only() -> None:

@@ -175,6 +175,21 @@ def test_a_call_and_a_signature_that_are_waited_for_find_their_step() -> None:
     assert (told.alert, told.says) == ("rounds.alert.1", "High")
 
 
+def test_a_call_about_lateness_goes_on_calling_as_the_step_is_called_now() -> None:
+    late = {"due: 1 h,": "due: 1 h, when_late: {tell: [doctor], answer_within: 1 h,\n"
+            "             then: [{tell: [nurse], answer_within: 1 h}]},"}  # fmt: skip
+    p = Patient(version("1.0.0", late))
+    p.do("record talk", word="two")
+    p.wait("61 min")
+    p.look()
+
+    moved(p, version("1.1.0", {**late, **RENAMED}))
+    p.wait("1 h")
+
+    (told,) = p.events(e.AlertEscalated)
+    assert (told.alert, told.says, told.tell) == ("late.rounds", "rounds is late", ("nurse",))
+
+
 def test_a_recording_under_the_old_name_is_corrected_under_the_new_one() -> None:
     p = staying()
     moved(p, SECOND)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 from kat_workflow.engine.receiving import hashed, new_id, refuse
 from kat_workflow.engine.shell import Shell
@@ -21,7 +22,9 @@ from kat_workflow.enrollment.register import SIGNER, Register, retire, sign_off
 from kat_workflow.enrollment.roster import Roster, grant, revoke
 from kat_workflow.errors import Refusal
 from kat_workflow.program import PATIENT
-from kat_workflow.program.model import Program
+
+if TYPE_CHECKING:
+    from kat_workflow.program.model import Program
 
 
 class Clinic(Shell):
@@ -109,10 +112,13 @@ class Clinic(Shell):
             if not self._is_known(by, act):
                 says, way = "whoever signs must show who they are", "authenticate again"
                 raise refuse(f"sign off {found.id}", "not-authenticated", says, way)
-        self._keep(found, found.id)
 
         def judge(addition: Addition, at: datetime) -> Refusal | None:
-            return sign_off(addition, found.id, found.version, found.digest, by, name, meaning, at)
+            its = (found.id, found.version, found.digest)
+            refusal = sign_off(addition, *its, by, name, meaning, at)
+            if refusal is None:  # not before: what is refused may still be mended
+                self._keep(found, found.id)
+            return refusal
 
         self._add("program", found.id, judge, by, SIGNER, command_id, (found.digest, name, meaning))
         return found.digest

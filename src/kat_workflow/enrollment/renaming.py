@@ -7,15 +7,18 @@ correction, another version's gates) gets it with those.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Past
 from kat_workflow.program.forms import Observation
-from kat_workflow.program.model import Program, renamed
 
+if TYPE_CHECKING:
+    from kat_workflow.program.model import Phase, Program, Step
+
+_Named = TypeVar("_Named", "Phase", "Step")
 _NONE: Mapping[str, str] = {}
 
 
@@ -24,6 +27,24 @@ class Names(NamedTuple):
 
     phases: Mapping[str, str] = _NONE
     steps: Mapping[str, str] = _NONE
+
+
+def renamed(old: Mapping[str, _Named], new: Mapping[str, _Named]) -> dict[str, str]:
+    """Which phases or steps of a version are called otherwise in another: the name there by the
+    name here. Whichever of the two says so, so that a way back is the same."""
+    found = {
+        name: each.name
+        for each in new.values()
+        for name in each.renamed_from
+        if name in old and name not in new
+    }
+    back = {
+        each.name: name
+        for each in old.values()
+        for name in each.renamed_from
+        if each.name not in new and name in new and name not in old
+    }
+    return {**found, **back}
 
 
 def names_between(old: Program, new: Program) -> Names:

@@ -1021,10 +1021,11 @@ def _called_otherwise(s: Enrollment, phases: Mapping[str, str], steps: Mapping[s
     s.visits = visits
     for id_, item in s.items.items():
         step, details = steps.get(item.step, item.step), item.details
-        if item.about:  # a phase, a step that waits to be signed, or a call (`look.alert.1`)
-            owner, dot, rest = item.about.partition(".alert.")
-            about = steps.get(owner, owner) if dot else steps.get(owner, phases.get(owner, owner))
-            details = item.but(about=about + dot + rest)
+        if item.about:  # a phase, a step to be signed, or a call (`look.alert.1`, `late.look`)
+            late = "late." if item.about.startswith("late.") else ""
+            owner, dot, rest = item.about.removeprefix(late).partition(".alert.")
+            about = steps.get(owner, phases.get(owner, owner))
+            details = item.but(about=late + about + dot + rest)
         s.items[id_] = replace(item, step=step, details=details)
 
 

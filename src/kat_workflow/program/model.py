@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import time
 from decimal import Decimal
-from typing import Literal, TypeVar
+from typing import Literal
 
 from attrs import field, frozen
 
@@ -614,24 +614,3 @@ class Program:
             return name
         found = [full for full in names if full.endswith("." + name)]
         return found[0] if len(found) == 1 else None
-
-
-_Named = TypeVar("_Named", Phase, Step)
-
-
-def renamed(old: Mapping[str, _Named], new: Mapping[str, _Named]) -> dict[str, str]:
-    """Which phases or steps of a version are called otherwise in another: the name there by the
-    name here. Whichever of the two says so, so that a way back is the same."""
-    found = {
-        name: each.name
-        for each in new.values()
-        for name in each.renamed_from
-        if name in old and name not in new
-    }
-    back = {
-        each.name: name
-        for each in old.values()
-        for name in each.renamed_from
-        if each.name not in new and name in new and name not in old
-    }
-    return {**found, **back}

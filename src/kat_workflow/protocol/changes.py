@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+from kat_workflow.enrollment.renaming import names_between
 from kat_workflow.program import model as m
 from kat_workflow.program.forms import Band, Field, Form
 from kat_workflow.program.gates import Test
@@ -171,11 +172,8 @@ _FREE = frozenset(("title", "about", "says", "label", "options", "reason"))
 class _Comparing:
     def __init__(self, old: m.Program, new: m.Program) -> None:
         self.old, self.new = old, new
-        renamed = {
-            "phases": m.renamed(old.phases, new.phases),
-            "steps": m.renamed(old.steps, new.steps),
-        }
-        self.names: Mapping[str, str] = {**renamed["phases"], **renamed["steps"]}
+        phases, steps = names_between(old, new)
+        self.names: Mapping[str, str] = {**phases, **steps}
         self.both = Versions(old, new, self.names)
         self.was, self.now = Words(old), Words(new)
 
