@@ -247,6 +247,20 @@ def test_a_step_of_one_day_is_on_the_sheet_of_that_day_only(folder: Path) -> Non
     assert "On day 2" not in titles(day_sheet(program, "doctor", 2))
 
 
+def test_whoever_only_signs_as_well_or_witnesses_has_it_on_their_sheet(folder: Path) -> None:
+    text = TEXT.replace(
+        "      talk: {by: [doctor], record: interview, after: [look]}",
+        "      talk: {by: [doctor], record: interview, cosigned_by: [nurse]}\n"
+        "      weigh: {by: [doctor], record: pressure, witnessed_by: [nurse]}",
+    )
+    (folder / "walk-in" / "walk-in.yaml").write_text(text)
+    program = load(folder / "walk-in" / "walk-in.yaml")
+
+    mine = titles(day_sheet(program, "nurse", 1))["When it opens"]
+
+    assert {"Talk", "Weigh"} <= set(mine)
+
+
 def test_the_page_to_sign_has_the_whole_digest_and_hides_no_markup(folder: Path) -> None:
     text = TEXT.replace("title: Walk-in", 'title: "Walk <b>in</b>"')
     (folder / "walk-in" / "walk-in.yaml").write_text(text)

@@ -203,6 +203,47 @@ def test_a_recording_under_the_old_name_is_corrected_under_the_new_one() -> None
     assert replay(p.log) == p.s
 
 
+def test_a_reading_that_came_back_is_one_of_the_step_as_it_is_called_now() -> None:
+    p = staying()
+    p.wait("4 h")
+    p.do("record look", systolic=190)
+    p.do("retract look", reason="another patient's")
+    (retracted,) = p.events(e.ObservationRetracted)
+    assert [x.step for x in retracted.restored] == ["look"]
+
+    moved(p, SECOND)
+    p.do("correct nap", points=9, reason="typed wrong")
+
+    assert [(x.step, x.values["systolic"]) for x in p.s.readings["vitals"]] == [("rounds", 120)]
+    assert replay(p.log) == p.s
+
+
+def test_a_track_is_called_otherwise_too() -> None:
+    text = """
+start: stay
+decided_by: [doctor]
+phases:
+  stay:
+    tracks:
+      body: {start: rest, phases: {rest: {steps: {look: {by: [nurse], record: vitals}}}}}
+      mind: {steps: {talk: {by: [nurse], record: answer}}}
+    next: [{to: well, when: always}]
+"""
+    new = source(text.replace("body: {", "frame: {renamed_from: [body], "))
+    to = compile_files({"x/x.yaml": new.replace('"1.0.0"', '"1.1.0"')}, "x/x.yaml")
+    p = Patient(program(text))
+
+    moved(p, to)
+    moved(p, program(text))
+    moved(p, to)
+
+    assert p.phases == ["stay", "frame", "rest", "mind"]
+    p.do("record look", systolic=120)
+    p.do("record talk", word="two")
+    assert p.s.end == "well"
+    assert replay(p.log) == p.s
+
+
 def test_going_back_is_the_same_act_and_so_is_going_there_again() -> None:
     p = staying()
     before = p.look()
