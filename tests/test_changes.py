@@ -25,6 +25,7 @@ from kat_workflow.program.truth import Always, Not
 from kat_workflow.protocol import as_text
 from kat_workflow.protocol.aspects import FOLLOWS, KINDS, PROGRAM
 from kat_workflow.protocol.changes import Change, as_data, changes, in_words
+from kat_workflow.protocol.strictness import compare
 
 DETOX = load("detox-4-day")
 
@@ -99,6 +100,14 @@ LOOSENED = [
     ("obtain: treatment, after", "may_be: [waived], obtain: treatment, after", "left undone"),
     ("record: cssrs\n", "record: cssrs\n        optional: true\n", "a step is optional now"),
     ("times: 1, per: program day", "times: 2, per: program day", "more sessions may be held"),
+    ("        when_late: {tell: [nurse_practitioner], answer_within: 30 min}\n", "",
+     "nobody is called when it is late"),
+    ("when: consent treatment in force}",
+     "when: consent treatment in force, override: {by: [prescriber], lasts: 1 h}}",
+     "a condition may now be overridden"),
+    ("    at_most: {times: 1, per: program day}\n", "", "more sessions may be held"),
+    ("high_systolic: {is: 180 mmHg", "high_systolic: {is: 25 kPa", "a limit is loosened"),
+    ("  nurse: Registered nurse", "  nurse: Nurse", ""),
     ("if_skipped: {result: negative}", "if_skipped: {result: positive}", "skipped fields"),
 ]  # fmt: skip
 
@@ -383,3 +392,46 @@ def test_what_is_only_called_otherwise_is_told_as_that() -> None:
     }
     assert {(x.now, x.before) for x in back} == {(x.before, x.now) for x in there}
     assert not [x for x in (*there, *back) if x.loosens]
+
+
+PRESSURE = "baseline.systolic >= low_systolic and baseline.systolic < high_systolic and baseline.pulse < fast_pulse"  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "way"),
+    [
+        ("baseline.systolic < 180 mmHg", "baseline.systolic < 170 mmHg", "stronger"),
+        ("baseline.systolic < 180 mmHg", "baseline.systolic < high_systolic", "same"),
+        ("baseline.systolic < 24 kPa", "baseline.systolic <= 24 kPa", "weaker"),
+        ("baseline.systolic > 90 mmHg", "baseline.systolic < 90 mmHg", "unclear"),
+        ("baseline.systolic != 90 mmHg", "baseline.systolic != 91 mmHg", "unclear"),
+        ("baseline.systolic < 90 mmHg", "baseline.pulse < 90 /min", "unclear"),
+        ("not (baseline.systolic < 90 mmHg)", "not (baseline.systolic < 80 mmHg)", "weaker"),
+        ("baseline.systolic < 180 mmHg", "always", "weaker"),
+        ("always", "baseline.systolic < 180 mmHg", "stronger"),
+        ("baseline.systolic < 180 mmHg", "baseline.systolic < 180 mmHg or nad_agreed", "weaker"),
+        ("nad_agreed or bag_check.sterile is yes", "nad_agreed", "stronger"),
+        ("nad_agreed and nad_ordered", "nad_ordered and nad_agreed", "same"),
+        ("nad_agreed and nad_ordered", "nad_agreed and settled and opioid_calm", "unclear"),
+        ("bag_check.sterile is yes", "bag_check.sterile is no", "unclear"),
+        ("last 3 of cows.total < 5 points", "last 2 of cows.total < 5 points", "weaker"),
+        ("last 3 of cows.total < 5 points", "last 3 of cows.total < 6 points", "weaker"),
+        ("any cows.total of last 24 h < 5 points", "any cows.total of last 30 h < 5 points",
+         "weaker"),
+        ("every cows.total of last 24 h < 5 points", "any cows.total of last 24 h < 5 points",
+         "unclear"),
+        ("every cows.total of last 24 h < 5 points", "every cows.total of last 1 d < 5 points",
+         "unclear"),
+    ],
+)  # fmt: skip
+def test_whether_a_condition_is_stricter_is_told_where_its_form_tells(
+    before: str, now: str, way: str
+) -> None:
+    old, new = (changed((PRESSURE, x)) for x in (before, now))
+    backwards = {"stronger": "weaker", "weaker": "stronger"}.get(way, way)
+
+    def ready(program: m.Program) -> Test:
+        return program.sessions["nad_infusion"].ready[2]
+
+    assert compare(ready(old), ready(new), {}) == way
+    assert compare(ready(new), ready(old), {}) == backwards

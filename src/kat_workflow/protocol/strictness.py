@@ -182,6 +182,8 @@ class _Comparison:
         if old.count != new.count:
             found |= {"stronger" if new.count > old.count else "weaker"}
         longer = _seconds(new.window) - _seconds(old.window)
+        if not longer and _calendar(old.window) is not _calendar(new.window):
+            return _UNCLEAR  # a day of the calendar has not always 24 hours
         if longer:
             found |= {"stronger" if (longer > 0) is (old.which == "every") else "weaker"}
         return found
@@ -237,6 +239,10 @@ def _constant(sum_: Sum) -> Fraction:
 def _seconds(window: Window | None) -> int:
     span: Duration | None = None if window is None else window.span
     return 0 if span is None else span.seconds
+
+
+def _calendar(window: Window | None) -> bool:
+    return window is not None and window.span.calendar
 
 
 def _raised(node: Node, limit: str) -> frozenset[str]:
