@@ -83,7 +83,8 @@ ELSEWHERE = {"next_slot", "deviations", "foresee_version", "group", "groups", "l
 version."""
 
 HOST = {
-    "follow", "listen", "outbox", "program_of", "site_of", "program", "register", "roster",
+    "follow", "listen", "outbox", "program_of", "site_of", "program", "approved", "register",
+    "roster",
     "cupboard", "kept_files", "patient_ids", "open", "close", "run_due", "run_due_in", "scheduler",
 }  # fmt: skip
 """What is for the host itself, or shows nothing of a patient."""

@@ -18,6 +18,7 @@ from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition
 from kat_workflow.enrollment.register import Register, sign_off
 from kat_workflow.enrollment.register import evolve as fold
+from kat_workflow.errors import ProgramError
 from kat_workflow.language import load
 from kat_workflow.protocol import Points, Section, protocol
 from kat_workflow.protocol.sheet import day_sheet, page
@@ -132,6 +133,52 @@ def test_what_was_signed_cannot_be_signed_again_nor_its_version_reused(
         engine.sign_off("walk-in", by=LEE, name="Kim Lee, MD")
 
 
+def test_what_nobody_was_enrolled_in_nor_signed_may_still_be_mended(
+    tmp_path: Path, folder: Path
+) -> None:
+    db = tmp_path / "clinic.db"
+    with clinic(db, folder) as engine:
+        with pytest.raises(Refused, match="not-signed-off"):
+            engine.enroll("walk-in", patient="P", by=ANN)
+        with pytest.raises(Refused, match="wrong-role"):
+            engine.sign_off("walk-in", by=ANN, name="Ann")
+    change(folder, "1.0.0")
+
+    with clinic(db, folder) as engine:
+        digest = engine.sign_off("walk-in", by=LEE, name="Kim Lee, MD")
+
+        assert engine.enroll("walk-in", patient="P", by=ANN)
+        kept = engine.kept_files(digest)
+        assert kept is not None
+        assert "170 mmHg" in kept["walk-in/walk-in.yaml"]
+
+
+@pytest.mark.parametrize("now", ["1.0.0", "1.1.0"])
+def test_the_signed_version_runs_whatever_the_files_say_now(
+    tmp_path: Path, folder: Path, now: str
+) -> None:
+    db = tmp_path / "clinic.db"
+    with clinic(db, folder) as engine:
+        signed = engine.sign_off("walk-in", by=LEE, name="Kim Lee, MD")
+        before = engine.enroll("walk-in", patient="P", by=ANN)
+    change(folder, now)
+
+    with clinic(db, folder) as engine:
+        later = engine.enroll("walk-in@1.0.0", patient="Q", by=ANN)
+
+        approved = engine.approved("walk-in")
+        assert approved is not None
+        assert approved.limits["high"].value == 180
+        for each in (before, later):
+            assert engine.program_of(each).digest == signed == approved.digest
+        with pytest.raises(Refused, match=r"not-signed-off|version-changed"):
+            engine.enroll("walk-in", patient="R", by=ANN)
+        engine.retire("walk-in", signed, by=LEE, reason="a safer one is there")
+        with pytest.raises((Refused, ProgramError)):
+            engine.enroll("walk-in@1.0.0", patient="R", by=ANN)
+        assert engine.approved("walk-in") is None
+
+
 def test_a_version_is_signed_with_one_set_of_files_only() -> None:
     book = Addition("program", 0, Register())
     signed = sign_off(book, "walk-in", "1.0.0", "a" * 64, LEE, "Kim Lee, MD", "approved", NOON)
@@ -200,6 +247,20 @@ def test_a_step_of_one_day_is_on_the_sheet_of_that_day_only(folder: Path) -> Non
     assert "On day 2" not in titles(day_sheet(program, "doctor", 2))
 
 
+def test_whoever_only_signs_as_well_or_witnesses_has_it_on_their_sheet(folder: Path) -> None:
+    text = TEXT.replace(
+        "      talk: {by: [doctor], record: interview, after: [look]}",
+        "      talk: {by: [doctor], record: interview, cosigned_by: [nurse]}\n"
+        "      weigh: {by: [doctor], record: pressure, witnessed_by: [nurse]}",
+    )
+    (folder / "walk-in" / "walk-in.yaml").write_text(text)
+    program = load(folder / "walk-in" / "walk-in.yaml")
+
+    mine = titles(day_sheet(program, "nurse", 1))["When it opens"]
+
+    assert {"Talk", "Weigh"} <= set(mine)
+
+
 def test_the_page_to_sign_has_the_whole_digest_and_hides_no_markup(folder: Path) -> None:
     text = TEXT.replace("title: Walk-in", 'title: "Walk <b>in</b>"')
     (folder / "walk-in" / "walk-in.yaml").write_text(text)
@@ -249,9 +310,11 @@ def test_the_verbs_sign_tell_what_changed_retire_and_list(tmp_path: Path, folder
         "nothing has changed" in run("sign-off", "walk-in", "--changes", "--by", "lee", *place)[1]
     )
     change(folder, "1.1.0")
-    diff = run("sign-off", "walk-in", "--changes", "--by", "lee", *place)[1]
-    assert "-  high: {is: 180 mmHg" in diff
-    assert "+  high: {is: 170 mmHg" in diff
+    changed = ("sign-off", "walk-in", "--changes", "--by", "lee", *place)
+    assert "Limit “High”: from 180 mmHg to 170 mmHg." in run(*changed)[1]
+    lines = run(*changed, "--lines")[1]
+    assert "-  high: {is: 180 mmHg" in lines
+    assert "+  high: {is: 170 mmHg" in lines
     listed = run("register", "walk-in", *place)[1]
     assert "approved" in listed
     assert "draft" in listed

@@ -118,6 +118,13 @@ def test_the_core_knows_no_clock_no_chance_no_files_and_no_logging(room: str) ->
                 assert node.func.id not in ("open", "print"), f"{path}:{node.lineno}"
 
 
+def test_nothing_is_sent_by_the_library_itself() -> None:
+    senders = {"smtplib", "http", "urllib", "ftplib", "requests", "httpx", "aiohttp", "websockets"}
+    for _, path, tree in modules():
+        found = {x.partition(".")[0] for x in imported(tree)} & senders
+        assert not found, f"{path}: a host drains the outbox and sends, the library never does"
+
+
 def test_nothing_is_evaluated_imported_by_name_or_unpickled() -> None:
     for _, path, tree in modules():
         names = {name.split(".")[0] for name in imported(tree)}

@@ -47,6 +47,7 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "schema": Verb("programs", "Print the JSON Schema by which editors know the language."),
     },
     "Governance": {
+        "diff": Verb("governing", "Say what changed between two versions of a program."),
         "sheet": Verb("governing", "Write a program as one printable page to sign."),
         "sign-off": Verb("governing", "Sign a program off, as its files say now."),
         "retire": Verb("governing", "Let an approved version take nobody new."),

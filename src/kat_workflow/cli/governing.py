@@ -1,24 +1,31 @@
-"""The verbs about who may use a program: sheet, sign-off, retire, register."""
+"""The verbs about who may use a program: diff, sheet, sign-off, retire, register."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from kat_workflow.cli.patients import actor, instant_of, local, on_clinic, site_of
+from kat_workflow.cli.patients import actor, instant_of, local, on_clinic, open_clinic, site_of
 from kat_workflow.cli.screen import (
     ProgramName,
     echo_json,
     echo_rich,
     json_option,
+    library,
+    takes_programs,
     write,
 )
 from kat_workflow.engine import Engine
 from kat_workflow.enrollment.commands import Actor
 from kat_workflow.enrollment.register import SIGNER
+
+if TYPE_CHECKING:
+    from kat_workflow.program.model import Program
 
 __all__ = ["COMMANDS"]
 
@@ -64,6 +71,7 @@ def sheet(ctx: click.Context, engine: Engine, program: str, output: Path | None)
 @click.option("--name", help="The printed name beside the signature.")
 @click.option("--meaning", default="approved for use in this clinic", show_default=True)
 @click.option("--changes", is_flag=True, help="Only say what changed since the last signature.")
+@click.option("--lines", is_flag=True, help="With --changes: the changed lines of the files.")
 @_by
 @on_clinic
 def sign_off(
@@ -73,12 +81,13 @@ def sign_off(
     name: str | None,
     meaning: str,
     changes: bool,
+    lines: bool,
     by: str,
 ) -> None:
     """Sign a program off, as its files say now.
 
     What is signed is the digest of all its files: whoever changes one has a draft again. See
-    first what changed since the last signature with --changes.
+    first what changed since the last signature with --changes: in words, as kat diff says it.
 
     \b
     Examples:
@@ -86,7 +95,7 @@ def sign_off(
       kat sign-off detox-4-day --by dr-lee --name "Kim Lee, MD"
     """
     if changes:
-        click.echo(_changes(engine, program), nl=False)
+        _tell_changes(engine, program, lines)
         return
     if not name:
         raise click.UsageError("a signature needs the printed --name of whoever signs", ctx)
@@ -98,23 +107,85 @@ def _director(by: str) -> Actor:
     return actor(by if ":" in by else f"{by}:{SIGNER}")
 
 
-def _changes(engine: Engine, program: str) -> str:
-    """What changed in the files since the digest that was approved last, as a unified diff."""
+def _tell_changes(engine: Engine, program: str, lines: bool) -> None:
+    """What changed since the digest that was approved last."""
     found = engine.program(program)
-    last = engine.register(found.id).approved()
-    if not last:
-        return f"{found.id} was never signed off: everything is new\n"
-    before = engine.kept_files(last) or {}
-    lines: list[str] = []
-    for name in sorted({*before, *found.files}):
-        lines += difflib.unified_diff(
+    last = engine.approved(found.id)
+    if last is None:
+        click.echo(f"{found.id} was never signed off: everything is new")
+    elif last.digest == found.digest:
+        click.echo(f"nothing has changed since {found.id} was approved")
+    elif lines:
+        click.echo(_lines(last.files, found.files), nl=False)
+    else:
+        _tell(last, found)
+
+
+def _lines(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """The lines that are others, as a unified diff."""
+    said: list[str] = []
+    for name in sorted({*before, *now}):
+        said += difflib.unified_diff(
             before.get(name, "").splitlines(keepends=True),
-            found.files.get(name, "").splitlines(keepends=True),
+            now.get(name, "").splitlines(keepends=True),
             f"approved/{name}",
             f"now/{name}",
             n=1,
         )
-    return "".join(lines) or f"nothing has changed since {found.id} was approved\n"
+    return "".join(said)
+
+
+def _tell(old: Program, new: Program, markdown: bool = False) -> None:
+    from kat_workflow.protocol import as_markdown, as_rich
+    from kat_workflow.protocol.changes import in_words
+
+    if markdown:
+        click.echo(as_markdown(in_words(old, new)), nl=False)
+    else:
+        echo_rich(as_rich(in_words(old, new)))
+
+
+@click.command()
+@click.argument("old", type=ProgramName(), metavar="OLD")
+@click.argument("new", type=ProgramName(), metavar="[NEW]", required=False)
+@click.option("--markdown", is_flag=True, help="Markdown, for a document or a pull request.")
+@json_option
+@click.option("--db", type=click.Path(dir_okay=False), envvar="KAT_DB", default="clinic.db")
+@takes_programs
+@click.pass_context
+def diff(
+    ctx: click.Context, old: str, new: str | None, markdown: bool, as_json: bool, db: str
+) -> None:
+    """Say what changed between two versions of a program, as a clinician reads it.
+
+    What loosens a safeguard stands first: a wider role, a higher limit, a dropped signature. Of
+    each change it says what it is for patients under way. OLD and NEW are ids or files; without
+    NEW, what the clinic signed off is told from what the files say now.
+
+    \b
+    Examples:
+      kat diff detox-4-day@1.0.0 detox-4-day
+      kat diff programs/detox-4-day/detox-4-day.yaml draft/detox-4-day.yaml
+      kat diff detox-4-day
+      kat diff detox-4-day --json
+    """
+    from kat_workflow.language.compiler import load
+    from kat_workflow.protocol.changes import as_data
+
+    now = load(new or old, library(ctx))
+    if new is not None:
+        before = load(old, library(ctx))
+    else:
+        with open_clinic(ctx, db, None, None) as engine:
+            signed = engine.approved(now.id)
+        if signed is None:
+            says = f"no version of {now.id} is approved; name the NEW one too"
+            raise click.UsageError(says, ctx)
+        before = signed
+    if as_json:
+        echo_json(as_data(before, now))
+    else:
+        _tell(before, now, markdown)
 
 
 @click.command()
@@ -198,7 +269,7 @@ def register(ctx: click.Context, engine: Engine, program: str | None, as_json: b
     """
     from rich.table import Table
 
-    from kat_workflow.cli.screen import ids, library
+    from kat_workflow.cli.screen import ids
 
     names = (
         [program.partition("@")[0]]
@@ -278,6 +349,7 @@ def deviations(
 
 
 COMMANDS = {
+    "diff": diff,
     "sheet": sheet,
     "sign-off": sign_off,
     "retire": retire,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 from kat_workflow.engine.receiving import hashed, new_id, refuse
 from kat_workflow.engine.shell import Shell
@@ -21,6 +22,9 @@ from kat_workflow.enrollment.register import SIGNER, Register, retire, sign_off
 from kat_workflow.enrollment.roster import Roster, grant, revoke
 from kat_workflow.errors import Refusal
 from kat_workflow.program import PATIENT
+
+if TYPE_CHECKING:
+    from kat_workflow.program.model import Program
 
 
 class Clinic(Shell):
@@ -108,10 +112,13 @@ class Clinic(Shell):
             if not self._is_known(by, act):
                 says, way = "whoever signs must show who they are", "authenticate again"
                 raise refuse(f"sign off {found.id}", "not-authenticated", says, way)
-        self._keep(found, found.id)
 
         def judge(addition: Addition, at: datetime) -> Refusal | None:
-            return sign_off(addition, found.id, found.version, found.digest, by, name, meaning, at)
+            its = (found.id, found.version, found.digest)
+            refusal = sign_off(addition, *its, by, name, meaning, at)
+            if refusal is None:  # not before: what is refused may still be mended
+                self._keep(found, found.id)
+            return refusal
 
         self._add("program", found.id, judge, by, SIGNER, command_id, (found.digest, name, meaning))
         return found.digest
@@ -130,6 +137,12 @@ class Clinic(Shell):
         """What was signed off and retired of a program, by digest."""
         found: Register = self._beside("program", program)
         return found
+
+    def approved(self, program: str) -> Program | None:
+        """The version of a program (its id) that was approved last and is not retired, by the
+        files that were signed, whatever the library has now; None if there is none."""
+        digest = self.register(program).approved()
+        return self._by_digest.get(digest) or self._pinned(digest) if digest else None
 
     def kept_files(self, digest: str) -> Mapping[str, str] | None:
         """The files with a digest as the journal keeps them, None if it does not."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec.structs import replace
 
@@ -21,6 +21,9 @@ from kat_workflow.enrollment.decide import catch_up, decide
 from kat_workflow.enrollment.patients import PatientRecord
 from kat_workflow.enrollment.reading import refusal_for_reader
 from kat_workflow.errors import Conflict, KatError, Refusal, Refused
+
+if TYPE_CHECKING:
+    from kat_workflow.program.model import Program
 
 _log = logging.getLogger("kat_workflow")
 
@@ -39,8 +42,10 @@ class Commands(Shell):
     ) -> str:
         """Begin a program for a patient; returns the enrollment's id.
 
-        The id derives from the command's id, so that a retry finds the same enrollment. Raises
-        Refused, and ProgramError where the program's files are at fault.
+        The id derives from the command's id, so that a retry finds the same enrollment. Where
+        only signed programs are begun, `id@version` is the version that was signed, by the files
+        that were, whatever the library has now. Raises Refused, and ProgramError where the
+        program's files are at fault.
         """
         id_ = command_id or new_id()
         enrollment = "e-" + hashed(id_.encode(errors="backslashreplace"))[:20]
@@ -48,11 +53,20 @@ class Commands(Shell):
         digest = digest_of(enrollment, act, by, None, program)
         if command_id is not None and self.journal.receipt(id_, digest) is not None:
             return enrollment  # a retry needs none of the files, which may be gone by now
-        definition = self.program(program)
+        definition = self._to_begin(program)
         self._site(site, "enroll")
-        self._keep(definition, enrollment)
         self._carry_out(enrollment, act, by, id_, digest, None, "", definition)
         return enrollment
+
+    def _to_begin(self, name: str) -> Program:
+        """The program of an id or `id@version`, as a patient is to begin it."""
+        id_, _, version = name.partition("@")
+        if self._signed_only and version:
+            register = self._beside("program", id_)
+            for digest, each in register.signed.items():
+                if each.version == version and each.standing == "approved":
+                    return self._by_digest.get(digest) or self._pinned(digest)
+        return self.program(name)
 
     def record(
         self,

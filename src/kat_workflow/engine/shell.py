@@ -154,6 +154,8 @@ class Shell:
                         self._remember(enrollment, program, state)
                         raise Refused(refusal_for_reader(program, by, answer))
                     continue  # it was judged by what is no longer so
+                if new is not None:  # not before: what nobody is in may still be mended
+                    self._keep(new, enrollment)
                 role_acted = answer.role or role
                 target = around.target
                 if target is not None and answer.enrollment.digest == target.digest:

@@ -32,7 +32,7 @@ from kat_workflow.enrollment.run import (
     retained,
     taken_by,
 )
-from kat_workflow.enrollment.state import NOBODY, Enrollment, copy_of, fold
+from kat_workflow.enrollment.state import NOBODY, Enrollment, Settlement, copy_of, fold
 from kat_workflow.enrollment.state import replay as replayed
 from kat_workflow.program.chart import Goes, NextRound, Undecided
 from kat_workflow.program.forms import Form, Observation, Raw, accept, read
@@ -226,7 +226,7 @@ def correct(j: Judge, act: c.Correct) -> None:
         settles=last is not None
         and (last.outcome, last.at, last.place) == ("done", old.occurred, old.place)
         and occurred != old.occurred
-        and record.versions[0].said.item == f"{last.place}/{old.step}.{last.number}",
+        and _opened_as(record.versions[0].said.item, last),
     )
     if step is not None and signing.asks_for_signatures(step):
         new = replace(new, content=signing.content_of(run.s.id, new))
@@ -393,6 +393,12 @@ def _waiting(run: Run, observation: str) -> Item | None:
     return None
 
 
+def _opened_as(item: str, last: Settlement) -> bool:
+    """Whether an item of a step is the opening that was settled last."""
+    place, _, name = item.rpartition("/")
+    return place == last.place and name.rpartition(".")[2] == str(last.number)
+
+
 def _settled_it(run: Run, record: Record) -> bool:
     """Whether a recording is what settled its step, in a place that is not over."""
     said = record.versions[0].said
@@ -400,7 +406,7 @@ def _settled_it(run: Run, record: Record) -> bool:
     return (
         last is not None
         and last.outcome == "done"
-        and said.item == f"{last.place}/{said.step}.{last.number}"
+        and _opened_as(said.item, last)
         and run.is_active(last.place)
     )
 

@@ -695,7 +695,7 @@ read from elsewhere."""
 class VersionChanged(_Event, frozen=True, tag="version-changed"):
     """The patient goes on by another version; `was` and `was_digest` name the one before. What
     gates of the new one may read is resolved here: `settled`, `counts`, and the readings by form
-    (`values`)."""
+    (`values`). `phases` and `steps` are those that it calls otherwise: the new name by the old."""
 
     version: str
     digest: str
@@ -708,6 +708,8 @@ class VersionChanged(_Event, frozen=True, tag="version-changed"):
     settled: tuple[Settled, ...] = ()
     counts: dict[str, int] = {}
     values: Private[dict[str, tuple[Observation, ...]]] = {}
+    phases: dict[str, str] = {}
+    steps: dict[str, str] = {}
 
 
 class OfferMade(_Event, frozen=True, tag="offer-made"):

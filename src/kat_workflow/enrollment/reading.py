@@ -106,7 +106,12 @@ class _Kept(Struct, frozen=True):
 
 @lru_cache(maxsize=256)
 def _kept(program: Program) -> _Kept:
-    steps = {s.name: frozenset(s.read_by) for s in program.steps.values() if s.read_by}
+    steps = {
+        name: frozenset(step.read_by)
+        for step in program.steps.values()
+        for name in (step.name, *step.renamed_from)
+        if step.read_by
+    }
     forms: dict[str, frozenset[str]] = {}
     alerts: dict[str, frozenset[str]] = {}
     for name in program.forms:
@@ -115,7 +120,9 @@ def _kept(program: Program) -> _Kept:
             forms[name] = readers
     for step in program.steps.values():
         if step.read_by:
-            alerts |= dict.fromkeys((alert.name for alert in step.alerts), steps[step.name])
+            for name in (step.name, *step.renamed_from):  # as the record may call it
+                called = (f"{name}.alert.{n}" for n, _ in enumerate(step.alerts, 1))
+                alerts |= dict.fromkeys(called, steps[step.name])
     rules: list[Alert | SessionRule] = [*program.alerts]
     for kind in program.sessions.values():
         rules += (*kind.alerts, *kind.stop_when, *kind.pause_when)

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from kat_workflow.enrollment import alerts, crossing, groups, moving, opening, watching
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition, Beside, Unread
+from kat_workflow.enrollment.renaming import in_names_of_now
 from kat_workflow.enrollment.signing import asks_for_signatures, content_of
 from kat_workflow.enrollment.state import (
     FOLDS,
@@ -133,14 +134,14 @@ class Run:
         return found
 
     def history(self) -> tuple[Past, ...]:
-        """All entries of the enrollment before this run.
+        """All entries of the enrollment before this run, by the names of the version that holds.
 
         Raises Unread where the shell has not read them.
         """
         history = self.around.history
         if history is None:
             raise Unread("history")
-        return history
+        return in_names_of_now(history)
 
     def is_late(self, occurred: datetime) -> bool:
         """Whether something happened before a decision that has been taken since."""

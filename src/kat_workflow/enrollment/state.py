@@ -531,7 +531,7 @@ def _phase_entered(s: Enrollment, x: e.PhaseEntered) -> None:
         if x.round > 1:
             _count_one(s, again)
     else:
-        parent = s.visits[outer.rpartition("/")[2].rpartition(".")[0]]
+        parent = next(each for each in s.visits.values() if each.place == outer)
         inside = {} if parent.inside is None else parent.inside.copy()
         inside[x.phase] = inside.get(x.phase, 0) + 1
         if x.round > 1:
@@ -1003,7 +1003,36 @@ def _version_changed(s: Enrollment, x: e.VersionChanged) -> None:
     }
     s.readings = {form: kept for form, kept in x.values.items() if kept}
     s.counts = dict(x.counts)
+    if x.phases or x.steps:
+        _called_otherwise(s, x.phases, x.steps)
     _at(s, x.at)
+
+
+def _called_otherwise(s: Enrollment, phases: Mapping[str, str], steps: Mapping[str, str]) -> None:
+    """Where somebody is and what is open, by other names. The ids of places and items stay."""
+    visits: dict[str, Visit] = {}
+    for visit in s.visits.values():
+        inside = None
+        if visit.inside is not None:
+            inside = {_phase_key(key, phases): count for key, count in visit.inside.items()}
+        name = phases.get(visit.phase, visit.phase)
+        ended = tuple(phases.get(each, each) for each in visit.ended)
+        visits[name] = replace(visit, phase=name, ended=ended, inside=inside)
+    s.visits = visits
+    for id_, item in s.items.items():
+        step, details = steps.get(item.step, item.step), item.details
+        if item.about:  # a phase, a step to be signed, or a call (`look.alert.1`, `late.look`)
+            late = "late." if item.about.startswith("late.") else ""
+            owner, dot, rest = item.about.removeprefix(late).partition(".alert.")
+            about = steps.get(owner, phases.get(owner, owner))
+            details = item.but(about=late + about + dot + rest)
+        s.items[id_] = replace(item, step=step, details=details)
+
+
+def _phase_key(key: str, phases: Mapping[str, str]) -> str:
+    """A phase, or (with `#`) its further rounds."""
+    name, rounds, _ = key.partition("#")
+    return phases.get(name, name) + rounds
 
 
 def _erased(s: Enrollment, x: e.Erased) -> None:

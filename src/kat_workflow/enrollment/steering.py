@@ -26,12 +26,15 @@ def enroll(j: Judge, act: c.Enroll) -> None:
     if not act.patient:
         j.against("no-patient", "the patient's id is missing", "say whom to enroll")
     if run.around.signed_only:
-        standing = run.stream("program").state.standing(program.digest)
+        register = run.stream("program").state
+        standing = register.standing(program.digest)
         if standing != "approved":
+            signed = register.signed.get(register.approved())
+            other = "an approved version" if signed is None else f"{program.id}@{signed.version}"
             j.against(
                 "not-signed-off",
                 f"{program.id} {program.version} (digest {program.digest[:12]}) is {standing}",
-                "let the medical director sign it off, or enroll in an approved version",
+                f"let the medical director sign it off, or enroll in {other}",
             )
     j.end()
     run.emit(

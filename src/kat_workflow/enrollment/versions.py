@@ -3,12 +3,13 @@
 Nobody is ever moved by a file that changed: a person asks for it, for one patient, with a reason,
 and is refused where something of that patient has no place in the other version. Where they are,
 what is open and its instants stay. What gates may read is worked out anew from the record, since
-the other version may read what this one let be forgotten. Moving back is the same act.
+the other version may read what this one let be forgotten. What it calls otherwise goes on under
+its new name. Moving back is the same act.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.renaming import Names, event_by, names_between
 from kat_workflow.enrollment.run import readable_fields, retained
 from kat_workflow.enrollment.state import NOBODY, Enrollment, copy_of, fold, is_within
 from kat_workflow.program.clock import parse_duration, plus
@@ -45,28 +47,33 @@ def change(j: Judge, act: c.ChangeVersion) -> None:
     if not act.reason:
         j.against("reason-missing", "a patient is moved for a reason", "say why")
     j.none_under_way("release")
-    for says, way in _misfits(j.program, to, s):
+    names = names_between(j.program, to)
+    for says, way in _misfits(j.program, to, s, names):
         j.against("does-not-fit", f"in {to.version} {says}", way)
     j.end()
     for item in list(s.items.values()):
-        if item.step and item.step not in to.steps:
+        if item.step and names.steps.get(item.step, item.step) not in to.steps:
             run.settle_item(item, "left", run.now, f"not in {to.version}")
-    run.emit(_changed(j, to, act.reason))
+    run.emit(_changed(j, to, act.reason, names))
     run.go_on_by(to)
     for item in list(s.items.values()):
         _call_by(run, item)
 
 
-def _misfits(old: Program, to: Program, s: Enrollment) -> Iterator[tuple[str, str]]:
+def _misfits(old: Program, to: Program, s: Enrollment, names: Names) -> Iterator[tuple[str, str]]:
     """What of a patient has no place in another version, each with a way out."""
+    phases, steps = names
+    for table in names:
+        for name in {each for each in table.values() if [*table.values()].count(each) > 1}:
+            yield f"{name} is several things of now in one", "give each of them its own name"
     for name in s.visits:
-        yield from _of_phase(old.phases[name], to.phases.get(name), name)
+        yield from _of_phase(old.phases[name], to.phases.get(phases.get(name, name)), name, phases)
     for item in s.items.values():
         name = item.step or (item.about if item.pending is not None else "")
-        was, its = old.steps.get(name), to.steps.get(name)
+        was, its = old.steps.get(name), to.steps.get(steps.get(name, name))
         if was is None or (its is None and item.pending is None):
             continue  # a call or a review; or it is left as not in that version
-        if its is None or _asks(was) != _asks(its):
+        if its is None or _asks(was, phases) != _asks(its, {}):
             yield f"{name} is another step, or none", f"settle {item.id} first"
     for session in s.sessions.values():
         if session.kind not in to.sessions:
@@ -88,29 +95,42 @@ def _misfits(old: Program, to: Program, s: Enrollment) -> Iterator[tuple[str, st
             if now_ is not None and (field.type, field.unit) != (now_.type, now_.unit):
                 yield f"{name}.{key} is of another type or unit", "give the field another name"
     for name, step in old.steps.items():
-        readers = set(to.steps[name].read_by) if name in to.steps else set()
+        now = to.steps.get(steps.get(name, name))
+        readers = set() if now is None else set(now.read_by)
         if step.read_by and not (readers and readers <= set(step.read_by)):
             yield f"others may read {name}, which is kept apart here", "keep its readers"
+        elif step.read_by and now is not None:
+            lost = {name, *step.renamed_from} - {now.name, *now.renamed_from}
+            if lost:  # entries of that name would be anybody's to read
+                way = f"say so in {to.version}: renamed_from: [{', '.join(sorted(lost))}]"
+                yield f"it is not said that {now.name} was called {min(lost)}", way
 
 
-def _of_phase(was: Phase, now: Phase | None, name: str) -> Iterator[tuple[str, str]]:
-    if now is None or (was.kind, was.path, was.region, was.excursion) != (
+def _of_phase(
+    was: Phase, now: Phase | None, name: str, phases: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    path = tuple(phases.get(each, each) for each in was.path)
+    region = phases.get(was.region, was.region)
+    if now is None or (was.kind, path, region, was.excursion) != (
         now.kind, now.path, now.region, now.excursion,
     ):  # fmt: skip
         yield f"there is no phase {name} at that place", "wait until it is left, or report: move"
-    elif was.kind == "tracks" and not set(now.children) <= set(was.children):
+    elif was.kind == "tracks" and not set(now.children) <= {
+        phases.get(each, each) for each in was.children
+    }:
         yield f"{name} has another track, which nobody would enter", "wait until it is left"
 
 
-def _asks(step: Step) -> tuple[object, ...]:
+def _asks(step: Step, phases: Mapping[str, str]) -> tuple[object, ...]:
     """What makes a step the same for an item that is open: where it is and what it asks for."""
-    return (step.owner, step.part, step.form, step.consent, step.session, step.order, step.group,
+    owner = phases.get(step.owner, step.owner) if step.owner_kind == "phase" else step.owner
+    return (owner, step.part, step.form, step.consent, step.session, step.order, step.group,
             bool(step.every), step.signed, step.cosigned_by, step.witnessed_by)  # fmt: skip
 
 
-def _changed(j: Judge, to: Program, reason: str) -> e.VersionChanged:
+def _changed(j: Judge, to: Program, reason: str, names: Names) -> e.VersionChanged:
     run, s = j.run, j.s
-    known = _as_known_to(run, to)
+    known = _as_known_to(run, to, names)
     settled = tuple(
         (step, x.outcome, x.at, x.place, x.hands, x.number, x.keep)
         for step, x in known.settled.items()
@@ -129,15 +149,18 @@ def _changed(j: Judge, to: Program, reason: str) -> e.VersionChanged:
         settled,
         dict(known.counts),
         readings,
+        dict(names.phases),
+        dict(names.steps),
     )
 
 
-def _as_known_to(run: Run, to: Program) -> Enrollment:
+def _as_known_to(run: Run, to: Program, names: Names) -> Enrollment:
     """What the record holds for the gates of another version, if it had been that from the
     beginning: settlements that are read from elsewhere, readings, counts."""
     builder = copy_of(NOBODY)
-    for event in (*(past.event for past in run.history()), *run.events):
-        if not isinstance(event, e.VersionChanged):
+    for said in (*(past.event for past in run.history()), *run.events):
+        if not isinstance(said, e.VersionChanged):
+            event = event_by(names, said)
             fold(builder, _as_kept_by(to, event, builder, run))
     return builder
 

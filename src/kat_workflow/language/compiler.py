@@ -297,6 +297,12 @@ class _Builder(Parts):
             decided_by = its.decided_by
         if isinstance(its, grammar.Phase):
             repeat = self._repeat(spot, its.repeat, around)
+            if its.contains is not None and its.renamed_from:
+                message = "what is contained has the phase's name in front of its own"
+                hint = "keep the phase's name, and give it another title"
+                self.report.add(
+                    unit.document, "renamed-container", (*path, "renamed_from"), message, hint
+                )
             admits = its.admits and not self._admitted_outside(unit)
         if isinstance(its, grammar.Excursion):
             by = self.needed_roles(unit, its.by, (*path, "by"))
@@ -325,6 +331,9 @@ class _Builder(Parts):
             decided_by=decided,
             about=its.about,
             place=self.place(unit, path),
+            renamed_from=()
+            if isinstance(its, grammar.Excursion)
+            else self.earlier_names("phases", unit, its.renamed_from, path),
         )
 
     def _admitted_outside(self, unit: Unit) -> bool:

@@ -359,6 +359,19 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "Rename one; only a step and the form it records may share a name.",
     ),
     (
+        "renamed-twice",
+        "A name of older versions is said of two things.",
+        "`renamed_from:` says what a phase or a step was called before, so that patients who go on "
+        "by this version keep their place in it. A name that is still there, or that two things "
+        "claim, would leave it open where they are.",
+    ),
+    (
+        "renamed-container",
+        "A phase that contains a program keeps its name.",
+        "The phases, steps and sessions of the program inside are called after it: with another "
+        "name in front they would all be others. Give the phase another `title:` instead.",
+    ),
+    (
         "unused",
         "Nothing uses this.",
         "A limit, gate, consent, form or step that nothing refers to is most often a forgotten "

@@ -238,6 +238,7 @@ class Step:
     when_late: Tell | None = key("Who is called when it becomes late.", default=None)
     on_hold: str = key("What a hold does to its times: runs, pauses, restarts.", "hold", "pauses")
     read_by: list[str] = key("Roles that may read it; without it, everybody.", "role", [])
+    renamed_from: list[str] = key("What it was called in older versions.", "name", [])
     source: str = key("Where the numbers of this step come from.", "source", "")
 
 
@@ -269,6 +270,7 @@ class Contains:
 class Track:
     title: str = key("The track's name for people.", default="")
     about: str = key("A remark for the reader.", default="")
+    renamed_from: list[str] = key("What it was called in older versions.", "name", [])
     optional: bool = key("Whether the phase may end without it.", default=False)
     steps: dict[str, Step] = key("What is done as long as the track lasts.", default={})
     start: str = key("The first phase.", "phase", "")
@@ -279,6 +281,7 @@ class Track:
 class Phase:
     title: str = key("The phase's name for people.", default="")
     about: str = key("A remark for the reader.", default="")
+    renamed_from: list[str] = key("What it was called in older versions.", "name", [])
     admits: bool = key("Whether entering it is the admission: program day 1.", default=False)
     steps: dict[str, Step] = key("What is done as long as the phase lasts.", default={})
     start: str = key("The first of the phases inside.", "phase", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal
 
+from kat_workflow.errors import Place
 from kat_workflow.language import grammar
 from kat_workflow.language.dosing import Doses
 from kat_workflow.language.findings import closest
@@ -27,8 +28,29 @@ class Parts(Doses):
     def __init__(self, layout: Layout, unit: Unit) -> None:
         super().__init__(layout, unit)
         self.steps: dict[str, model.Step] = {}
+        self.earlier: dict[str, Place] = {}
+        """What something was called in older versions, and where that is said."""
 
     # Steps
+
+    def earlier_names(
+        self, table: str, unit: Unit, written: list[str], path: Path
+    ) -> tuple[str, ...]:
+        """What a phase or step was called in older versions, and what is now called otherwise."""
+        for count, word in enumerate(written):
+            at: Path = (*path, "renamed_from", count)
+            full = unit.prefix + word
+            if full in self.names.tables[table]:
+                message = f'"{word}" is still there: it is not what this was called'
+                hint = "give the other one a name that none of an older version has"
+                self.report.add(unit.document, "renamed-twice", at, message, hint)
+            elif full in self.earlier:
+                message = f'two things cannot both have been "{word}"'
+                hint = f"leave it with one of them; the other is at {self.earlier[full]}"
+                self.report.add(unit.document, "renamed-twice", at, message, hint)
+            else:
+                self.earlier[full] = self.place(unit, at)
+        return tuple(unit.prefix + word for word in written)
 
     def step(self, name: str, job: Job) -> model.Step:
         """A step, wherever it stands."""
@@ -79,6 +101,7 @@ class Parts(Doses):
         }
         return model.Step(
             name=name,
+            renamed_from=self.earlier_names("steps", unit, its.renamed_from, path),
             title=its.title or in_words(name.rpartition(".")[2]),
             owner=job.owner,
             owner_kind=job.owner_kind,

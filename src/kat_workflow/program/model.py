@@ -167,7 +167,7 @@ class Step:
     else must do another step. `keeps` are the fields of its recordings that some gate can read,
     and `kept_in` the phase or session with whose end they can be read no more ("": never). What
     is done up to `early_by` before it opens counts as done in time; with `quiet` an opening waits
-    for the end of the site's quiet hours.
+    for the end of the site's quiet hours. `renamed_from` are its names in older versions.
     """
 
     name: str
@@ -212,6 +212,7 @@ class Step:
     early_by: Duration | None = None
     quiet: Literal["", "waits"] = ""
     group: str = ""
+    renamed_from: tuple[str, ...] = ()
 
 
 @frozen(eq=False)
@@ -251,7 +252,8 @@ class Phase:
     kind `leaf` has no phases inside; `sequence` has `children`, one active at a time, beginning
     with `start`; `tracks` has `children` that are all active side by side. `path` runs from the
     outermost enclosing phase to the phase itself. `region` is the name of the chart's region the
-    phase lives in: "" (the program itself), or the name of the track around it.
+    phase lives in: "" (the program itself), or the name of the track around it. `renamed_from`
+    are its names in older versions.
     """
 
     name: str
@@ -273,6 +275,7 @@ class Phase:
     decided_by: tuple[str, ...] = ()
     about: str = ""
     place: Place | None = None
+    renamed_from: tuple[str, ...] = ()
 
     @property
     def parent(self) -> str:

@@ -55,6 +55,7 @@ __all__ = [
     "as_markdown",
     "as_rich",
     "as_text",
+    "plain",
     "protocol",
 ]
 
@@ -111,7 +112,7 @@ def as_data(program: Program) -> dict[str, Any]:
     repeats and sessions also have `in_words`. `format` counts up if this shape ever changes.
     """
     words = Words(program)
-    data: dict[str, Any] = {"format": 1, **_plain(program)}
+    data: dict[str, Any] = {"format": 1, **plain(program)}
     for name, gate in program.gates.items():
         data["gates"][name]["in_words"] = words.condition(gate.text, name)
     for name, step in program.steps.items():
@@ -706,7 +707,7 @@ def as_text(section: Section, width: int = 100) -> str:
 _INTERNAL = frozenset({"place", "files", "retention", "remembered", "tallied"})
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Anything of the model as JSON values."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
@@ -715,11 +716,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (date, time)):
         return value.isoformat()
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, (tuple, list)):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, Place):
         return str(value)
     text = getattr(value, "text", None)
@@ -730,4 +731,4 @@ def _plain(value: Any) -> Any:
         names = tuple(each.name for each in attrs.fields(kind))
     else:
         names = kind.__struct_fields__
-    return {name: _plain(getattr(value, name)) for name in names if name not in _INTERNAL}
+    return {name: plain(getattr(value, name)) for name in names if name not in _INTERNAL}

@@ -29,7 +29,8 @@ def day_sheet(program: Program, role: str, day: int) -> Section:
     daily: list[Point] = []
     opening: list[Point] = []
     for step in program.steps.values():
-        if step.owner_kind != "phase" or (role and role not in (*step.by, *step.cosigned_by)):
+        whose = (*step.by, *step.cosigned_by, *step.witnessed_by)
+        if step.owner_kind != "phase" or (role and role not in whose):
             continue
         point = Point(words.named("steps", step.name), _said(words, step))
         if step.on_day is not None:

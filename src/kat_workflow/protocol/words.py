@@ -252,7 +252,7 @@ class Words:
         elif step.at is not None:
             said.append(f"Opens{self._clock(step.at)}")
         said.extend(self._window(step))
-        said.extend(self._recurrence(step))
+        said.extend(self.recurrence(step))
         if step.when_late:
             said.append(f"When it is late, {self.call(step.when_late)}")
         for alert in step.alerts:
@@ -297,7 +297,8 @@ class Words:
             return f"{self.quoted('sessions', anchor.name)} is {anchor.event or 'released'}"
         return f"the instant “{self.fact(anchor.name, step.name)}”"
 
-    def _recurrence(self, step: Step) -> Iterator[str]:
+    def recurrence(self, step: Step) -> Iterator[str]:
+        """How often it is done."""
         if not step.every:
             return
         paces: list[str] = []
