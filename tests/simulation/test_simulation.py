@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from heapq import heappop
 from pathlib import Path
 from random import Random
 
@@ -21,7 +22,7 @@ from click.testing import CliRunner
 from benchmarks.simulation_fixture import recorded
 from kat_workflow.cli import kat
 from kat_workflow.engine import Engine
-from kat_workflow.enrollment.commands import Enroll
+from kat_workflow.enrollment.commands import Enroll, Record
 from kat_workflow.enrollment.events import Ordered
 from kat_workflow.enrollment.state import encode_row, replay
 from kat_workflow.errors import Refused
@@ -440,6 +441,75 @@ def test_a_number_stays_within_its_bounds_and_follows_its_course(
     assert Answer(options={"a": 0, "b": 1}).drawn(Random(1), 0, 0) == "b"
 
 
+def said_of_ciwa(file: Path, patients: int = 6) -> dict[str, list[dict[str, int]]]:
+    """What was written into the withdrawal scale, by patient, in order."""
+    found: dict[str, list[dict[str, int]]] = {}
+    for said in recorded(opened(plan(file, patients=patients, days=9), 0)).said:
+        if isinstance(said.act, Record) and "tremor" in said.act.values:
+            values = said.act.values
+            found.setdefault(said.enrollment, []).append(
+                {"nausea": int(values["nausea"]), "tremor": int(values["tremor"])}
+            )
+    return found
+
+
+def with_answers(tmp_path: Path, nausea: str, tremor: str) -> Path:
+    file = profile(tmp_path, arrivals="20", leaves="{}")
+    lines = [
+        f"    nausea: {nausea}"
+        if line.startswith("    nausea:")
+        else f"    tremor: {tremor}"
+        if line.startswith("    tremor:")
+        else line
+        for line in file.read_text(encoding="utf-8").splitlines()
+    ]
+    file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return file
+
+
+def test_scores_of_one_trait_go_together_and_others_do_not(tmp_path: Path) -> None:
+    of_one = "{mean: 3, between: 1.5, trait: illness, least: 0, most: 7}"
+    each = "{mean: 3, between: 1.5, least: 0, most: 7}"
+
+    together = said_of_ciwa(with_answers(tmp_path, of_one, of_one), patients=12)
+    apart = said_of_ciwa(with_answers(tmp_path, each, each), patients=12)
+
+    firsts = [its[0] for its in together.values()]
+    assert len(firsts) == 12
+    assert len({x["nausea"] for x in firsts}) > 2  # patients differ,
+    assert all(x["nausea"] == x["tremor"] for x in firsts)  # and each is as ill in both
+    assert any(x["nausea"] != x["tremor"] for x in (its[0] for its in apart.values()))
+
+
+def test_a_score_hears_of_the_sessions_that_were_held(tmp_path: Path) -> None:
+    helped = "{mean: 4, per_session: {nad_infusion: -2}, least: 0, most: 7}"
+    file = with_answers(tmp_path, helped, "{mean: 4, least: 0, most: 7}")
+
+    found = said_of_ciwa(file)
+
+    assert all(its[0]["nausea"] == 4 for its in found.values())  # nothing was given yet
+    for its in found.values():
+        assert sorted((x["nausea"] for x in its), reverse=True) == [x["nausea"] for x in its]
+        assert {x["tremor"] for x in its} == {4}
+    assert any(its[-1]["nausea"] < 4 for its in found.values())
+    assert found == said_of_ciwa(file)
+
+
+def test_what_somebody_no_longer_waits_for_goes_to_whoever_is_next(tmp_path: Path) -> None:
+    clinic = opened(plan(profile(tmp_path)), 0)
+    clinic._scarce.update(bed=0, chair=0)
+    got: list[str] = []
+    clinic._with(["bed", "chair"], lambda: got.append("both"))
+    clinic._with(["bed"], lambda: got.append("bed"))
+
+    clinic._scarce["bed"] = 1
+    clinic._next_in_line("bed")
+    while clinic._heap:
+        heappop(clinic._heap)[2]()
+
+    assert got == ["bed"]  # the first in line has to wait for a chair as well
+
+
 def test_a_shift_may_go_over_midnight_and_round_the_clock() -> None:
     assert Crew("n", ("nurse",), start="19:00", end="07:00").hours()[1].total_seconds() == 12 * 3600
     assert Crew("n", ("nurse",)).hours()[1].total_seconds() == 24 * 3600
@@ -480,6 +550,11 @@ def test_a_profile_that_says_nonsense_is_told_what(tmp_path: Path, line: str, sa
         ("nausea:", "nausae:", 'answers: ciwa_ar: detox-4-day has no "nausae"'),
         ("vitals:", "vitalls:", 'answers: detox-4-day has no "vitalls"'),
         ("  vitals:", "  baseline:", ""),
+        (
+            "sd: 0.5",
+            "per_session: {infusion: -1}",
+            'answers: ciwa_ar: detox-4-day has no "infusion"',
+        ),
         ("by: nurse", "by: nurrse", 'befalls: detox-4-day has no "nurrse"'),
         ("roles: [counselor]", "roles: [councelor]", "crews: counselor"),
         ("otherwise:", "ways: {day: nowhere}\notherwise:", 'ways: detox-4-day has no "nowhere"'),
