@@ -260,7 +260,7 @@ class _Again:
         for number, each in enumerate(said):
             if each is None:
                 continue
-            self.now = max(self.now, each.at)
+            self._wait(enrollment, each.at)
             self._stock(each.act)
             actor = c.Actor(each.person, {each.role} - {""} or self.program.staff)
             if isinstance(each.act, c.Release):
@@ -271,7 +271,7 @@ class _Again:
             except Refused as refused:
                 self.told.refused[number] = refused.refusal
             self._look(enrollment)
-        self.now = max(self.now, until)
+        self._wait(enrollment, until)
         self.clinic.run_due()
         for happened in self.clinic.history(enrollment):
             self._take_in(happened.event)
@@ -302,6 +302,20 @@ class _Again:
     def _session(self, enrollment: str, kind: str) -> str:
         open_ = self.clinic.status(enrollment).sessions
         return next((x.id for x in open_ if x.kind == kind), kind)
+
+    def _wait(self, enrollment: str, until: datetime) -> None:
+        """Let time pass, and look whenever a session has lasted as long as its release asks for."""
+        lasting = []
+        for session in self.clinic.status(enrollment).sessions:
+            rule, begun = self.program.sessions[session.kind].release, session.dosed
+            begun = session.started if begun is None else begun
+            if rule is not None and begun is not None:
+                lasting.append(begun + rule.earliest.elapsed)
+        for at in sorted(lasting):
+            if self.now < at < until:
+                self.now = at
+                self._look(enrollment)
+        self.now = max(self.now, until)
 
     def _look(self, enrollment: str) -> None:
         """From when on each session that is under way could have been released."""
