@@ -19,6 +19,7 @@ from kat_workflow.courses import conformance, driving
 from kat_workflow.courses.conformance import account, adds_up, page, survival
 from kat_workflow.courses.driving import replay
 from kat_workflow.courses.mapping import BadMapping, SourceMapping
+from kat_workflow.errors import ProgramError
 
 ROOT = Path(__file__).parents[2]
 MAPPING = ROOT / "examples" / "ctn0094" / "mapping.yaml"
@@ -285,8 +286,10 @@ DAYS = st.sampled_from(
 )
 WHO = st.sampled_from(["1", "1", "1", "2", "2", "3", "nobody"])
 ARMS = st.sampled_from(
-    ["Methadone", "Outpatient BUP", "Outpatient BUP + SMM", "Outpatient BUP + EMM"]
-    + ["Inpatient BUP", "Inpatient NR-NTX", "Placebo", "NA", ""]
+    [
+        *("Methadone", "Outpatient BUP", "Outpatient BUP + SMM", "Outpatient BUP + EMM"),
+        *("Inpatient BUP", "Inpatient NR-NTX", "Placebo", "NA", ""),
+    ]
 )
 FLAG = st.sampled_from(["", "", "0", "1", "NA", "yes"])
 FLAGS = [name for name in COLUMNS["visits"].split(",") if name.startswith("is_")]
@@ -489,6 +492,66 @@ def test_a_mapping_that_cannot_be_read_is_told_why(tmp_path: Path, text: str, sa
 
     with pytest.raises(BadMapping, match=says):
         SourceMapping.load(file)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "says"),
+    [
+        (
+            "site: {table: sites.csv,",
+            "site: {table: places.csv,",
+            "site is of no table that is read",
+        ),
+        ("column: site_masked}", "column: place}", "sites.csv: it has no column place"),
+        ("rules: [{fact: true}]", "patient: false\n    rules: [{fact: true}]", "compare only"),
+    ],
+)
+def test_a_mapping_of_what_is_not_there_is_said_before_anybody_is_told(
+    tmp_path: Path, was: str, now: str, says: str
+) -> None:
+    text = MAPPING.read_text(encoding="utf-8")
+    assert was in text
+    file = tmp_path / "mapping.yaml"
+    file.write_text(text.replace(was, now, 1), encoding="utf-8")
+    folder = written(tmp_path, one_patient("27", "Methadone"))
+
+    with pytest.raises(BadMapping, match=re.escape(says)):
+        replay(SourceMapping.load(file), folder)
+
+
+def test_a_stage_of_the_protocol_that_no_program_has_is_refused(tmp_path: Path) -> None:
+    rows = one_patient("27", "Methadone")
+    rows["protocol"] = [
+        {"project": "30", "treatment": "Outpatient BUP + SMM", "phase": "3", "weeks": "2"},
+        {"project": "27", "treatment": "Placebo", "weeks": "24"},
+    ]
+
+    found = told(tmp_path, rows)
+
+    its = found["tables"]["protocol.csv"]
+    assert its["refused_because"] == {"differs": 1, "no-rule": 1}
+
+
+def test_a_program_that_is_there_and_broken_ends_the_replay(tmp_path: Path) -> None:
+    programs = tmp_path / "programs" / "ctn-0027-methadone"
+    programs.mkdir(parents=True)
+    (programs / "ctn-0027-methadone.yaml").write_text("language: 1\n", encoding="utf-8")
+    folder = written(tmp_path, one_patient("27", "Methadone"))
+
+    with pytest.raises(ProgramError):
+        replay(SourceMapping.load(MAPPING), folder, programs=tmp_path / "programs")
+
+
+def test_a_source_whose_doses_are_not_compared_has_no_table_of_them(tmp_path: Path) -> None:
+    doses = "doses: {table: doses.csv, amount: amount}\n"
+    file = tmp_path / "mapping.yaml"
+    file.write_text(MAPPING.read_text(encoding="utf-8").replace(doses, ""), encoding="utf-8")
+    mapping = SourceMapping.load(file)
+
+    found = account(mapping, *replay(mapping, written(tmp_path, {})), 0.0)
+
+    assert found["doses"] == []
+    assert adds_up(found) == []
 
 
 def test_a_mapping_and_a_table_that_are_not_there_are_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from heapq import heappop
 from pathlib import Path
@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.simulation_fixture import recorded
-from kat_workflow.cli import kat
+from kat_workflow.cli import courses, kat
 from kat_workflow.engine import Engine
 from kat_workflow.enrollment.commands import Enroll, Record
 from kat_workflow.enrollment.events import Ordered
@@ -180,11 +180,41 @@ def test_a_cohort_of_which_nobody_came_is_told_as_well(tmp_path: Path) -> None:
     assert "Nothing." in page(found)
 
 
-def test_a_broken_rule_stands_on_the_page(tmp_path: Path) -> None:
-    found = summary(simulate(plan(profile(tmp_path), patients=1, days=1)))
+def test_a_rule_that_is_broken_is_found_stands_on_the_page_and_ends_with_1(tmp_path: Path) -> None:
+    """A program that keeps everybody half an hour and rules that nobody stays ten minutes."""
+    folder = tmp_path / "programs" / "detox-4-day"
+    shutil.copytree(shipped().root / "detox-4-day", folder)
+    file = folder / "detox-4-day.yaml"
+    text = file.read_text(encoding="utf-8")
+    rule = "from: nad_infusion.given, then: nad_infusion.released, within: "
+    file.write_text(text.replace(f"{rule}12 h", f"{rule}10 min"), encoding="utf-8")
+    asked = ["--programs", str(tmp_path / "programs"), "simulate", "detox-4-day"]
+    asked += ["--profile", str(DETOX), "--patients", "2", "--days", "9", "--workers", "1"]
 
-    assert "No rule of the program was broken" in page(found)
-    assert "Rules broken" in page({**found, "violations": {"released": 1}})
+    shown = CliRunner().invoke(kat, [*asked, "--html", str(tmp_path / "r.html")])
+
+    assert shown.exit_code == 1, shown.output
+    assert "rules broken" in shown.output
+    made = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Rules broken" in made
+    assert "No rule of the program was broken" not in made
+
+
+def test_interrupted_at_the_command_line_what_is_done_is_shown_and_said_to_be_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(them: Iterable[int], said: str) -> Iterator[int]:
+        yield next(iter(them))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(courses, "watched", stopped)
+    file = profile(tmp_path, clinic_size="2")
+    asked = ["simulate", "detox-4-day", "--profile", str(file), "--patients", "6", "--days", "3"]
+
+    shown = CliRunner().invoke(kat, [*asked, "--workers", "1"])
+
+    assert shown.exit_code == 0, shown.output
+    assert "interrupted after 2 of 3 clinics" in shown.output
 
 
 def test_what_needs_an_extra_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -241,13 +241,23 @@ def _handled(event: e.DrugHandled) -> c.Act:
 # Saying it again
 
 
+class _Clinic(Engine):
+    """An engine that knows one program already: thousands of courses need not read its files."""
+
+    def __init__(
+        self, program: Program, library: Library, clock: Callable[[], datetime], site: Site
+    ) -> None:
+        super().__init__(MemoryJournal(), library, clock, (site,))
+        self._named[program.id] = self._by_digest[program.digest] = program
+
+
 class _Again:
     """One program, told the commands of one enrollment in virtual time."""
 
     def __init__(self, program: Program, library: Library, site: Site) -> None:
         self.program = program
         self.now = datetime.min
-        self.clinic = Engine(MemoryJournal(), library, lambda: self.now, (site,))
+        self.clinic = _Clinic(program, library, lambda: self.now, site)
         self.told = Told()
 
     def live(self, begun: e.Enrolled, said: Sequence[Said | None], until: datetime) -> Told:
@@ -352,6 +362,7 @@ def counterfactual(
     places = {site.name: site for site in clinic.sites}
     differences: list[Difference] = []
     counts: Counter[str] = Counter()
+    in_force: dict[str, tuple[Program, Library]] = {}
     for enrollment in watch(sorted(of)):
         happened = clinic.history(enrollment)
         begun = happened[0].event
@@ -359,7 +370,9 @@ def counterfactual(
         said = list(commands_of(happened))
         until = happened[-1].recorded
         site = places.get(begun.site) or Site(begun.site)
-        control = _Again(*_in_force(clinic, begun), site).live(begun, said, until)
+        if begun.digest not in in_force:
+            in_force[begun.digest] = _in_force(clinic, begun)
+        control = _Again(*in_force[begun.digest], site).live(begun, said, until)
         other = _Again(candidate, library, site).live(begun, said, until)
         counts["enrollments"] += 1
         counts["commands"] += len(said)
