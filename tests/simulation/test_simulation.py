@@ -217,6 +217,58 @@ def test_interrupted_at_the_command_line_what_is_done_is_shown_and_said_to_be_a_
     assert "interrupted after 2 of 3 clinics" in shown.output
 
 
+def test_who_does_not_come_to_a_session_that_may_not_be_missed_is_asked_again_the_next_day(
+    tmp_path: Path,
+) -> None:
+    told = (OWN / "all-kinds" / "profile.yaml").read_text(encoding="utf-8")
+    file = tmp_path / "profile.yaml"
+    file.write_text(told + "misses: {talk: 0.5}\n", encoding="utf-8")
+    always = OWN / "all-kinds" / "profile.yaml"
+
+    late, soon = (
+        simulate(Plan("all-kinds", which, 8, 30, 7, OWN), tables=None) for which in (file, always)
+    )
+
+    missed = summary(late)["missed"]["talk (nobody came)"]
+    assert missed > 0
+    assert summary(late)["ends"] == summary(soon)["ends"] == {"gone": 8}
+    stays = [sum(day * n for day, n in cohort.stays.items()) for cohort in (late, soon)]
+    assert stays[0] - stays[1] == pytest.approx(missed, abs=0.5)  # a day for each time
+
+
+def test_nobody_is_left_in_a_session_that_never_settles_nor_released_from_it(
+    tmp_path: Path,
+) -> None:
+    file = profile(tmp_path, arrivals="20", leaves="{}", misses="{}")
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text + "  infusion_watch:\n    settled: {always: no}\n", encoding="utf-8")
+    clinic = opened(plan(file, patients=2, days=6), 0)
+
+    clinic.run()
+
+    refused = {code for what, code in clinic.tallies.refusals if what == "release nad_infusion"}
+    assert refused == {"not-ready-to-leave"}
+    assert clinic.tallies.given_up["release nad_infusion"] > 1  # and it is tried again
+    assert not any(x.sessions for x in clinic.courses)
+    assert any(x.discharged is None for x in clinic.courses)
+
+
+def test_only_so_many_clinics_are_asked_for_at_once_and_they_answer_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = plan(profile(tmp_path, clinic_size="1"), days=3)
+    monkeypatch.setattr(cohort, "AHEAD", 2)
+
+    with ThreadPoolExecutor(2) as executor, CsvTables(tmp_path / "ahead") as written:
+        shared = simulate(of, executor=executor, tables=written)
+    with CsvTables(tmp_path / "alone") as written:
+        alone = simulate(of, tables=written)
+
+    assert shared.clinics == 6
+    assert summary(shared) == summary(alone)
+    assert made(tmp_path / "ahead") == made(tmp_path / "alone")
+
+
 def test_what_needs_an_extra_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = summary(simulate(plan(profile(tmp_path), patients=1, days=1)))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
