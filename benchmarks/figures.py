@@ -209,7 +209,7 @@ def worklist(effort: Effort) -> Iterator[Figure]:
 
 def _worklist(mark: str, fresh: Callable[[], str], effort: Effort) -> Iterator[Figure]:
     small, large, none = fresh(), fresh(), fresh()
-    large_fixture.write_clinic(small, 10_000)
+    large_fixture.write_clinic(small, effort.times(10_000))
     large_fixture.write_clinic(large, effort.times(1_000_000))
     open_journal(none).close()
     lists = effort.times(300)

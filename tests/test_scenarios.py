@@ -261,12 +261,15 @@ steps:
         ("  - {after: 1 h, do: release infusion, by: nurse}\n  - {pass: 3 h}\n", True),
         ("  - {after: 1 h, do: leave against_advice, by: nurse}\n  - {pass: 3 h}\n", True),
         ("  - {pass: 3 h}\n", False),
+        ("  - {after: 3 h, do: release infusion, by: nurse}\n", False),
+        ("  - {after: 3 h, do: leave against_advice, by: nurse}\n", False),
     ],
 )
 def test_what_a_rule_promises_after_a_dose_is_held_against_the_record(
     rest: str, kept: bool
 ) -> None:
-    """A release in time, an end, or a time that is not over yet: else somebody must be told."""
+    """A release or an end in time, or a time that is not over yet: else somebody must be told. What
+    comes afterwards does not mend it."""
     result = run(load_scenario(Path("x.yaml"), DOSED + rest), Files({"quiet/quiet.yaml": QUIET}))
 
     assert result.passed == kept

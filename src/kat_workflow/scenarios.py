@@ -762,7 +762,7 @@ def broken_rules(
     program: Program, happened: Sequence[Happened], now: datetime, site: Site
 ) -> list[str]:
     """The `always_after` rules that a record breaks, by name, once for each time: what should
-    have followed did not in time, and nobody was called."""
+    have followed did not in time, nor was anybody called or the patient discharged by then."""
     return [
         rule.name
         for rule in program.always_after
@@ -773,7 +773,8 @@ def broken_rules(
             (then := _moment(x.event, rule.then)) is not None and at <= then <= by for x in happened
         )
         and not any(
-            isinstance(x.event, e.AlertRaised | e.Discharged) and x.recorded >= at for x in happened
+            isinstance(x.event, e.AlertRaised | e.Discharged) and at <= x.recorded <= by
+            for x in happened
         )
     ]
 

@@ -96,11 +96,16 @@ def test_sessions_with_orders_checks_and_a_ledger_are_told_again(
     "program", ["detox-4-day", "ketamine-assisted-therapy", "spravato-session"]
 )
 def test_whatever_happened_the_same_program_makes_no_difference_and_most_is_told_again(
-    otherwise: Tell, program: str
+    tmp_path: Path, program: str
 ) -> None:
+    library = candidate(tmp_path, program)
+    same = load(program, library)
     told = again = 0
     for file in sorted((ROOT / program / "scenarios").glob("*.yaml")):
-        differences, counts = otherwise(file.stem, program=program)
+        with open_journal() as journal:
+            clinic = recorded(journal, program, file.stem)
+            of = enrolled_in(clinic, program)
+            differences, counts = counterfactual(clinic, same, library, of=of)
         assert differences == [], file.stem
         told += counts["commands"]
         again += counts["commands"] - counts["not_known_again"] - counts["not_given_again"]
@@ -123,23 +128,52 @@ def test_a_lower_limit_would_have_blocked_each_start_by_the_line_of_its_gate(
         assert "pressure_allows:" in lines[int(line) - 1]
 
 
+def line_of(each: Difference, program: str = "detox-4-day") -> str:
+    """The line of the program to which a difference points."""
+    file, line, _ = each.line.rsplit(":", 2)
+    assert file == f"{program}/{program}.yaml"
+    return (ROOT / file).read_text(encoding="utf-8").splitlines()[int(line) - 1]
+
+
 def test_a_longer_watch_would_have_released_later_and_by_how_much(otherwise: Tell) -> None:
-    differences, _ = otherwise(STRAIGHT, ("release: {earliest: 30 min", "release: {earliest: 12 h"))
+    differences, _ = otherwise(STRAIGHT, ("release: {earliest: 30 min", "release: {earliest: 5 h"))
 
-    later = [x for x in differences if x.what in ("released-later", "blocked")]
-    assert any(x.about == "release nad_infusion" for x in later if x.what == "blocked")
+    assert any(x.what == "blocked" and x.about == "release nad_infusion" for x in differences)
+    first = next(x for x in differences if x.what == "released-later")
+    # It began at 9:30 and had settled at 13:30; the candidate lets it end at 14:30.
+    assert (first.about.rpartition("/")[2], first.minutes) == ("nad_infusion.1", 60)
+    assert "nad_infusion:" in line_of(first)
 
 
-def test_a_criterion_that_is_met_earlier_would_have_released_earlier(otherwise: Tell) -> None:
+def test_a_shorter_watch_would_have_released_earlier_and_by_how_much(otherwise: Tell) -> None:
+    program = "spravato-session"
+    two_hours = "release: {earliest: 2 h, when: ready_to_go, signed_by: [nurse, prescriber]}"
+
     differences, _ = otherwise(
         STRAIGHT,
-        (
-            "release: {earliest: 30 min, when: watch.settled is yes, signed_by: [nurse]}",
-            "release: {earliest: 30 min, signed_by: [nurse]}",
-        ),
+        (two_hours, "release: {earliest: 1 h, signed_by: [nurse, prescriber]}"),
+        ("      assessment: {", "      assessment: {optional: true, "),
+        program=program,
     )
 
-    assert {x.what for x in differences} <= {"released-earlier"}
+    # Assessed after 120 and 125 minutes, of which none asks now. Nothing was recorded when the hour
+    # was over; it is looked then all the same.
+    assert [(x.what, x.minutes) for x in differences] == [
+        ("released-earlier", -60),
+        ("released-earlier", -65),
+    ]
+    assert all("esketamine_session:" in line_of(x, program) for x in differences)
+
+
+def test_a_criterion_less_would_have_released_as_soon_as_the_time_was_over(
+    otherwise: Tell,
+) -> None:
+    differences, _ = otherwise(
+        STRAIGHT,
+        ("release: {earliest: 30 min, when: watch.settled is yes,", "release: {earliest: 30 min,"),
+    )
+
+    assert differences == []  # it had settled by the time at which the dose was ended
 
 
 def test_a_lower_score_would_have_called_somebody(otherwise: Tell) -> None:

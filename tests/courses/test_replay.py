@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kat_workflow.cli import kat
+from kat_workflow.courses import conformance, driving
 from kat_workflow.courses.conformance import account, adds_up, page, survival
 from kat_workflow.courses.driving import replay
 from kat_workflow.courses.mapping import BadMapping, SourceMapping
+from kat_workflow.errors import ProgramError
 
 ROOT = Path(__file__).parents[2]
 MAPPING = ROOT / "examples" / "ctn0094" / "mapping.yaml"
@@ -152,21 +155,87 @@ def test_a_patient_without_an_arm_a_row_without_a_day_and_another_study_are_not_
 ) -> None:
     rows = one_patient("30", "Outpatient BUP + EMM")
     rows["patients"].append({"who": "2", "project": "27"})
-    rows["visits"] = [
-        visit("Cross Active Study", "", "3"),
-        visit("P2Wk5", "MISSING"),
-        visit("P1Wk2", "postponed", "9"),
-    ]
+    rows["visits"] = [visit("Cross Active Study", "", "3"), visit("P2Wk5", "MISSING")]
+    rows["doses"] = [{"who": "1", "amount": "8", "when": "NA"}]
 
     found = told(tmp_path, rows)
 
-    assert found["not_mapped_because"] == {
-        "crossing-study": 1,
-        "no-arm": 1,
-        "no-day": 1,
-        "no-rule": 1,
-    }
+    assert found["not_mapped_because"] == {"crossing-study": 1, "no-arm": 1, "no-day": 2}
     assert adds_up(found) == []
+
+
+def test_a_row_that_has_a_day_is_refused_where_nobody_knows_what_it_means(tmp_path: Path) -> None:
+    rows = one_patient("30", "Outpatient BUP + EMM")
+    rows["randomizations"].append(
+        {"who": "1", "treatment": "Outpatient BUP + EMM", "which": "3", "when": "20"}
+    )
+    rows["visits"] = [visit("P1Wk2", "postponed", "9"), visit("P1Wk3", "visit", "2.5")]
+
+    found = told(tmp_path, rows)
+
+    assert found["not_mapped"] == 0
+    assert found["refused_because"] == {"bad-day": 1, "no-rule": 2}
+    assert adds_up(found) == []
+
+
+def test_an_arm_that_no_program_is_of_refuses_the_patient_and_nobody_else(tmp_path: Path) -> None:
+    rows = one_patient(
+        "51", "Outpatient BUP + SMM", doses=[{"who": "1", "amount": "4", "when": "1"}]
+    )
+    rows["patients"].append({"who": "2", "project": "27"})
+    rows["randomizations"].append({"who": "2", "treatment": "Methadone", "which": "1", "when": "0"})
+    rows["visits"] = [visit("WK1", "no visit")]
+
+    found = told(tmp_path, rows)
+
+    assert found["refused_because"]["unknown-program"] == 1
+    assert found["tables"]["doses.csv"]["refused_because"] == {"not-enrolled": 1}
+    assert found["programs"]["ctn-0027-methadone"]["patients"] == 1
+    assert adds_up(found) == []
+
+
+def test_numbers_written_with_a_point_and_flags_of_any_kind_mean_the_same(tmp_path: Path) -> None:
+    """As other tools write the same tables: 1.0 for 1, NA for nothing, TRUE and FALSE."""
+    plain = one_patient("51", "Inpatient NR-NTX", doses=[{"who": "1", "amount": "1", "when": "5"}])
+    plain["visits"] = [visit("WK1", "no visit", "7", is_in_jail="1")]
+    other = one_patient(
+        "51.0", "Inpatient NR-NTX", doses=[{"who": "1", "amount": "1.0", "when": "5.0"}]
+    )
+    other["randomizations"][0].update({"which": "1.0", "when": "0.0"})
+    other["visits"] = [
+        visit("WK1", "no visit", "7.0", is_in_jail="TRUE", is_dead="NA", is_moved="FALSE")
+    ]
+
+    assert told(tmp_path, other) == told(tmp_path, plain)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "says"),
+    [
+        ("who,amount,when", "who,dose,when", "doses.csv: it has no column amount"),
+        ("who,amount,when", "who,amount,amount", "doses.csv: two columns have the same name"),
+        ("1,8,2", "1,8,2,5", "doses.csv:2: 4 cells under 3 columns"),
+        ("1,8,2", "1,8", "doses.csv:2: 2 cells under 3 columns"),
+    ],
+)
+def test_a_table_out_of_shape_is_said_before_anything_is_told(
+    tmp_path: Path, was: str, now: str, says: str
+) -> None:
+    folder = written(tmp_path, one_patient("27", "Methadone"))
+    (folder / "doses.csv").write_text("who,amount,when\n1,8,2\n".replace(was, now))
+
+    with pytest.raises(BadMapping, match=re.escape(says)):
+        replay(SourceMapping.load(MAPPING), folder)
+
+
+def test_a_table_from_a_spreadsheet_with_its_mark_and_empty_lines_is_read(tmp_path: Path) -> None:
+    folder = written(tmp_path, one_patient("27", "Methadone"))
+    (folder / "doses.csv").write_bytes(b"\xef\xbb\xbfwho,amount,when\r\n1,8,2\r\n\r\n")
+    mapping = SourceMapping.load(MAPPING)
+
+    found = account(mapping, *replay(mapping, folder), 0.0)
+
+    assert found["tables"]["doses.csv"]["applied"] == 1
 
 
 def test_a_protocol_table_that_says_another_length_is_refused(tmp_path: Path) -> None:
@@ -194,39 +263,169 @@ def test_a_row_that_ended_nowhere_or_a_dose_that_is_missing_does_not_add_up(tmp_
     ]
 
 
-DAYS = st.sampled_from(["", "NA", "0", "6", "7", "13.0", "15", "170", "-3", "9999999", "2.5"])
-VISITS = st.builds(
-    visit,
-    st.sampled_from(["BASELINE", "WK1", "WK2", "WK24", "P1Wk2", "P2Wk2", "no such", ""]),
-    st.sampled_from(["visit", "no visit", "MISSING", "final", "", "x"]),
-    DAYS,
-    is_left_study=st.sampled_from(["", "1"]),
-    is_no_show=st.sampled_from(["", "1"]),
+# What the 356 patients do not have and others may: anything of any table, in any order.
+DAYS = st.sampled_from(
+    [
+        "",
+        "NA",
+        "0",
+        "6",
+        "7",
+        "13.0",
+        "15",
+        "40",
+        "40",
+        "170",
+        "-3",
+        "-400",
+        "9999999",
+        "2.5",
+        "x",
+        "٣",
+    ]
 )
-AMOUNTS = st.sampled_from(["", "1", "4", "32", "33", "0", "-2", "1e3", "x"])
-DOSES = st.fixed_dictionaries({"who": st.just("1"), "amount": AMOUNTS, "when": DAYS})
-AGAIN = st.fixed_dictionaries(
+WHO = st.sampled_from(["1", "1", "1", "2", "2", "3", "nobody"])
+ARMS = st.sampled_from(
+    [
+        *("Methadone", "Outpatient BUP", "Outpatient BUP + SMM", "Outpatient BUP + EMM"),
+        *("Inpatient BUP", "Inpatient NR-NTX", "Placebo", "NA", ""),
+    ]
+)
+FLAG = st.sampled_from(["", "", "0", "1", "NA", "yes"])
+FLAGS = [name for name in COLUMNS["visits"].split(",") if name.startswith("is_")]
+VISITS = ["BASELINE", "WK1", "WK2", "WK2", "WK24", "WK99", "EOT", "M1F", "P1Wk2", "P2Wk2", "P2Unsc"]
+VISITS += ["Cross Active Study", "no such", ""]
+
+
+def table(name: str, **what: st.SearchStrategy[str]) -> st.SearchStrategy[list[dict[str, str]]]:
+    """Some rows of a table; some of them twice."""
+    others = {
+        each: st.sampled_from(["", "Yes", "No", "3", "x"]) for each in COLUMNS[name].split(",")
+    }
+    row = st.fixed_dictionaries({**others, "who": WHO, **what})
+    rows = st.lists(row, max_size=5)
+    return st.tuples(rows, rows).map(lambda both: [*both[0], *both[1], *both[0][:1]])
+
+
+SOURCES = st.fixed_dictionaries(
     {
-        "who": st.just("1"),
-        "treatment": st.sampled_from(["Outpatient BUP + SMM", "Outpatient BUP + EMM"]),
-        "which": st.sampled_from(["1", "2", "3"]),
-        "when": DAYS,
+        "patients": table("patients", project=st.sampled_from(["27", "30", "51", "99", ""])),
+        "sites": table("sites"),
+        "demographics": table("demographics"),
+        "psychiatric": table("psychiatric"),
+        "screenings": table("screenings", screening_day=DAYS, day_zero=DAYS),
+        "detox_stays": table(
+            "detox_stays", what=st.sampled_from(["admission", "discharge", "x", ""]), when=DAYS
+        ),
+        "randomizations": table(
+            "randomizations",
+            treatment=ARMS,
+            which=st.sampled_from(["1", "2", "2", "2.0", "3", ""]),
+            when=DAYS,
+        ),
+        "visits": table(
+            "visits",
+            visit=st.sampled_from(VISITS),
+            what=st.sampled_from(["visit", "no visit", "MISSING", "final", "", "NA", "x"]),
+            when=DAYS,
+            **dict.fromkeys(FLAGS, FLAG),
+        ),
+        "doses": table(
+            "doses",
+            amount=st.sampled_from(
+                [
+                    "",
+                    "NA",
+                    "1",
+                    "1.0",
+                    "4",
+                    "2.05",
+                    "32",
+                    "33",
+                    "0",
+                    "-2",
+                    "1e3",
+                    "1_6",
+                    "1e-30",
+                    "x",
+                ]
+            ),
+            when=DAYS,
+        ),
+        "withdrawal_ratings": table(
+            "withdrawal_ratings", withdrawal=st.sampled_from(["0", "3", "4", "", "x"]), when=DAYS
+        ),
+        "urine_results": table(
+            "urine_results", what=st.sampled_from(["Opioid", "Caffeine", ""]), when=DAYS
+        ),
     }
 )
+FAIR = {
+    "patients": [{"who": "1", "project": "30"}, {"who": "2", "project": "51"}],
+    "randomizations": [
+        {"who": "1", "treatment": "Outpatient BUP + SMM", "which": "1", "when": "0"},
+        {"who": "2", "treatment": "Inpatient NR-NTX", "which": "1", "when": "5"},
+    ],
+}
+NO_DAY = {"", "NA"}
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(VISITS, max_size=6), st.lists(DOSES, max_size=6), st.lists(AGAIN, max_size=3))
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(SOURCES, st.booleans())
 def test_however_rough_the_rows_each_ends_in_one_way_and_the_doses_match(
-    tmp_path: Path,
-    visits: list[dict[str, str]],
-    doses: list[dict[str, str]],
-    again: list[dict[str, str]],
+    tmp_path: Path, rough: Rows, fair: bool
 ) -> None:
-    rows = one_patient("30", "Outpatient BUP + SMM", visits=visits, doses=doses)
-    rows["randomizations"] += again
+    rows = {name: [*(FAIR.get(name, []) if fair else []), *its] for name, its in rough.items()}
+    mapping = SourceMapping.load(MAPPING)
 
-    assert adds_up(told(tmp_path, rows)) == []
+    source, replayed = replay(mapping, written(tmp_path, rows))
+
+    assert adds_up(account(mapping, source, replayed, 0.0)) == []
+    for name in ("doses", "withdrawal_ratings", "detox_stays", "randomizations", "visits"):
+        for line in source.rows[f"{name}.csv"]:
+            fate, because, _ = replayed.fates[line.table, line.number]
+            columns, facts = line.columns, source.facts[line.columns["who"]]
+            fits_floor = (
+                facts["fact.arm"]
+                and columns["when"] not in NO_DAY
+                and columns.get("visit") != "Cross Active Study"
+            )
+            assert fate == "applied" or because
+            if fits_floor:
+                assert fate != "not_mapped", (columns, because)
+
+
+@pytest.mark.parametrize("asked", [[], ["--json"]])
+def test_the_command_ends_with_1_where_a_row_got_lost_or_a_dose_is_not_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
+    doses = [{"who": "1", "amount": "30", "when": str(day)} for day in range(3)]
+    folder = written(tmp_path, one_patient("27", "Methadone", doses=doses))
+    whole, amount = driving._Driver.row, conformance._amount
+
+    def losing(self: Any, patient: str, task: Any, own: Any) -> None:
+        if (task.line.table, task.day) != ("doses.csv", 1):
+            whole(self, patient, task, own)
+
+    command = ["replay", str(MAPPING), "--data", str(folder), *asked]
+    sound = CliRunner().invoke(kat, command)
+    monkeypatch.setattr(driving._Driver, "row", losing)
+    lost = CliRunner().invoke(kat, command)
+    monkeypatch.undo()
+    monkeypatch.setattr(conformance, "_amount", lambda text: amount(text) + 1)
+    otherwise = CliRunner().invoke(kat, command)
+
+    assert (sound.exit_code, lost.exit_code, otherwise.exit_code) == (0, 1, 1)
+    if asked:
+        found = json.loads(lost.stdout)
+        assert found["rows"] == 1 + found["applied"] + found["refused"] + found["not_mapped"]
+    else:
+        assert "does not add up: doses.csv: 3 rows, but [2, 0, 0] ended" in lost.output
+        assert (
+            "the source says 93 mg, of which 0 were refused, and the journal 90" in otherwise.output
+        )
 
 
 def test_the_share_still_seen_falls_to_nothing_on_the_last_day() -> None:
@@ -254,6 +453,7 @@ BROKEN = {
     "rules: [{dou: record visit}]": "object contains unknown field",
     "day: nowhere": "it has no column nowhere",
     "columns: 3": "expected `object`",
+    "rules: [{do: record visit, with: {became: '{nothing}'}}]": "it has no column nothing",
 }
 
 
@@ -292,6 +492,66 @@ def test_a_mapping_that_cannot_be_read_is_told_why(tmp_path: Path, text: str, sa
 
     with pytest.raises(BadMapping, match=says):
         SourceMapping.load(file)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "says"),
+    [
+        (
+            "site: {table: sites.csv,",
+            "site: {table: places.csv,",
+            "site is of no table that is read",
+        ),
+        ("column: site_masked}", "column: place}", "sites.csv: it has no column place"),
+        ("rules: [{fact: true}]", "patient: false\n    rules: [{fact: true}]", "compare only"),
+    ],
+)
+def test_a_mapping_of_what_is_not_there_is_said_before_anybody_is_told(
+    tmp_path: Path, was: str, now: str, says: str
+) -> None:
+    text = MAPPING.read_text(encoding="utf-8")
+    assert was in text
+    file = tmp_path / "mapping.yaml"
+    file.write_text(text.replace(was, now, 1), encoding="utf-8")
+    folder = written(tmp_path, one_patient("27", "Methadone"))
+
+    with pytest.raises(BadMapping, match=re.escape(says)):
+        replay(SourceMapping.load(file), folder)
+
+
+def test_a_stage_of_the_protocol_that_no_program_has_is_refused(tmp_path: Path) -> None:
+    rows = one_patient("27", "Methadone")
+    rows["protocol"] = [
+        {"project": "30", "treatment": "Outpatient BUP + SMM", "phase": "3", "weeks": "2"},
+        {"project": "27", "treatment": "Placebo", "weeks": "24"},
+    ]
+
+    found = told(tmp_path, rows)
+
+    its = found["tables"]["protocol.csv"]
+    assert its["refused_because"] == {"differs": 1, "no-rule": 1}
+
+
+def test_a_program_that_is_there_and_broken_ends_the_replay(tmp_path: Path) -> None:
+    programs = tmp_path / "programs" / "ctn-0027-methadone"
+    programs.mkdir(parents=True)
+    (programs / "ctn-0027-methadone.yaml").write_text("language: 1\n", encoding="utf-8")
+    folder = written(tmp_path, one_patient("27", "Methadone"))
+
+    with pytest.raises(ProgramError):
+        replay(SourceMapping.load(MAPPING), folder, programs=tmp_path / "programs")
+
+
+def test_a_source_whose_doses_are_not_compared_has_no_table_of_them(tmp_path: Path) -> None:
+    doses = "doses: {table: doses.csv, amount: amount}\n"
+    file = tmp_path / "mapping.yaml"
+    file.write_text(MAPPING.read_text(encoding="utf-8").replace(doses, ""), encoding="utf-8")
+    mapping = SourceMapping.load(file)
+
+    found = account(mapping, *replay(mapping, written(tmp_path, {})), 0.0)
+
+    assert found["doses"] == []
+    assert adds_up(found) == []
 
 
 def test_a_mapping_and_a_table_that_are_not_there_are_named(tmp_path: Path) -> None:

@@ -527,6 +527,45 @@ def test_a_medicine_given_without_any_order_is_kept_and_looked_at() -> None:
     assert noted(p) == ["no-order"]
 
 
+DEPOT = MEDICINE.replace("apart: 4 h", "apart: 28 d").replace(
+    "most: 4 mg, per: 24 h", "most: 4 mg, per: 1 h"
+)
+DEPOT_ORDER = CALMING.replace("lasts: 72 h", "lasts: 400 d")
+
+
+def depot() -> Patient:
+    """A patient who is given something that lasts four weeks."""
+    p = Patient(program(text(order=FIXED + DEPOT_ORDER, more=DEPOT)))
+    p.do("order calming_order", by="doctor", amount="2 mg")
+    return p
+
+
+@pytest.mark.parametrize(("days", "found"), [(27, ["too-soon"]), (28, []), (200, [])])
+def test_a_depot_is_spaced_by_weeks_and_one_amount_is_kept_for_it(
+    days: int, found: list[str]
+) -> None:
+    p = depot()
+    p.do("give calming", amount="2 mg")
+    p.wait(f"{days} d")
+
+    p.do("give calming", amount="2 mg")
+
+    assert noted(p) == found
+    (its,) = record_of(p).known.exposures.values()
+    assert len(its.recent) == 1
+
+
+def test_a_depot_that_was_told_weeks_late_still_keeps_its_distance() -> None:
+    p = depot()
+    p.wait("60 d")
+    p.do("give calming", amount="2 mg", occurred=p.now - timedelta(days=20))
+    p.wait("1 d")
+
+    p.do("give calming", amount="2 mg")
+
+    assert noted(p) == ["too-soon"]
+
+
 def test_a_late_entry_is_judged_by_when_it_was_given() -> None:
     p = calm()
     p.wait("5 h")

@@ -209,6 +209,15 @@ def test_rows_are_asked_top_to_bottom_and_an_unknown_one_stops() -> None:
     assert p.s.end == "well"
 
 
+def test_a_row_that_says_that_its_reading_may_be_left_out_does_not_stop_those_below_it() -> None:
+    asks = "more.points is recorded and more.points > 20 points"
+    p = Patient(program(_WAYS.replace("more.points > 20 points", asks)))
+
+    p.do("record question", word="two")
+
+    assert p.s.end == "well"
+
+
 def test_where_no_row_holds_a_person_chooses_among_the_rows() -> None:
     p = Patient(program(_WAYS))
     p.do("record more", points=10)

@@ -10,8 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from heapq import heappop
 from pathlib import Path
 from random import Random
 
@@ -19,9 +20,9 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.simulation_fixture import recorded
-from kat_workflow.cli import kat
+from kat_workflow.cli import courses, kat
 from kat_workflow.engine import Engine
-from kat_workflow.enrollment.commands import Enroll
+from kat_workflow.enrollment.commands import Enroll, Record
 from kat_workflow.enrollment.events import Ordered
 from kat_workflow.enrollment.state import encode_row, replay
 from kat_workflow.errors import Refused
@@ -179,11 +180,93 @@ def test_a_cohort_of_which_nobody_came_is_told_as_well(tmp_path: Path) -> None:
     assert "Nothing." in page(found)
 
 
-def test_a_broken_rule_stands_on_the_page(tmp_path: Path) -> None:
-    found = summary(simulate(plan(profile(tmp_path), patients=1, days=1)))
+def test_a_rule_that_is_broken_is_found_stands_on_the_page_and_ends_with_1(tmp_path: Path) -> None:
+    """A program that keeps everybody half an hour and rules that nobody stays ten minutes."""
+    folder = tmp_path / "programs" / "detox-4-day"
+    shutil.copytree(shipped().root / "detox-4-day", folder)
+    file = folder / "detox-4-day.yaml"
+    text = file.read_text(encoding="utf-8")
+    rule = "from: nad_infusion.given, then: nad_infusion.released, within: "
+    file.write_text(text.replace(f"{rule}12 h", f"{rule}10 min"), encoding="utf-8")
+    asked = ["--programs", str(tmp_path / "programs"), "simulate", "detox-4-day"]
+    asked += ["--profile", str(DETOX), "--patients", "2", "--days", "9", "--workers", "1"]
 
-    assert "No rule of the program was broken" in page(found)
-    assert "Rules broken" in page({**found, "violations": {"released": 1}})
+    shown = CliRunner().invoke(kat, [*asked, "--html", str(tmp_path / "r.html")])
+
+    assert shown.exit_code == 1, shown.output
+    assert "rules broken" in shown.output
+    made = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Rules broken" in made
+    assert "No rule of the program was broken" not in made
+
+
+def test_interrupted_at_the_command_line_what_is_done_is_shown_and_said_to_be_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(them: Iterable[int], said: str) -> Iterator[int]:
+        yield next(iter(them))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(courses, "watched", stopped)
+    file = profile(tmp_path, clinic_size="2")
+    asked = ["simulate", "detox-4-day", "--profile", str(file), "--patients", "6", "--days", "3"]
+
+    shown = CliRunner().invoke(kat, [*asked, "--workers", "1"])
+
+    assert shown.exit_code == 0, shown.output
+    assert "interrupted after 2 of 3 clinics" in shown.output
+
+
+def test_who_does_not_come_to_a_session_that_may_not_be_missed_is_asked_again_the_next_day(
+    tmp_path: Path,
+) -> None:
+    told = (OWN / "all-kinds" / "profile.yaml").read_text(encoding="utf-8")
+    file = tmp_path / "profile.yaml"
+    file.write_text(told + "misses: {talk: 0.5}\n", encoding="utf-8")
+    always = OWN / "all-kinds" / "profile.yaml"
+
+    late, soon = (
+        simulate(Plan("all-kinds", which, 8, 30, 7, OWN), tables=None) for which in (file, always)
+    )
+
+    missed = summary(late)["missed"]["talk (nobody came)"]
+    assert missed > 0
+    assert summary(late)["ends"] == summary(soon)["ends"] == {"gone": 8}
+    stays = [sum(day * n for day, n in cohort.stays.items()) for cohort in (late, soon)]
+    assert stays[0] - stays[1] == pytest.approx(missed, abs=0.5)  # a day for each time
+
+
+def test_nobody_is_left_in_a_session_that_never_settles_nor_released_from_it(
+    tmp_path: Path,
+) -> None:
+    file = profile(tmp_path, arrivals="20", leaves="{}", misses="{}")
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text + "  infusion_watch:\n    settled: {always: no}\n", encoding="utf-8")
+    clinic = opened(plan(file, patients=2, days=6), 0)
+
+    clinic.run()
+
+    refused = {code for what, code in clinic.tallies.refusals if what == "release nad_infusion"}
+    assert refused == {"not-ready-to-leave"}
+    assert clinic.tallies.given_up["release nad_infusion"] > 1  # and it is tried again
+    assert not any(x.sessions for x in clinic.courses)
+    assert any(x.discharged is None for x in clinic.courses)
+
+
+def test_only_so_many_clinics_are_asked_for_at_once_and_they_answer_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = plan(profile(tmp_path, clinic_size="1"), days=3)
+    monkeypatch.setattr(cohort, "AHEAD", 2)
+
+    with ThreadPoolExecutor(2) as executor, CsvTables(tmp_path / "ahead") as written:
+        shared = simulate(of, executor=executor, tables=written)
+    with CsvTables(tmp_path / "alone") as written:
+        alone = simulate(of, tables=written)
+
+    assert shared.clinics == 6
+    assert summary(shared) == summary(alone)
+    assert made(tmp_path / "ahead") == made(tmp_path / "alone")
 
 
 def test_what_needs_an_extra_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -440,6 +523,75 @@ def test_a_number_stays_within_its_bounds_and_follows_its_course(
     assert Answer(options={"a": 0, "b": 1}).drawn(Random(1), 0, 0) == "b"
 
 
+def said_of_ciwa(file: Path, patients: int = 6) -> dict[str, list[dict[str, int]]]:
+    """What was written into the withdrawal scale, by patient, in order."""
+    found: dict[str, list[dict[str, int]]] = {}
+    for said in recorded(opened(plan(file, patients=patients, days=9), 0)).said:
+        if isinstance(said.act, Record) and "tremor" in said.act.values:
+            values = said.act.values
+            found.setdefault(said.enrollment, []).append(
+                {"nausea": int(values["nausea"]), "tremor": int(values["tremor"])}
+            )
+    return found
+
+
+def with_answers(tmp_path: Path, nausea: str, tremor: str) -> Path:
+    file = profile(tmp_path, arrivals="20", leaves="{}")
+    lines = [
+        f"    nausea: {nausea}"
+        if line.startswith("    nausea:")
+        else f"    tremor: {tremor}"
+        if line.startswith("    tremor:")
+        else line
+        for line in file.read_text(encoding="utf-8").splitlines()
+    ]
+    file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return file
+
+
+def test_scores_of_one_trait_go_together_and_others_do_not(tmp_path: Path) -> None:
+    of_one = "{mean: 3, between: 1.5, trait: illness, least: 0, most: 7}"
+    each = "{mean: 3, between: 1.5, least: 0, most: 7}"
+
+    together = said_of_ciwa(with_answers(tmp_path, of_one, of_one), patients=12)
+    apart = said_of_ciwa(with_answers(tmp_path, each, each), patients=12)
+
+    firsts = [its[0] for its in together.values()]
+    assert len(firsts) == 12
+    assert len({x["nausea"] for x in firsts}) > 2  # patients differ,
+    assert all(x["nausea"] == x["tremor"] for x in firsts)  # and each is as ill in both
+    assert any(x["nausea"] != x["tremor"] for x in (its[0] for its in apart.values()))
+
+
+def test_a_score_hears_of_the_sessions_that_were_held(tmp_path: Path) -> None:
+    helped = "{mean: 4, per_session: {nad_infusion: -2}, least: 0, most: 7}"
+    file = with_answers(tmp_path, helped, "{mean: 4, least: 0, most: 7}")
+
+    found = said_of_ciwa(file)
+
+    assert all(its[0]["nausea"] == 4 for its in found.values())  # nothing was given yet
+    for its in found.values():
+        assert sorted((x["nausea"] for x in its), reverse=True) == [x["nausea"] for x in its]
+        assert {x["tremor"] for x in its} == {4}
+    assert any(its[-1]["nausea"] < 4 for its in found.values())
+    assert found == said_of_ciwa(file)
+
+
+def test_what_somebody_no_longer_waits_for_goes_to_whoever_is_next(tmp_path: Path) -> None:
+    clinic = opened(plan(profile(tmp_path)), 0)
+    clinic._scarce.update(bed=0, chair=0)
+    got: list[str] = []
+    clinic._with(["bed", "chair"], lambda: got.append("both"))
+    clinic._with(["bed"], lambda: got.append("bed"))
+
+    clinic._scarce["bed"] = 1
+    clinic._next_in_line("bed")
+    while clinic._heap:
+        heappop(clinic._heap)[2]()
+
+    assert got == ["bed"]  # the first in line has to wait for a chair as well
+
+
 def test_a_shift_may_go_over_midnight_and_round_the_clock() -> None:
     assert Crew("n", ("nurse",), start="19:00", end="07:00").hours()[1].total_seconds() == 12 * 3600
     assert Crew("n", ("nurse",)).hours()[1].total_seconds() == 24 * 3600
@@ -480,6 +632,11 @@ def test_a_profile_that_says_nonsense_is_told_what(tmp_path: Path, line: str, sa
         ("nausea:", "nausae:", 'answers: ciwa_ar: detox-4-day has no "nausae"'),
         ("vitals:", "vitalls:", 'answers: detox-4-day has no "vitalls"'),
         ("  vitals:", "  baseline:", ""),
+        (
+            "sd: 0.5",
+            "per_session: {infusion: -1}",
+            'answers: ciwa_ar: detox-4-day has no "infusion"',
+        ),
         ("by: nurse", "by: nurrse", 'befalls: detox-4-day has no "nurrse"'),
         ("roles: [counselor]", "roles: [councelor]", "crews: counselor"),
         ("otherwise:", "ways: {day: nowhere}\notherwise:", 'ways: detox-4-day has no "nowhere"'),

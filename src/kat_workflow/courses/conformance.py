@@ -102,7 +102,7 @@ def _doses(mapping: SourceMapping, source: Source, replayed: Replayed) -> list[d
     said: defaultdict[str, Decimal] = defaultdict(Decimal)
     refused: defaultdict[str, Decimal] = defaultdict(Decimal)
     for line in source.rows[mapping.doses.table]:
-        fate, _, program = replayed.fates[line.table, line.number]
+        fate, _, program = replayed.fates.get((line.table, line.number), ("not_mapped", "", ""))
         if fate != "not_mapped":
             amount = _amount(line.columns.get(mapping.doses.amount, ""))
             said[program] += amount

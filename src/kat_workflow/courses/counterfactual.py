@@ -241,13 +241,23 @@ def _handled(event: e.DrugHandled) -> c.Act:
 # Saying it again
 
 
+class _Clinic(Engine):
+    """An engine that knows one program already: thousands of courses need not read its files."""
+
+    def __init__(
+        self, program: Program, library: Library, clock: Callable[[], datetime], site: Site
+    ) -> None:
+        super().__init__(MemoryJournal(), library, clock, (site,))
+        self._named[program.id] = self._by_digest[program.digest] = program
+
+
 class _Again:
     """One program, told the commands of one enrollment in virtual time."""
 
     def __init__(self, program: Program, library: Library, site: Site) -> None:
         self.program = program
         self.now = datetime.min
-        self.clinic = Engine(MemoryJournal(), library, lambda: self.now, (site,))
+        self.clinic = _Clinic(program, library, lambda: self.now, site)
         self.told = Told()
 
     def live(self, begun: e.Enrolled, said: Sequence[Said | None], until: datetime) -> Told:
@@ -260,7 +270,7 @@ class _Again:
         for number, each in enumerate(said):
             if each is None:
                 continue
-            self.now = max(self.now, each.at)
+            self._wait(enrollment, each.at)
             self._stock(each.act)
             actor = c.Actor(each.person, {each.role} - {""} or self.program.staff)
             if isinstance(each.act, c.Release):
@@ -271,7 +281,7 @@ class _Again:
             except Refused as refused:
                 self.told.refused[number] = refused.refusal
             self._look(enrollment)
-        self.now = max(self.now, until)
+        self._wait(enrollment, until)
         self.clinic.run_due()
         for happened in self.clinic.history(enrollment):
             self._take_in(happened.event)
@@ -302,6 +312,20 @@ class _Again:
     def _session(self, enrollment: str, kind: str) -> str:
         open_ = self.clinic.status(enrollment).sessions
         return next((x.id for x in open_ if x.kind == kind), kind)
+
+    def _wait(self, enrollment: str, until: datetime) -> None:
+        """Let time pass, and look whenever a session has lasted as long as its release asks for."""
+        lasting = []
+        for session in self.clinic.status(enrollment).sessions:
+            rule, begun = self.program.sessions[session.kind].release, session.dosed
+            begun = session.started if begun is None else begun
+            if rule is not None and begun is not None:
+                lasting.append(begun + rule.earliest.elapsed)
+        for at in sorted(lasting):
+            if self.now < at < until:
+                self.now = at
+                self._look(enrollment)
+        self.now = max(self.now, until)
 
     def _look(self, enrollment: str) -> None:
         """From when on each session that is under way could have been released."""
@@ -338,6 +362,7 @@ def counterfactual(
     places = {site.name: site for site in clinic.sites}
     differences: list[Difference] = []
     counts: Counter[str] = Counter()
+    in_force: dict[str, tuple[Program, Library]] = {}
     for enrollment in watch(sorted(of)):
         happened = clinic.history(enrollment)
         begun = happened[0].event
@@ -345,7 +370,9 @@ def counterfactual(
         said = list(commands_of(happened))
         until = happened[-1].recorded
         site = places.get(begun.site) or Site(begun.site)
-        control = _Again(*_in_force(clinic, begun), site).live(begun, said, until)
+        if begun.digest not in in_force:
+            in_force[begun.digest] = _in_force(clinic, begun)
+        control = _Again(*in_force[begun.digest], site).live(begun, said, until)
         other = _Again(candidate, library, site).live(begun, said, until)
         counts["enrollments"] += 1
         counts["commands"] += len(said)

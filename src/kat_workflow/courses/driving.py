@@ -3,7 +3,8 @@
 Each patient's rows are put in the order of their days and told to the engine, one row one
 command, with the clock at that day. Nothing is invented: what the source does not have stays
 unknown, and what the engine refuses is counted by its code. Every row ends in exactly one of
-three ways: applied, refused (why), not mapped (why).
+three ways: applied, refused (why), not mapped (why). Not mapped is what the mapping leaves out by
+name, and what has no day; a row that says something of which no rule knows is refused.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from attrs import define, field, frozen
 from kat_workflow.courses.mapping import Action, BadMapping, Rule, SourceMapping, Table, Where
 from kat_workflow.engine import Engine, Happened
 from kat_workflow.enrollment.commands import Actor
-from kat_workflow.errors import Refused
+from kat_workflow.errors import ProgramError, Refused
 from kat_workflow.language.reader import number
 from kat_workflow.program.clock import Site, parse_duration
-from kat_workflow.program.model import Limit
+from kat_workflow.program.model import Limit, Program
 
 __all__ = ["Fate", "Line", "Replayed", "Source", "replay"]
 
@@ -34,6 +35,8 @@ AFTER = timedelta(days=400)
 
 FAR = 36_500
 """The days beyond which a day of the source is a slip of the pen."""
+
+_WHOLE = re.compile(r"([-+]?[0-9]+)\.0*")
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_0-9.]+)\}")
 
@@ -82,16 +85,21 @@ class Source:
 
 def _rows(path: Path, name: str, table: Table, mapping: SourceMapping) -> list[Line]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, strict=True)
-            known = reader.fieldnames or ()
-            needed = {mapping.patient} if table.patient else set()
-            lacking = needed | ({table.day} - {""})
-            for column in sorted(lacking - set(known)):
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            known = [column.strip() for column in next(reader, [])]
+            if len(set(known)) < len(known):
+                raise BadMapping(f"{path}: two columns have the same name")
+            for column in sorted(_needed(table, mapping) - set(known)):
                 raise BadMapping(f"{path}: it has no column {column}")
             found = []
             for row in reader:
-                columns = {key: (row[key] or "").strip() for key in known}
+                if not row:
+                    continue  # an empty line is no row
+                if len(row) != len(known):
+                    says = f"{len(row)} cells under {len(known)} columns"
+                    raise BadMapping(f"{path}:{reader.line_num}: {says}")
+                columns = dict(zip(known, (_cell(each, mapping) for each in row), strict=True))
                 for made, how in table.columns.items():
                     columns[made] = how.value(columns, mapping.words)
                 found.append(Line(name, reader.line_num, columns))
@@ -100,6 +108,32 @@ def _rows(path: Path, name: str, table: Table, mapping: SourceMapping) -> list[L
         raise BadMapping(f"{path}: cannot be read: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise BadMapping(f"{path}: it is no CSV table: {error}") from error
+
+
+def _cell(text: str, mapping: SourceMapping) -> str:
+    """What a cell says. A whole number is one however it is written: `27.0` is 27."""
+    said = text.strip()
+    whole = _WHOLE.fullmatch(said)
+    return whole[1] if whole is not None else "" if said in mapping.empty else said
+
+
+def _needed(table: Table, mapping: SourceMapping) -> set[str]:
+    """The columns that a table must have: all that the mapping names for it."""
+    named = {table.day, mapping.patient if table.patient else ""}
+    for rule in table.rules:
+        named |= set(rule.where) | set(_PLACEHOLDER.findall(rule.planned))
+        for action in (rule.action, *rule.before, *rule.otherwise, *rule.then):
+            for text in (action.do, action.enroll, action.reason, *action.values.values()):
+                named |= set(_PLACEHOLDER.findall(text))
+        if rule.compare is not None:
+            for text in (rule.compare.program, rule.compare.equals):
+                named |= set(_PLACEHOLDER.findall(text))
+    for out in table.left_out:
+        named |= set(out.where)
+    for column in table.columns.values():
+        named |= {column.of, *column.flags}
+    made = {"", *table.columns, *(f"fact.{name}" for name in mapping.facts)}
+    return named - made
 
 
 def fits(where: Where, columns: Mapping[str, str]) -> bool:
@@ -184,13 +218,18 @@ class _Driver:
                 "",
             )
             rule = next((rule for rule in table.rules if fits(rule.where, columns)), None)
-            if because or rule is None:
-                self.fate(line, "not_mapped", because or "no-rule")
+            own = columns.get(table.day, "")
+            if because:
+                self.fate(line, "not_mapped", because)
+            elif rule is None:
+                self.fate(line, "refused", "no-rule")
             elif rule.fact:
                 self.fate(line, "applied", "")
             elif rule.first:
                 waiting.append((line, rule, columns))
-            elif (day := self.day(line, rule, columns)) is None:
+            elif own and _day(own) is None:
+                self.fate(line, "refused", "bad-day")
+            elif (day := _day(own) if own else self.planned(rule, columns)) is None:
                 self.fate(line, "not_mapped", "no-day")
             else:
                 found.append(self.task(day, line, rule, columns))
@@ -201,21 +240,26 @@ class _Driver:
     def task(self, day: int, line: Line, rule: Rule, columns: Mapping[str, str]) -> _Task:
         return _Task(day, (self.order[line.table], line.number), line, rule, columns)
 
-    def day(self, line: Line, rule: Rule, columns: Mapping[str, str]) -> int | None:
-        """The study day of a row: its own, or that on which its step was planned."""
-        own = columns.get(self.mapping.tables[line.table].day, "")
-        found = _day(own)
-        return self.planned(rule, columns) if found is None and rule.planned else found
-
     def planned(self, rule: Rule, columns: Mapping[str, str]) -> int | None:
-        """When the program means the step to be done, counted from the anchor of the step."""
-        program = self.clinic.program(filled(self.mapping.program, columns))
-        step = program.steps.get(filled(rule.planned, columns))
+        """The day on which the program means the step to be done, counted from its anchor."""
+        program = self.known(filled(self.mapping.program, columns)) if rule.planned else None
+        step = program.steps.get(filled(rule.planned, columns)) if program is not None else None
         if step is None or step.due is None:
             return None
         fact = self.mapping.anchors.get(step.counted_from.name, "")
         anchor = _day(columns.get(f"fact.{fact}", ""))
         return None if anchor is None else anchor + step.due.elapsed // timedelta(days=1)
+
+    def known(self, name: str) -> Program | None:
+        """A program, None for one that there is not: rows may name arms that nobody has written."""
+        try:
+            return self.clinic.program(name)
+        except ProgramError as error:
+            first = error.findings[0]
+            own = Path(name, name).with_suffix(".yaml")
+            if first.code == "unknown-file" and Path(first.place.file).match(str(own)):
+                return None
+            raise
 
     # Telling it
 
@@ -272,12 +316,15 @@ class _Driver:
         """Tell the engine; the code of the refusal, "" where it was carried out."""
         try:
             if action.enroll:
-                self.program = filled(action.enroll, columns)
+                program = filled(action.enroll, columns)
+                if self.known(program) is None:
+                    return "unknown-program"
                 site = columns.get(f"fact.{self.mapping.site}", "") or "main"
                 self.enrollment = self.clinic.enroll(
-                    self.program, patient=patient, by=self.by, site=site
+                    program, patient=patient, by=self.by, site=site
                 )
-                own.append((self.program, self.enrollment))
+                self.program = program
+                own.append((program, self.enrollment))
                 return ""
             given: dict[str, Any] = {}
             for name, value in action.values.items():
@@ -307,12 +354,13 @@ class _Driver:
             for line in self.source.rows[name]:
                 rule = next((r for r in table.rules if fits(r.where, line.columns)), None)
                 if rule is None:
-                    self.fate(line, "not_mapped", "no-rule")
+                    self.fate(line, "refused", "no-rule")
                 elif rule.compare is None:
                     raise BadMapping(f"{self.mapping.file}: {name} is of no patient: compare only")
                 else:
-                    program = self.clinic.program(filled(rule.compare.program, line.columns))
-                    limit = program.limits.get(rule.compare.limit)
+                    program = self.known(filled(rule.compare.program, line.columns))
+                    limits = {} if program is None else program.limits
+                    limit = limits.get(rule.compare.limit)
                     same = limit is not None and _same(
                         limit, filled(rule.compare.equals, line.columns)
                     )
@@ -329,8 +377,8 @@ def replay(
     """Tell every row of a folder to the engine; what became of each.
 
     `programs` is a folder of programs that goes before those that ship. `watch` may wrap the
-    patients, to show how far it is. Raises BadMapping, and ProgramError for a program that is
-    not there.
+    patients, to show how far it is. Raises BadMapping, and ProgramError for a program that cannot
+    be used; a program that is not there refuses the rows that name it.
     """
     source = Source.read(mapping, folder)
     driver = _Driver(mapping, source, programs)

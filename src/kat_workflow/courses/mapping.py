@@ -26,6 +26,8 @@ __all__ = ["Action", "BadMapping", "Column", "Fact", "LeftOut", "Rule", "SourceM
 Where = Mapping[str, str | tuple[str, ...]]
 """Columns or facts by name, and the text (one of the texts) that each must be; "" is empty."""
 
+_UNSET = frozenset(["", "0", "no", "false"])
+
 Words = Mapping[str, Mapping[str, str]]
 """Lists by name: what is written in the source, and the word for it."""
 
@@ -42,7 +44,8 @@ class Column(_Part, frozen=True):
     """A further column of a table, made of others.
 
     `of` is translated by the list of `words`; a text that is not in the list is kept as it is.
-    `flags` joins the words of those columns that are set. `none` is what it is without any.
+    `flags` joins the words of those columns that are set: not empty, nor a zero or a "no". `none`
+    is what it is without any.
     """
 
     of: str = ""
@@ -53,7 +56,9 @@ class Column(_Part, frozen=True):
     def value(self, row: Mapping[str, str], lists: Words) -> str:
         """What it is in a row."""
         if self.flags:
-            said = [word for name, word in self.flags.items() if row.get(name, "") not in ("", "0")]
+            said = [
+                word for name, word in self.flags.items() if row.get(name, "").lower() not in _UNSET
+            ]
             return ", ".join(said) or self.none
         found = row.get(self.of, "")
         return lists.get(self.words, {}).get(found, found) or self.none
@@ -150,7 +155,8 @@ class SourceMapping(_Part, frozen=True):
 
     `program` is the program of a patient, with facts in it: `ctn-{fact.project}-{fact.arm}`.
     `anchors` tell on which day (a fact) a step was done from which others are counted. `seen`
-    are the forms that prove that a patient was there, for the lengths of stages.
+    are the forms that prove that a patient was there, for the lengths of stages; `empty` the texts
+    that a source writes where it has nothing.
     """
 
     replay: int
@@ -164,6 +170,7 @@ class SourceMapping(_Part, frozen=True):
     about: str = ""
     zone: str = "UTC"
     site: str = ""
+    empty: tuple[str, ...] = ()
     words: Words = {}
     facts: Mapping[str, Fact] = {}
     anchors: Mapping[str, str] = {}

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from kat_workflow.program.model import CapRule
 
 REMEMBERED = timedelta(days=8)
-"""How long single amounts are kept: longer than any rolling window (the language allows 168 h)."""
+"""How long single amounts are kept: longer than any rolling window (the language allows 168 h).
+The last one is kept until the next is given, whenever that is: a spacing may be of any length."""
 
 NOTHING = e.Exposure()
 
@@ -180,7 +181,8 @@ def _free(run: Run, drug: Drug, about: str) -> None:
 
 def _give(run: Run, drug: Drug, about: str, amount: str, at: datetime) -> None:
     if Decimal(amount):
-        given, forgets = drug.base(Decimal(amount)), run.now - REMEMBERED
+        # What was told long after it was given may be the last one: it is not forgotten at once.
+        given, forgets = drug.base(Decimal(amount)), min(run.now, at) - REMEMBERED
         run.stream("patient").emit(e.DrugGiven(run.s.id, about, drug.key, given, at, forgets))
 
 

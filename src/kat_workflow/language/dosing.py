@@ -22,7 +22,7 @@ from kat_workflow.program.units import unit as unit_of
 __all__ = ["LONGEST", "Doses"]
 
 LONGEST = 168
-"""Hours: the longest rolling window of a cap, and the longest spacing of a medicine."""
+"""Hours: the longest rolling window of a cap; single amounts are not kept much longer."""
 
 _PER_WEIGHT = ("mass", -1)
 
@@ -168,9 +168,6 @@ class Doses(Words):
         by = self.needed_roles(unit, its.by, (*path, "by"))
         order = self.names.find("orders", unit, its.order, (*path, "order"))
         apart = duration(its.apart)
-        if apart is not None and apart.elapsed.total_seconds() > LONGEST * 3600:
-            message, hint = f"{apart} are too long to look back", f"write {LONGEST} h or less"
-            self.report.add(unit.document, "impossible-range", (*path, "apart"), message, hint)
         if order is None or order not in self.orders:
             return
         measure = unit_of(self.orders[order].unit)

@@ -365,7 +365,9 @@ class Medicine:
     for_: str = key("What it is given for, in words.", default="")
     only_if: str = key("When it may be given; else giving it is a deviation.", "gate", "")
     ledger: str = key("The controlled-drug ledger.", "ledger", "")
-    apart: str = key("The least time between two of it.", "duration", "")
+    apart: str = key(
+        "The least time between two of it: `4 h`, or `28 d` for a depot.", "duration", ""
+    )
     cap: list[Cap] = key("Caps over hours, days and courses.", default=[])
     source: str = key("Where the numbers come from.", "source", "")
 

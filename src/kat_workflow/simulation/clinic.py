@@ -109,6 +109,7 @@ class _Patient:
     open: dict[str, e.ItemOpened] = field(factory=dict)
     times: Counter[str] = field(factory=Counter)
     own: dict[str, float] = field(factory=dict)
+    held: Counter[str] = field(factory=Counter)
     orders: dict[str, str] = field(factory=dict)
     sessions: dict[str, str] = field(factory=dict)
     started: dict[str, datetime] = field(factory=dict)
@@ -360,6 +361,7 @@ class Clinic:
                 self._give_back(patient, kind)
                 if isinstance(event, e.SessionReleased):
                     course.sessions += 1
+                    patient.held[kind] += 1
                     course.aborted += event.final == "aborted"
             case e.DeviationNoted():
                 tallies.deviations[event.code] += 1
@@ -391,6 +393,8 @@ class Clinic:
         if lacking is not None:
             self.tallies.queued[lacking] += 1
             self._lines[lacking].append(partial(self._with, names, then))
+            for name in names:  # what it had been waiting for is free for whoever is next
+                self._next_in_line(name)
             return
         for name in names:
             self._scarce[name] -= 1
@@ -400,8 +404,11 @@ class Clinic:
     def _give_back(self, patient: _Patient, kind: str) -> None:
         for name in patient.holding.pop(kind, ()):
             self._scarce[name] += 1
-            if self._lines[name]:
-                self._at(self.now, self._lines[name].pop(0))
+            self._next_in_line(name)
+
+    def _next_in_line(self, name: str) -> None:
+        if self._scarce[name] and self._lines[name]:
+            self._at(self.now, self._lines[name].pop(0))
 
     # Work
 
@@ -743,11 +750,11 @@ class Clinic:
         enrolled = patient.course.enrolled or self.now
         day = (self.now - enrolled) / DAY
         for name, answer in asked.items():
-            about = f"{form.name}.{name}"
+            about = answer.trait or f"{form.name}.{name}"
             own = patient.own.get(about)
             if own is None:
                 own = patient.own[about] = self._own(patient, about).gauss(0, 1)
-            values[name] = answer.drawn(patient.chance, own, day)
+            values[name] = answer.drawn(patient.chance, own, day, patient.held)
         return values
 
     def _placed(self, value: Any) -> Any:

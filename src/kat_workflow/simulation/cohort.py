@@ -300,6 +300,8 @@ def _known(program: Program, profile: Profile) -> None:
         form = program.forms.get(name) or program.forms.get(_form_of(program, name))
         if form is not None:
             named.append((f"answers: {name}", asked, form.fields))
+        for answer in asked.values():
+            named.append((f"answers: {name}", answer.per_session, program.sessions))
     for key, names, known in named:
         for name in names:
             if name not in known:

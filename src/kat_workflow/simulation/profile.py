@@ -67,28 +67,36 @@ class Answer(_Part, frozen=True):
     """What is written into a field.
 
     A number: `mean` plus what is this patient's own (`between`, a standard deviation) plus
-    `per_day` times the days since enrolling plus chance (`sd`), within `least` and `most`, to so
-    many `digits`. A choice or yes-or-no: `options` with their weights. Or `always` one value.
+    `per_day` times the days since enrolling plus `per_session` (by kind) times the sessions that
+    were held by then plus chance (`sd`), within `least` and `most`, to so many `digits`. Answers
+    that name the same `trait` share what is the patient's own. A choice or yes-or-no: `options`
+    with their weights. Or `always` one value.
     """
 
     mean: float | None = None
     between: float = 0.0
     sd: float = 0.0
     per_day: float = 0.0
+    per_session: Mapping[str, float] = {}
+    trait: str = ""
     least: float | None = None
     most: float | None = None
     digits: int = 0
     options: Mapping[str, float] = {}
     always: str | None = None
 
-    def drawn(self, chance: Random, own: float, day: float) -> Any:
-        """A value, on a day since enrolling; `own` is how far this patient is from the others, in
-        standard deviations."""
+    def drawn(
+        self, chance: Random, own: float, day: float, held: Mapping[str, int] | None = None
+    ) -> Any:
+        """A value, on a day since enrolling, after so many sessions of each kind; `own` is how far
+        this patient is from the others, in standard deviations."""
         if self.options:
             return chance.choices(list(self.options), list(self.options.values()))[0]
         if self.mean is None:
             return self.always
         value = self.mean + own * self.between + self.per_day * day
+        for kind, by in self.per_session.items():
+            value += by * (held or {}).get(kind, 0)
         value += chance.gauss(0, self.sd)
         if self.least is not None:
             value = max(value, self.least)
