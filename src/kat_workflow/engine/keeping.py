@@ -19,6 +19,7 @@ from kat_workflow.journal import (
     Journal,
     keeping,
 )
+from kat_workflow.journal.encrypting import EncryptedJournal
 from kat_workflow.journal.keeping import Header, Held, Part2, records, records_of
 
 __all__ = ["backup", "export", "import_record", "restore"]
@@ -48,7 +49,8 @@ def export(
     """Write the record, or that of one patient, as JSON Lines: for whoever is entitled to it.
 
     Of a patient it holds all that is recorded under any of their ids, and the programs that they
-    were in; of the whole store all of it, and it can be imported. A patient's export needs a
+    were in, for whoever gets it to read; of the whole store all of it as it is stored (encrypted,
+    where it is, and then no keys are needed), and it can be imported. A patient's export needs a
     `purpose` and a `recipient`: it is a disclosure, and the access log accounts for it. It is
     written to the log before it is written to the file. Raises Refused for a patient nobody knows
     and for a disclosure without purpose or recipient, JournalError where the file is there.
@@ -102,6 +104,7 @@ def _header(
         "" if by is None else by.person,
         purpose,
         recipient,
+        encrypted=not patient and isinstance(engine.journal, EncryptedJournal),
     )
 
 
