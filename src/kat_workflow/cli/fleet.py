@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from kat_workflow.cli.patients import open_clinic
-from kat_workflow.cli.screen import echo_json, echo_rich, json_option, takes_programs
+from kat_workflow.cli.screen import echo_json, echo_rich, json_option, takes_keys, takes_programs
 from kat_workflow.errors import JournalError, handling
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ MUST_LOOK = handling(JournalError("")).exit_code
     help="Arm again what is overdue by more and not in the queue.",
 )
 @takes_programs
+@takes_keys
 @click.pass_context
 def worker(ctx: click.Context, url: str, sites: str | None, name: str, grace: float) -> None:
     """Run the timers of a PostgreSQL record, together with all other workers on it.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,39 @@ def init(db: str) -> None:
         raise click.UsageError(f"{db} is there already")
     open_journal(db).close()
     click.echo(f"{db} is a new record.")
+
+
+@journal.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--id", "name", metavar="ID", help="What the key is called; else today's date.")
+def key(file: Path, name: str | None) -> None:
+    """Add a new key to a file of keys, made if it is not there; from then on it writes.
+
+    The keys before it go on reading what they wrote: keep them all, in their order, and a copy of
+    the file where the record is not. Whoever loses it loses the record. Give the file to every
+    process before one of them is started with it.
+
+    \b
+    Examples:
+      kat journal key clinic.keys
+      kat census --keys clinic.keys
+    """
+    from kat_workflow.journal.encrypting import Keys, add_key
+
+    name = name or f"{datetime.now(UTC):%Y-%m-%d}"
+    old = file.read_bytes() if file.exists() else b"{}"
+    try:
+        text = add_key(old, name)
+    except ValueError as error:
+        raise click.UsageError(f"{file}: {error}") from None
+    new = file.with_name(f".{file.name}.new")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    new.replace(file)
+    click.echo(f'{file} holds the key "{Keys.parse(text).writes}", which writes from now on.')
 
 
 @journal.command()

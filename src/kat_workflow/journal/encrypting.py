@@ -66,7 +66,7 @@ from kat_workflow.journal import (
 )
 from kat_workflow.journal.records import KeptCheckpoint, Record, Standing
 
-__all__ = ["EncryptedJournal", "Keys"]
+__all__ = ["EncryptedJournal", "Keys", "add_key"]
 
 _TOLD = b'{"event":"erased"'
 _PATIENT = "patient:"
@@ -180,6 +180,20 @@ class Keys:
             ) from None
         name = f'the key "{key}"' if _NAME.fullmatch(key) else "a key that is not given"
         raise JournalError(f"{where()} was written with {name}; give that key as well")
+
+
+def add_key(text: str | bytes, name: str) -> bytes:
+    """What `Keys.parse` reads, with a new random key of that id as the last one; of `{}`, the
+    first one. Raises ValueError for what is no such text, and for an id that is taken."""
+    if text.strip() not in (b"{}", "{}"):
+        Keys.parse(text)
+    keys = msgspec.json.decode(text, type=dict[str, str])
+    if name in keys:
+        raise ValueError(f'there is a key "{name}" already; give the new one an id of its own')
+    keys[name] = b64encode(os.urandom(_KEY)).decode()
+    made = msgspec.json.format(msgspec.json.encode(keys), indent=2) + b"\n"
+    Keys.parse(made)
+    return made
 
 
 def _hashed(key: bytes, text: str) -> str:
@@ -624,40 +638,38 @@ class EncryptedJournal:
 
 
 def _first_encrypted(journal: Journal) -> int:
-    """The position of the first encrypted entry; 1 in an empty journal, which will be encrypted
-    from its beginning, and one after the last where no entry is encrypted.
+    """The position of the first encrypted entry, or of the next one where none is: 1 in an empty
+    journal, which will be encrypted from its beginning.
 
     Between the plain entries of a journal and the encrypted ones that follow it is found by
-    halving; an erasure says nothing of the side it stands on, and is passed over.
+    halving. An erasure says nothing of the side it stands on, and is passed over.
     """
 
-    def told(position: int) -> tuple[int, bool] | None:
-        """The first entry from a position on that is no erasure, and whether it is encrypted."""
+    def told(position: int) -> tuple[int, bool]:
+        """The first entry from a position on that is no erasure, and whether it is encrypted; what
+        is still to come will be."""
         while page := journal.follow(position - 1, 100):
             for entry in page:
                 if not entry.body.startswith(_TOLD):
                     return entry.position, is_payload(entry.body)
             position = page[-1].position + 1
-        return None
+        return position, True
 
-    first = told(1)
-    if first is None or first[1]:
-        return 1
-    plain, step = first[0], 1
-    while True:  # in leaps, as far as there is an end or an encrypted entry
-        found = told(plain + step)
-        if found is None or found[1]:
+    found, encrypted = told(1)
+    if encrypted:
+        return found
+    plain, step = found, 1
+    while True:  # in leaps
+        found, encrypted = told(plain + step)
+        if encrypted:
             break
-        plain, step = found[0], step * 2
+        plain, step = found, step * 2
     beyond = plain + step
     while beyond - plain > 1:
         middle = (plain + beyond) // 2
-        found = told(middle)
-        if found is None or found[1]:
-            beyond = middle
-        else:
-            plain = found[0]
-    return plain + 1
+        found, encrypted = told(middle)
+        plain, beyond = (plain, middle) if encrypted else (found, beyond)
+    return told(plain + 1)[0]
 
 
 def _about(*parts: object) -> bytes:
