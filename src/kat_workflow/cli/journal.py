@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from kat_workflow.cli.patients import actor, on_clinic
-from kat_workflow.cli.screen import echo_json, json_option
+from kat_workflow.cli.screen import echo_json, json_option, keys, takes_keys
 from kat_workflow.engine import Engine
 from kat_workflow.journal import shown
 from kat_workflow.journal.keeping import Held, Part2
@@ -186,11 +186,16 @@ def backup(_: click.Context, engine: Engine, file: str, by: Any) -> None:
 @journal.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @at_db
-def restore(file: str, db: str) -> None:
-    """Make a record of a backup or an export, verified first. It overwrites nothing."""
+@takes_keys
+@click.pass_context
+def restore(ctx: click.Context, file: str, db: str) -> None:
+    """Make a record of a backup or an export, verified first. It overwrites nothing.
+
+    One that is encrypted stays so, and needs no keys; with them, its rows are verified too.
+    """
     from kat_workflow.engine.keeping import restore as made
 
-    held = made(file, db)
+    held = made(file, db, keys(ctx))
     click.echo(f"{db} holds {_said(held)}; what came later is not in it.")
 
 
@@ -244,11 +249,13 @@ def export(
 @journal.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @at_db
-def import_(file: str, db: str) -> None:
+@takes_keys
+@click.pass_context
+def import_(ctx: click.Context, file: str, db: str) -> None:
     """Take an export of a whole record into a new one, verified: all of it or nothing."""
     from kat_workflow.engine.keeping import restore as made
 
-    held = made(file, db)
+    held = made(file, db, keys(ctx))
     click.echo(f"{db} holds {_said(held)}")
 
 

@@ -197,7 +197,7 @@ def add_key(text: str | bytes, name: str) -> bytes:
 
 
 def _hashed(key: bytes, text: str) -> str:
-    return hmac.new(key, text.encode(), sha256).hexdigest()
+    return hmac.new(key, text.encode(errors="surrogatepass"), sha256).hexdigest()
 
 
 class EncryptedJournal:
@@ -205,25 +205,26 @@ class EncryptedJournal:
 
     Without keys it is *locked*: what needs none (chains, checkpoints, programs, who is due) it
     answers, everything else raises JournalError. `stored` is the journal inside, for auditing,
-    copying and counting. Streams of patients are ordered by their stored names.
+    copying and counting, `keys` what it reads with. Streams of patients are in the order of their
+    stored names.
 
     Raises JournalError where the pseudonyms in the store are of another key than the first.
     """
 
     def __init__(self, stored: Journal, keys: Keys | Mapping[str, bytes] | None) -> None:
         self.stored = stored
-        self._keys = keys if keys is None or isinstance(keys, Keys) else Keys(keys)
+        self.keys = keys if keys is None or isinstance(keys, Keys) else Keys(keys)
         self._known: dict[str, str] = {}  # stored names of patients' streams that are there
         self._names: dict[str, str] = {}  # and the other way round
         self._since = sys.maxsize  # what stands plain from here on should not
-        if self._keys is not None:
-            self._see_pseudonyms(self._keys)
+        if self.keys is not None:
+            self._see_pseudonyms(self.keys)
             self._since = _first_encrypted(stored)
 
     @property
     def locked(self) -> bool:
         """Whether there are no keys to read with."""
-        return self._keys is None
+        return self.keys is None
 
     @property
     def joined(self) -> bool:
@@ -409,7 +410,7 @@ class EncryptedJournal:
     def snapshot(self) -> Iterator[EncryptedJournal]:
         """See `Journal.snapshot`."""
         with self.stored.snapshot() as still:
-            yield EncryptedJournal(still, self._keys)
+            yield EncryptedJournal(still, self.keys)
 
     # ---- as it is stored ----------------------------------------------------------------------
 
@@ -448,7 +449,7 @@ class EncryptedJournal:
     def load(self, records: Iterable[Record], check: Callable[[Journal], None]) -> None:
         """See `Journal.load`: records as they are stored."""
         self.stored.load(records, check)
-        self.__init__(self.stored, self._keys)  # type: ignore[misc]
+        self.__init__(self.stored, self.keys)  # type: ignore[misc]
 
     def faults(self) -> list[str]:
         """See `Journal.faults`."""
@@ -510,13 +511,13 @@ class EncryptedJournal:
 
     def _named(self, at: str) -> str:
         """What a stored stream is called; its values say it, until they are erased."""
-        if not at.startswith(PSEUDONYM) or self._keys is None:
+        if not at.startswith(PSEUDONYM) or self.keys is None:
             return at
         name = self._names.get(at)
         if name is None:
             for entry in self.stored.read(at):
                 if entry.values:
-                    name, _ = self._values(self._keys, entry)
+                    name, _ = self._values(self.keys, entry)
                     self._remember(name, at)
                     return name
         return name or at
@@ -548,9 +549,9 @@ class EncryptedJournal:
     # ---- payloads ---------------------------------------------------------------------------
 
     def _open(self) -> Keys:
-        if self._keys is None:
+        if self.keys is None:
             raise JournalError(f"the journal is encrypted; {_WAY}")
-        return self._keys
+        return self.keys
 
     def _entries(self, entries: list[Entry]) -> list[Entry]:
         return [self._entry(entry) for entry in entries]
