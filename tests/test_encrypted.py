@@ -258,6 +258,19 @@ def test_without_the_keys_no_patient_is_shown_and_none_is_begun(
         AccessLog(tmp_path / "disk" / "access.db").by_person("ann")
 
 
+def test_a_process_that_opened_the_record_before_it_was_encrypted_says_what_it_needs(
+    tmp_path: Path,
+) -> None:
+    given: dict[str, Any] = {"programs": programs(tmp_path), "clock": Clock()}
+    with Engine.open(tmp_path / "j.db", **given) as early:
+        with Engine.open(tmp_path / "j.db", keys=KEYS, **given) as engine:
+            id_ = engine.enroll("walk-in", patient=WHO, by=ANN)
+
+        for ask in (early.status, early.history):
+            with pytest.raises(JournalError, match="give its keys"):
+                ask(id_)
+
+
 def test_timers_are_found_by_what_is_plain_and_run_with_the_keys(tmp_path: Path) -> None:
     clock = Clock()
     with Engine.open(programs=programs(tmp_path), clock=clock, keys=KEYS) as engine:

@@ -58,11 +58,14 @@ def worker(ctx: click.Context, url: str, sites: str | None, name: str, grace: fl
     if not url.startswith(("postgresql://", "postgres://")):
         raise click.UsageError(f'"{url}" is no postgresql:// URL; for a file see kat run-due')
     from kat_workflow.cluster import Worker
+    from kat_workflow.journal.encrypting import EncryptedJournal
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     ended = Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     with open_clinic(ctx, url, sites, None) as engine:
+        if isinstance(engine.journal, EncryptedJournal):
+            engine.journal.unlocked()
         fleet = Worker(engine, url, name=name, grace=grace)
         fleet.start()
         click.echo(f"Worker {fleet.name} runs; SIGTERM or an interrupt stops it.")

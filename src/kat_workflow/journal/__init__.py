@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENCRYPTED",
+    "LOCKED",
     "PSEUDONYM",
     "Append",
     "CensusRow",
@@ -453,6 +454,10 @@ ENCRYPTED = b'{"encrypted":"'
 """How a payload begins that needs a key to be read."""
 PSEUDONYM = "patient:~"
 """How the name of a patient's own stream begins in a journal that is encrypted."""
+LOCKED = (
+    "the journal is encrypted; give its keys: keys= in Engine.open or open_journal, --keys FILE or"
+    " KAT_KEYS for kat"
+)
 
 
 def is_payload(content: bytes | None) -> bool:

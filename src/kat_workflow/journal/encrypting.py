@@ -48,6 +48,7 @@ from msgspec.structs import replace
 from kat_workflow.errors import JournalError, Refused
 from kat_workflow.journal import (
     ENCRYPTED,
+    LOCKED,
     PSEUDONYM,
     Append,
     CensusRow,
@@ -74,7 +75,6 @@ _LAST = chr(0x10FFFF)
 _NONCE, _KEY = 12, 32
 _REMEMBERED = 10_000
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_WAY = "give its keys: keys= in Engine.open or open_journal, --keys FILE or KAT_KEYS for kat"
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _to_item = msgspec.json.Decoder(ItemRow).decode
@@ -245,7 +245,7 @@ class EncryptedJournal:
     ) -> Receipt:
         """See `Journal.append`; encrypted before it stands in any line. ValueError where a stream
         that is no patient's own is to be renamed: its bodies are bound to its name."""
-        keys, appends = self._open(), in_order(appends, recorded)
+        keys, appends = self.unlocked(), in_order(appends, recorded)
         head = micros(recorded), command, person, role
         inside = [self._sealed(keys, append, head) for append in appends]
         try:
@@ -271,7 +271,7 @@ class EncryptedJournal:
         """See `Journal.receipt`; also of a command that was written under an older key."""
         refused: Refused | None = None
         plain = (digest,) if self._since > 1 else ()
-        for each in (*self._open().digests(digest), *plain):
+        for each in (*self.unlocked().digests(digest), *plain):
             try:
                 found = self.stored.receipt(command, each)
             except Refused as error:
@@ -352,7 +352,7 @@ class EncryptedJournal:
         after: Cursor | None = None,
     ) -> tuple[list[ItemRow], Cursor | None]:
         """See `Journal.worklist`."""
-        keys = self._open()
+        keys = self.unlocked()
         if after is not None:
             after = replace(after, stream=self.stored_name(after.stream))
         names = [None if patient is None else keys.pseudonym(patient)]
@@ -503,7 +503,7 @@ class EncryptedJournal:
         known = self._known.get(stream)
         if known is not None:
             return known
-        name = self._open().pseudonym(stream[len(_PATIENT) :])
+        name = self.unlocked().pseudonym(stream[len(_PATIENT) :])
         if self.stored.version(name):
             self._remember(stream, name)
             return name
@@ -548,9 +548,10 @@ class EncryptedJournal:
 
     # ---- payloads ---------------------------------------------------------------------------
 
-    def _open(self) -> Keys:
+    def unlocked(self) -> Keys:
+        """The keys. JournalError without any, which says how they are given."""
         if self.keys is None:
-            raise JournalError(f"the journal is encrypted; {_WAY}")
+            raise JournalError(LOCKED)
         return self.keys
 
     def _entries(self, entries: list[Entry]) -> list[Entry]:
@@ -561,7 +562,7 @@ class EncryptedJournal:
         body, values, salt, name = entry.body, entry.values, entry.salt, entry.stream
         own, told = name.startswith(_PATIENT), body.startswith(_TOLD)
         if is_payload(body):
-            keys = self._open()
+            keys = self.unlocked()
             place = _PATIENT if own else entry.stream
             body = keys.decrypt(
                 body, _about("body", place, entry.version, *_head(entry)), lambda: _where(entry)
@@ -573,7 +574,7 @@ class EncryptedJournal:
         elif not told:
             self._see_plain(entry.position, lambda: _where(entry))
         if is_payload(values):
-            name, values = self._values(self._open(), entry)
+            name, values = self._values(self.unlocked(), entry)
             salt = salt if values else b""
         else:
             name = self._named(name)
@@ -598,7 +599,7 @@ class EncryptedJournal:
             return f"{shown(at)}: the state row of version {version}"
 
         if is_payload(row):
-            return self._open().decrypt(row, _about("row", at, version), where)
+            return self.unlocked().decrypt(row, _about("row", at, version), where)
         for entry in self.stored.read(at, version - 1):  # the last one, which it is of
             self._see_plain(entry.position, where)
         return row
@@ -613,7 +614,7 @@ class EncryptedJournal:
         if not is_payload(payload):
             self._see_plain(1, where)
             return row
-        plain = self._open().decrypt(payload, _about_item(row), where)
+        plain = self.unlocked().decrypt(payload, _about_item(row), where)
         return replace(_to_item(plain), stream=self._named(row.stream))
 
     def _census(self, row: CensusRow) -> CensusRow:
@@ -626,7 +627,7 @@ class EncryptedJournal:
         if not is_payload(payload):
             self._see_plain(1, where)
             return row
-        plain = self._open().decrypt(payload, _about_census(row), where)
+        plain = self.unlocked().decrypt(payload, _about_census(row), where)
         return replace(_to_census(plain), stream=self._named(row.stream))
 
     def _see_plain(self, position: int, where: Callable[[], str]) -> None:
