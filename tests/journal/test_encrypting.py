@@ -25,6 +25,7 @@ from kat_workflow.journal import (
     CensusRow,
     Journal,
     Receipt,
+    encrypting,
     is_payload,
     open_journal,
     stored,
@@ -262,6 +263,36 @@ def test_whichever_byte_of_a_payload_is_changed_it_is_not_read(data: st.DataObje
         keys.decrypt(changed, b"about", str)
 
 
+@given(st.binary(max_size=60), st.sampled_from([b"", b'","key":"k1"}', b'":' + b"[" * 99_999]))
+def test_whatever_bytes_stand_in_its_place_are_refused_in_words(data: bytes, end: bytes) -> None:
+    payload = b'{"encrypted":"' + b64encode(data) + end
+
+    with pytest.raises(JournalError, match=r"^somewhere cannot be read|^somewhere was written"):
+        Keys(KEYS).decrypt(payload, b"", lambda: "somewhere")
+
+
+def test_a_stream_without_its_entries_is_called_as_it_is_stored(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "j.db", keys=KEYS) as journal:
+        visit(journal)
+    with closing(sqlite3.connect(tmp_path / "j.db")) as connection, connection:
+        connection.execute("DELETE FROM kat_entries WHERE stream LIKE 'patient:%'")
+
+    with open_journal(tmp_path / "j.db", keys=KEYS) as journal:
+        assert journal.streams()[:2] == [A, B]
+        assert all(stream.startswith("patient:~") for stream in journal.streams("patient:"))
+
+
+def test_names_are_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encrypting, "_REMEMBERED", 3)
+    journal = EncryptedJournal(MemoryJournal(), KEYS)
+    names = [f"patient:{number}" for number in range(9)]
+    for name in names:
+        write(journal, Append(name, 0, (name.encode(),)), command=name)
+
+    assert journal.streams("patient:") == names
+    assert [entry.body.decode() for name in names for entry in journal.read(name)] == names
+
+
 def test_only_a_patients_own_stream_takes_another_name() -> None:
     with open_journal(keys=KEYS) as journal:
         write(journal, Append(A, 0, (b"1",)), command="c1")
@@ -432,7 +463,7 @@ def test_what_is_erased_is_gone_for_whoever_has_the_key_and_its_course_is_still_
     assert [e.body for e in journal.read(PATIENT)] == [b"anew"]
 
 
-def test_a_stream_whose_values_were_all_erased_is_called_as_it_is_stored() -> None:
+def test_a_stream_keeps_its_name_whose_values_before_were_erased() -> None:
     journal = EncryptedJournal(MemoryJournal(), KEYS)
     write(journal, Append(PATIENT, 0, (b"1",)))
     write(journal, Append(PATIENT, 1, (erased(1, 1),), erase_through=1), command="c2")
@@ -527,6 +558,13 @@ def test_where_encryption_begins_is_found_behind_any_number_of_entries(
 
 
 # Where it is not used
+
+
+def test_without_the_extra_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers.aead", None)
+
+    with pytest.raises(JournalError, match=r"pip install .kat-workflow\[seal\]"):
+        Keys(KEYS)
 
 
 def test_nobody_loads_cryptography_who_does_not_encrypt(tmp_path: Path) -> None:

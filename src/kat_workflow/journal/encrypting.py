@@ -35,7 +35,7 @@ import re
 import sys
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from hashlib import sha256
 from types import TracebackType
@@ -137,7 +137,7 @@ class Keys:
         try:
             found = msgspec.json.decode(text, type=dict[str, str])
             keys = {name: b64decode(key, validate=True) for name, key in found.items()}
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
             raise ValueError('keys are a JSON mapping: {"ID": "32 bytes in base64", …}') from None
         return Keys(keys)
 
@@ -172,7 +172,7 @@ class Keys:
             cipher = self._ciphers.get(key)
             if cipher is not None:
                 return cipher.decrypt(found.encrypted[:_NONCE], found.encrypted[_NONCE:], about)
-        except (msgspec.DecodeError, UnicodeDecodeError, InvalidTag, ValueError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidTag, ValueError):
             by = f' with the key "{key}"' if key in self._ciphers else ""
             raise JournalError(
                 f"{where()} cannot be read{by}: it is another key of that id, or the record was"
@@ -219,7 +219,9 @@ class EncryptedJournal:
         self._since = sys.maxsize  # what stands plain from here on should not
         if self.keys is not None:
             self._see_pseudonyms(self.keys)
-            self._since = _first_encrypted(stored)
+            self._since = 1
+            with suppress(JournalError):  # what cannot be read is for an audit to tell
+                self._since = _first_encrypted(stored)
 
     @property
     def locked(self) -> bool:
@@ -259,8 +261,7 @@ class EncryptedJournal:
             )
         except Refused:  # its id was used before: perhaps by itself, under an older key
             before = self.receipt(command, digest)
-            if before is None:
-                raise
+            assert before is not None  # it is known, or refused once more
             return before
         for append, stored in zip(appends, inside, strict=True):
             if stored.stream.startswith(PSEUDONYM) and not append.rename:
@@ -514,13 +515,14 @@ class EncryptedJournal:
         if not at.startswith(PSEUDONYM) or self.keys is None:
             return at
         name = self._names.get(at)
-        if name is None:
-            for entry in self.stored.read(at):
-                if entry.values:
-                    name, _ = self._values(self.keys, entry)
-                    self._remember(name, at)
-                    return name
-        return name or at
+        if name is not None:
+            return name
+        # Its last entry was not erased: an erasure is said by one that comes after.
+        for entry in self.stored.read(at, self.stored.version(at) - 1):
+            name, _ = self._values(self.keys, entry)
+            self._remember(name, at)
+            return name
+        return at
 
     def _remember(self, stream: str, at: str) -> None:
         if len(self._known) >= _REMEMBERED:
