@@ -557,6 +557,16 @@ def test_where_encryption_begins_is_found_behind_any_number_of_entries(
             journal.read(A)
 
 
+def test_nobody_without_the_keys_can_say_that_a_patient_was_erased() -> None:
+    journal = EncryptedJournal(MemoryJournal(), KEYS)
+    visit(journal)
+
+    write(journal.stored, Append(A, 2, (erased(1, 2),), erase_through=2), command="forged")
+
+    with pytest.raises(JournalError, match=r"enrollment:a: version 3 .* is not encrypted"):
+        journal.read(A)
+
+
 # Where it is not used
 
 

@@ -14,7 +14,8 @@ until they are erased. A state row is bound to its stream and version, a row of 
 stream and to every column by which it is found; an older row of the same place can be put back
 unnoticed by the key alone, not by `kat journal verify`.
 
-*Plain payloads*: an `erased` event is stored as it is, since an audit reads it. A journal that was
+*Plain payloads*: an `erased` event is stored as it is, since an audit reads it, and is held to by
+encrypted values beside it. A journal that was
 written without keys may be opened with them, and is encrypted from then on. What stands plain
 after the first encrypted entry was written by somebody without the key, and is an error.
 
@@ -103,10 +104,10 @@ class Keys:
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         if not keys:
             raise ValueError("an encrypted journal needs a key")
-        for name, key in keys.items():
-            if len(key) != _KEY or _NAME.fullmatch(name) is None:
+        for number, (name, key) in enumerate(keys.items(), 1):
+            if len(key) != _KEY or _NAME.fullmatch(name) is None:  # whichever may be a secret
                 raise ValueError(
-                    f'the key "{name}" must be {_KEY} bytes, and its id letters, digits, ".-_"'
+                    f'key {number} must be {_KEY} bytes, and its id up to 64 letters, digits, ".-_"'
                 )
         try:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
@@ -298,7 +299,7 @@ class EncryptedJournal:
             if not body.startswith(_TOLD):
                 about = _about("body", _PATIENT if own else place, version, *head)
                 plain = keys.encrypt((b"+" if told else b"-") + body, about)
-            if told or own:
+            if told or own or plain is body:  # an erasure is held to by them
                 about = _about("values", place, version, *head, sha256(plain).hexdigest())
                 told = keys.encrypt(_encode(name) + b"\n" + told if own else told, about)
             bodies.append(plain)
@@ -573,7 +574,7 @@ class EncryptedJournal:
             if (own or had) and not values and not salt:
                 raise JournalError(f"{_where(entry)} has lost its values; run kat journal verify")
             salt = salt if had else b""
-        elif not told:
+        elif not told or not salt:
             self._see_plain(entry.position, lambda: _where(entry))
         if is_payload(values):
             name, values = self._values(self.unlocked(), entry)
