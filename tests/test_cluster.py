@@ -32,6 +32,7 @@ from kat_workflow import cluster  # noqa: E402
 from kat_workflow.cli import kat as kat_command  # noqa: E402
 from kat_workflow.cluster import Worker, install, status, upkeep, wakes  # noqa: E402
 from kat_workflow.errors import JournalError  # noqa: E402
+from kat_workflow.journal.encrypting import Keys, add_key  # noqa: E402
 from kat_workflow.journal.postgres import PostgresJournal  # noqa: E402
 
 ROUNDS = timedelta(hours=4)
@@ -576,6 +577,32 @@ def test_a_worker_is_started_and_stopped_from_the_command_line(fleet: Fleet) -> 
     after = kat("cluster", "status", fleet.url)
     assert after.exit_code == 5
     assert "no worker runs, and 1 enrollments wait" in after.stderr
+
+
+def test_a_worker_runs_the_timers_of_an_encrypted_record_with_its_keys_and_not_without(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    (tmp_path / "clinic.keys").write_bytes(add_key(b"{}", "k"))
+    keys = Keys.parse((tmp_path / "clinic.keys").read_bytes())
+    words = ["worker", fleet.url, "--programs", str(fleet.programs)]
+    ago = datetime.now(UTC) - ROUNDS - SOON
+    with Engine.open(fleet.url, programs=fleet.programs, clock=lambda: ago, keys=keys) as engine:
+        patient = engine.enroll("walk-in", patient="P", by=ANN)
+        without = kat(*words)
+        child = subprocess.Popen(
+            [sys.executable, "-c", "from kat_workflow.cli import main; main()", *words],
+            stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "KAT_KEYS": str(tmp_path / "clinic.keys")},
+        )  # fmt: skip
+        try:
+            until(lambda: any(x.cause.startswith("timer:") for x in engine.history(patient)))
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(60) == 0
+        finally:
+            end(child)
+
+    assert isinstance(without.exception, JournalError)
+    assert "KAT_KEYS" in str(without.exception)
 
 
 def test_the_status_names_what_somebody_must_look_at(fleet: Fleet) -> None:

@@ -105,21 +105,25 @@ def programs(tmp_path: Path) -> Path:
     return folder
 
 
-def clinic(where: Path | None, programs: Path, clock: Clock) -> Engine:
+def clinic(
+    where: Path | None, programs: Path, clock: Clock, keys: dict[str, bytes] | None = None
+) -> Engine:
     return Engine.open(
         where,
+        keys=keys,
         programs=programs,
         clock=clock,
         sites=[Site("main", "America/Los_Angeles"), Site("north")],
     )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "encrypted"])
 def engine(
     request: pytest.FixtureRequest, tmp_path: Path, programs: Path, clock: Clock
 ) -> Iterator[Engine]:
-    where = tmp_path / "clinic.db" if request.param == "sqlite" else None
-    with clinic(where, programs, clock) as opened:
+    where = None if request.param == "memory" else tmp_path / "clinic.db"
+    keys = {"k1": bytes(32)} if request.param == "encrypted" else None
+    with clinic(where, programs, clock, keys) as opened:
         yield opened
 
 

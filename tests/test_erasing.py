@@ -37,10 +37,11 @@ def clinic(journal: Journal, scenario: Path = COURSE) -> Engine:
     return Engine(journal, library, lambda: later, (read.site, *read.others))
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "encrypted"])
 def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
     where = None if request.param == "memory" else tmp_path / "journal.db"
-    with open_journal(where) as opened:
+    keys = {"k1": bytes(32)} if request.param == "encrypted" else None
+    with open_journal(where, keys=keys) as opened:
         yield opened
 
 

@@ -28,6 +28,7 @@ from kat_workflow.journal.chain import genesis, hidden
 from kat_workflow.journal.sealing import checkpoint, new_keys, public_key, signing_key
 from kat_workflow.journal.sqlite import SqliteJournal
 
+KEYS = {"k1": bytes(32)}
 Record = list[Entry | Written | Chain]
 PRIVATE, PUBLIC = new_keys()
 KEY, OTHER = signing_key(PRIVATE), signing_key(new_keys()[0])
@@ -55,10 +56,10 @@ def filled(journal: Journal, streams: int = 50, rounds: int = 10) -> Journal:
     return journal
 
 
-@pytest.fixture(scope="module")
-def record() -> Record:
+@pytest.fixture(scope="module", params=[None, KEYS], ids=["plain", "encrypted"])
+def record(request: pytest.FixtureRequest) -> Record:
     """A record of 1,000 entries, one stream of it erased and one renamed."""
-    journal = filled(open_journal(), 49)
+    journal = filled(open_journal(keys=request.param), 49)
     write(journal, Append("enrollment:007", 20, (erased(1, 20, True),), erase_through=20),
           command="erase-7")  # fmt: skip
     write(journal, Append("patient:p", 0, (b"1",) * 18, values=(b'{"p":1}',) * 18), command="p")
@@ -67,10 +68,10 @@ def record() -> Record:
     return list(recorded(journal))
 
 
-@pytest.fixture(scope="module")
-def small() -> Record:
+@pytest.fixture(scope="module", params=[None, KEYS], ids=["plain", "encrypted"])
+def small(request: pytest.FixtureRequest) -> Record:
     """As `record`, with some 30 entries, so that each can be changed by itself."""
-    journal = filled(open_journal(), 3, 4)
+    journal = filled(open_journal(keys=request.param), 3, 4)
     write(journal, Append("enrollment:001", 8, (erased(1, 8, True),), erase_through=8),
           command="erase-1")  # fmt: skip
     write(journal, Append("patient:p", 0, (b"1",), values=(b'{"p":1}',)), command="p")
@@ -292,10 +293,11 @@ def audit(journal: Journal, *marks: bytes) -> Finding:
     return verify(recorded(journal), marks, public_key(PUBLIC))
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "encrypted"])
 def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
     where = None if request.param == "memory" else tmp_path / "journal.db"
-    with open_journal(where) as opened:
+    keys = KEYS if request.param == "encrypted" else None
+    with open_journal(where, keys=keys) as opened:
         yield filled(opened, 3, 4)
 
 

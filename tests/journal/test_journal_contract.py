@@ -24,22 +24,39 @@ from msgspec.structs import replace
 from postgres import Databases
 
 from kat_workflow.errors import Conflict, JournalError, Refused
-from kat_workflow.journal import Append, CensusRow, Cursor, Entry, Journal, Receipt, open_journal
+from kat_workflow.journal import (
+    Append,
+    CensusRow,
+    Cursor,
+    Entry,
+    Journal,
+    Receipt,
+    open_journal,
+    stored,
+)
 from kat_workflow.journal.chain import SALT, genesis
+from kat_workflow.journal.encrypting import EncryptedJournal, Keys
 from kat_workflow.journal.memory import MemoryJournal
 
 A, B = "enrollment:a", "enrollment:b"
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+STORES = ["memory", "sqlite", "postgres"]
+KEYS = {"k1": bytes(range(32))}
+
+IDS = [*STORES, *(f"encrypted-{store}" for store in STORES)]
+
+
+@pytest.fixture(params=[(store, keys) for keys in (None, KEYS) for store in STORES], ids=IDS)
 def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
     where: str | Path | None = None
-    if request.param == "sqlite":
+    store, keys = request.param
+    if store == "sqlite":
         where = tmp_path / "journal.db"
-    elif request.param == "postgres":
+    elif store == "postgres":
         where = request.getfixturevalue("database")
-    with open_journal(where) as opened:
+    with open_journal(where, keys=keys) as opened:
         yield opened
 
 
@@ -242,8 +259,14 @@ def test_a_command_without_entries_is_remembered_too(journal: Journal) -> None:
 # The chain
 
 
+def inside(journal: Journal, stream: str) -> str:
+    """What a stream is called where it is stored."""
+    return journal.stored_name(stream) if isinstance(journal, EncryptedJournal) else stream
+
+
 def links(journal: Journal, stream: str) -> list[bytes]:
-    """The links of a stream as anybody works them out from what the journal shows."""
+    """The links of a stream as anybody works them out from what is stored, without a key."""
+    stream, journal = inside(journal, stream), stored(journal)
     (own,) = (chain for chain in journal.chains() if chain.stream == stream)
     entries = journal.read(stream)
     digests = {}
@@ -300,7 +323,8 @@ def test_commands_are_kept_under_a_commitment_to_their_digest(journal: Journal) 
     first, second = journal.written()
     assert (first.command, first.first, first.last) == ("c1", 3, 2)
     assert (second.command, second.first, second.last) == ("c2", 1, 2)
-    assert second.digest == sha256(second.salt + b"d2").digest()
+    digest = next(Keys(KEYS).digests("d2")) if isinstance(journal, EncryptedJournal) else "d2"
+    assert second.digest == sha256(second.salt + digest.encode()).digest()
     assert journal.written(after="c1") == [second]
     assert journal.written(limit=1) == [first]
     assert journal.written_by(["c2", "c2", "nobody's"]) == [second]
@@ -399,6 +423,7 @@ def test_a_stream_that_is_erased_can_be_given_another_name(journal: Journal) -> 
     known, anonymous = "patient:MRN-7", "patient:erased-1"
     write(journal, Append(known, 0, (b"1",), b"row", NOON), Append(A, 0, (b"1",)), command="c1")
     (salt,) = (c.salt for c in journal.chains() if c.stream == known)
+    name = inside(journal, known)
 
     last = Append(known, 1, (b"2",), b"row", erase_through=1, rename=anonymous)
     receipt = write(journal, last, command="c2")
@@ -413,7 +438,7 @@ def test_a_stream_that_is_erased_can_be_given_another_name(journal: Journal) -> 
     assert [e.stream for e in journal.follow(0, 9)] == [A, anonymous, anonymous, anonymous]
     assert links(journal, anonymous) == [e.link for e in journal.read(anonymous)]
     (kept,) = (c.salt for c in journal.chains() if c.stream == anonymous)
-    assert kept == genesis(salt, known)
+    assert kept == genesis(salt, name)
 
 
 def test_a_stream_of_the_old_name_begins_anew(journal: Journal) -> None:
@@ -699,11 +724,13 @@ def shown(entries: list[Entry]) -> list[Entry]:
 class TwoStores(RuleBasedStateMachine):
     """Whatever is written, the other store answers every question as memory does."""
 
+    keys: dict[str, bytes] | None = None
+
     def __init__(self) -> None:
         super().__init__()
         self.memory = MemoryJournal()
         self.where = self.make()
-        self.other = open_journal(self.where)
+        self.other = open_journal(self.where, keys=self.keys)
         self.count = 0
 
     def make(self) -> str:
@@ -727,7 +754,7 @@ class TwoStores(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.other.close()
-        self.other = open_journal(self.where)
+        self.other = open_journal(self.where, keys=self.keys)
 
     def _write(self, appends: list[Append], command: str, digest: str) -> None:
         answers: list[object] = []
@@ -779,6 +806,14 @@ class TwoStores(RuleBasedStateMachine):
 
 TwoStores.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 TestTwoStores = TwoStores.TestCase
+
+
+class PlainAndEncrypted(TwoStores):
+    keys = KEYS
+
+
+PlainAndEncrypted.TestCase.settings = TwoStores.TestCase.settings
+TestPlainAndEncrypted = PlainAndEncrypted.TestCase
 
 
 def test_whatever_is_written_postgresql_answers_every_question_as_memory_does(

@@ -263,6 +263,19 @@ def test_a_file_whose_damage_sqlite_cannot_even_quote_is_said_to_be_damaged(path
         SqliteJournal(path)
 
 
+def test_what_is_no_text_where_there_should_be_one_is_not_quoted(path: Path) -> None:
+    """Python's driver quotes it, and it may be of a patient."""
+    with SqliteJournal(path) as journal:
+        write(journal, Append("enrollment:a", 0, (b"1",)))
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE kat_entries SET body = CAST(x'5871374cff' AS TEXT)")
+
+        with pytest.raises(JournalError, match="restore the last backup") as error:
+            journal.read("enrollment:a")
+
+    assert "Xq7L" not in str(error.value)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_process_may_not_use_the_connection_of_its_parent(path: Path) -> None:
     script = f"""

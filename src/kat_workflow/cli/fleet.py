@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from kat_workflow.cli.patients import open_clinic
-from kat_workflow.cli.screen import echo_json, echo_rich, json_option, takes_programs
+from kat_workflow.cli.screen import echo_json, echo_rich, json_option, takes_keys, takes_programs
 from kat_workflow.errors import JournalError, handling
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ MUST_LOOK = handling(JournalError("")).exit_code
     help="Arm again what is overdue by more and not in the queue.",
 )
 @takes_programs
+@takes_keys
 @click.pass_context
 def worker(ctx: click.Context, url: str, sites: str | None, name: str, grace: float) -> None:
     """Run the timers of a PostgreSQL record, together with all other workers on it.
@@ -57,11 +58,14 @@ def worker(ctx: click.Context, url: str, sites: str | None, name: str, grace: fl
     if not url.startswith(("postgresql://", "postgres://")):
         raise click.UsageError(f'"{url}" is no postgresql:// URL; for a file see kat run-due')
     from kat_workflow.cluster import Worker
+    from kat_workflow.journal.encrypting import EncryptedJournal
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     ended = Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     with open_clinic(ctx, url, sites, None) as engine:
+        if isinstance(engine.journal, EncryptedJournal):
+            engine.journal.unlocked()
         fleet = Worker(engine, url, name=name, grace=grace)
         fleet.start()
         click.echo(f"Worker {fleet.name} runs; SIGTERM or an interrupt stops it.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import click
 import msgspec
 
 from kat_workflow.cli.patients import actor, on_clinic
-from kat_workflow.cli.screen import echo_json, json_option
+from kat_workflow.cli.screen import echo_json, json_option, keys, takes_keys
 from kat_workflow.engine import Engine
 from kat_workflow.journal import shown
 from kat_workflow.journal.keeping import Held, Part2
@@ -70,6 +72,39 @@ def init(db: str) -> None:
         raise click.UsageError(f"{db} is there already")
     open_journal(db).close()
     click.echo(f"{db} is a new record.")
+
+
+@journal.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--id", "name", metavar="ID", help="What the key is called; else today's date.")
+def key(file: Path, name: str | None) -> None:
+    """Add a new key to a file of keys, made if it is not there; from then on it writes.
+
+    The keys before it go on reading what they wrote: keep them all, in their order, and a copy of
+    the file where the record is not. Whoever loses it loses the record. Give the file to every
+    process before one of them is started with it.
+
+    \b
+    Examples:
+      kat journal key clinic.keys
+      kat census --keys clinic.keys
+    """
+    from kat_workflow.journal.encrypting import Keys, add_key
+
+    name = name or f"{datetime.now(UTC):%Y-%m-%d}"
+    old = file.read_bytes() if file.exists() else b"{}"
+    try:
+        text = add_key(old, name)
+    except ValueError as error:
+        raise click.UsageError(f"{file}: {error}") from None
+    new = file.with_name(f".{file.name}.new")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    new.replace(file)
+    click.echo(f'{file} holds the key "{Keys.parse(text).writes}", which writes from now on.')
 
 
 @journal.command()
@@ -151,11 +186,16 @@ def backup(_: click.Context, engine: Engine, file: str, by: Any) -> None:
 @journal.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @at_db
-def restore(file: str, db: str) -> None:
-    """Make a record of a backup or an export, verified first. It overwrites nothing."""
+@takes_keys
+@click.pass_context
+def restore(ctx: click.Context, file: str, db: str) -> None:
+    """Make a record of a backup or an export, verified first. It overwrites nothing.
+
+    One that is encrypted stays so, and needs no keys; with them, its rows are verified too.
+    """
     from kat_workflow.engine.keeping import restore as made
 
-    held = made(file, db)
+    held = made(file, db, keys(ctx))
     click.echo(f"{db} holds {_said(held)}; what came later is not in it.")
 
 
@@ -209,11 +249,13 @@ def export(
 @journal.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @at_db
-def import_(file: str, db: str) -> None:
+@takes_keys
+@click.pass_context
+def import_(ctx: click.Context, file: str, db: str) -> None:
     """Take an export of a whole record into a new one, verified: all of it or nothing."""
     from kat_workflow.engine.keeping import restore as made
 
-    held = made(file, db)
+    held = made(file, db, keys(ctx))
     click.echo(f"{db} holds {_said(held)}")
 
 

@@ -19,6 +19,8 @@ from kat_workflow.cli.screen import (
     echo_rich,
     folder,
     json_option,
+    keys,
+    takes_keys,
     takes_programs,
 )
 from kat_workflow.cli.telling import said
@@ -81,7 +83,7 @@ def on_clinic(verb: Callable[..., None]) -> Callable[..., None]:
     taking: Callable[..., None] = click.pass_context(opened)
     for option in options:
         taking = option(taking)
-    return takes_programs(taking)
+    return takes_programs(takes_keys(taking))
 
 
 def by_option(verb: _F) -> _F:
@@ -157,7 +159,9 @@ def open_clinic(
         clock = lambda: at  # noqa: E731
     at_folder = folder(ctx)
     options: dict[str, Any] = {} if clock is None else {"clock": clock}
-    return Engine.open(db, programs=at_folder, sites=places, access=access, **options)
+    return Engine.open(
+        db, programs=at_folder, sites=places, access=access, keys=keys(ctx), **options
+    )
 
 
 def _sites(file: str | None) -> list[Site]:

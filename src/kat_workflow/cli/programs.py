@@ -18,6 +18,7 @@ from kat_workflow.cli.screen import (
     json_option,
     library,
     own,
+    takes_keys,
     takes_programs,
     watched,
     write,
@@ -230,6 +231,7 @@ def _list_codes(kinds: dict[str, dict[str, tuple[str, str]]], as_json: bool) -> 
 @overlay_option
 @json_option
 @takes_programs
+@takes_keys
 @click.pass_context
 def show(
     ctx: click.Context,

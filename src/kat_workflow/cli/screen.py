@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
     from rich.console import RenderableType
 
+    from kat_workflow.journal.encrypting import Keys
     from kat_workflow.language.library import Folder, Library
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -41,6 +42,38 @@ def takes_programs(verb: _F) -> _F:
         expose_value=False,
         help="Where programs are (or KAT_PROGRAMS).",
     )(verb)
+
+
+def takes_keys(verb: _F) -> _F:
+    """`--keys`: what a record is encrypted with. A key itself never stands on a command line."""
+
+    def remember(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
+        if value is not None:
+            ctx.find_root().ensure_object(dict)["keys"] = value
+
+    return click.option(
+        "--keys",
+        "_keys",
+        metavar="FILE",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        envvar="KAT_KEYS",
+        callback=remember,
+        expose_value=False,
+        help="The file of keys that the record is encrypted with (or KAT_KEYS).",
+    )(verb)
+
+
+def keys(ctx: click.Context) -> Keys | None:
+    """The keys of the file that is named, None where none is."""
+    file: Path | None = (ctx.find_root().obj or {}).get("keys")
+    if file is None:
+        return None
+    from kat_workflow.journal.encrypting import Keys
+
+    try:
+        return Keys.parse(file.read_bytes())
+    except ValueError as error:
+        raise click.UsageError(f"{file}: {error}") from None
 
 
 def folder(ctx: click.Context) -> Path | None:

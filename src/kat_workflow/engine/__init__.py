@@ -12,7 +12,7 @@ enrollments.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from kat_workflow.engine.access import AccessLog
     from kat_workflow.engine.scheduling import Scheduler
+    from kat_workflow.journal.encrypting import Keys
 
 __all__ = [
     "Attested",
@@ -91,6 +92,7 @@ class Engine(Patients, Erasing, Groups, Clinic):
         signed_only: bool = False,
         authenticate: Authenticate | None = None,
         access: str | os.PathLike[str] | AccessLog | None = None,
+        keys: Keys | Mapping[str, bytes] | None = None,
     ) -> Engine:
         """A clinic in the SQLite file `where` (None: in memory), made if it is not there.
 
@@ -109,13 +111,18 @@ class Engine(Patients, Erasing, Groups, Clinic):
         With `access`, a file (or database) of its own or an open `AccessLog`, every question that
         shows something of patients is first written down there: who asked, why, when, of whom.
         Where that cannot be written the question raises JournalError; commands need no such log.
+
+        With `keys` (ids and 32 random bytes each, oldest first) what the record and the access log
+        tell is encrypted where it is stored; see `journal.encrypting` for what stays readable.
+        Opened without them, such a record can be verified and copied, and raises JournalError for
+        everything else.
         """
         from kat_workflow.language import Folder, shipped  # noqa: PLC0415  # loaded on first use
 
-        journal = open_journal(where, connection=connection)
+        journal = open_journal(where, connection=connection, keys=keys)
         library = shipped() if programs is None else Folder(os.fspath(programs), shipped())
         try:
-            log = None if access is None else _access(access)
+            log = None if access is None else _access(access, keys)
         except BaseException:
             journal.close()
             raise
@@ -149,7 +156,9 @@ class Engine(Patients, Erasing, Groups, Clinic):
         self.close()
 
 
-def _access(where: str | os.PathLike[str] | AccessLog) -> AccessLog:
+def _access(
+    where: str | os.PathLike[str] | AccessLog, keys: Keys | Mapping[str, bytes] | None
+) -> AccessLog:
     from kat_workflow.engine.access import AccessLog  # noqa: PLC0415  # loaded on first use
 
-    return where if isinstance(where, AccessLog) else AccessLog(where)
+    return where if isinstance(where, AccessLog) else AccessLog(where, keys)

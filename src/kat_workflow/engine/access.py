@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +23,9 @@ from msgspec import Struct
 from kat_workflow.engine.receiving import new_id
 from kat_workflow.errors import Conflict, JournalError
 from kat_workflow.journal import Append, Entry, Journal, open_journal
+
+if TYPE_CHECKING:
+    from kat_workflow.journal.encrypting import Keys
 
 __all__ = ["EVERYBODY", "AccessLog", "Look"]
 
@@ -65,10 +69,14 @@ class AccessLog:
     Safe to use from several threads and, in a file or a database, from several processes.
     """
 
-    def __init__(self, where: str | os.PathLike[str] | Journal | None = None) -> None:
-        """`where` as for `open_journal`, or a journal that is open."""
+    def __init__(
+        self,
+        where: str | os.PathLike[str] | Journal | None = None,
+        keys: Keys | Mapping[str, bytes] | None = None,
+    ) -> None:
+        """`where` and `keys` as for `open_journal`, or a journal that is open."""
         if where is None or isinstance(where, str | os.PathLike):
-            where = open_journal(where)
+            where = open_journal(where, keys=keys)
         self.journal = where
         self._versions: dict[str, int] = {}
         self._owed: list[Look] = []

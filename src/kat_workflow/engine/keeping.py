@@ -8,6 +8,7 @@ given a copy of what.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 
 from kat_workflow.engine.access import EVERYBODY, Look
 from kat_workflow.engine.auditing import verify
@@ -15,10 +16,8 @@ from kat_workflow.engine.receiving import refuse
 from kat_workflow.engine.shell import Shell, stream_of
 from kat_workflow.enrollment.commands import Actor
 from kat_workflow.errors import JournalError
-from kat_workflow.journal import (
-    Journal,
-    keeping,
-)
+from kat_workflow.journal import Journal, keeping, stored
+from kat_workflow.journal.encrypting import EncryptedJournal, Keys
 from kat_workflow.journal.keeping import Header, Held, Part2, records, records_of
 
 __all__ = ["backup", "export", "import_record", "restore"]
@@ -31,7 +30,8 @@ def backup(engine: Shell, path: str | os.PathLike[str], *, by: Actor | None = No
     JournalError where a file is there already, and where the record is not sound.
     """
     _given_away(engine, "backup", by, "kept by the clinic", "")
-    return keeping.backup(engine.journal, path, _header(engine, by), _sound)
+    check = _sound(_keys(engine.journal))
+    return keeping.backup(engine.journal, path, _header(engine, by), check)
 
 
 def export(
@@ -48,7 +48,8 @@ def export(
     """Write the record, or that of one patient, as JSON Lines: for whoever is entitled to it.
 
     Of a patient it holds all that is recorded under any of their ids, and the programs that they
-    were in; of the whole store all of it, and it can be imported. A patient's export needs a
+    were in, for whoever gets it to read; of the whole store all of it as it is stored (encrypted,
+    where it is, and then no keys are needed), and it can be imported. A patient's export needs a
     `purpose` and a `recipient`: it is a disclosure, and the access log accounts for it. It is
     written to the log before it is written to the file. Raises Refused for a patient nobody knows
     and for a disclosure without purpose or recipient, JournalError where the file is there.
@@ -102,6 +103,7 @@ def _header(
         "" if by is None else by.person,
         purpose,
         recipient,
+        encrypted=not patient and isinstance(engine.journal, EncryptedJournal),
     )
 
 
@@ -117,22 +119,36 @@ def _given_away(
         )
 
 
-def restore(path: str | os.PathLike[str], where: str | os.PathLike[str]) -> Held:
+def restore(
+    path: str | os.PathLike[str],
+    where: str | os.PathLike[str],
+    keys: Keys | Mapping[str, bytes] | None = None,
+) -> Held:
     """Make a journal of a backup or an export, verified first; it says what it holds.
 
-    Raises JournalError where there is a journal already, and where the copy is not sound.
+    What is encrypted stays so; of that the rows are verified with the `keys` alone. Raises
+    JournalError where there is a journal already, and where the copy is not sound.
     """
-    return keeping.restore(path, where, _sound)
+    return keeping.restore(path, where, _sound(keys))
 
 
 def import_record(path: str | os.PathLike[str], journal: Journal) -> tuple[Header, Held]:
     """Take an export of a whole store into an empty journal: verified, all of it or nothing."""
-    return keeping.import_journal(path, journal, _sound)
+    return keeping.import_journal(path, journal, _sound(_keys(journal)))
 
 
-def _sound(journal: Journal) -> None:
-    """JournalError where a copy is not as it should be."""
-    faults = verify(journal).faults
-    if faults:
-        more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
-        raise JournalError(f"the copy is not sound: {faults[0]}{more}; take another one")
+def _keys(journal: Journal) -> Keys | None:
+    return journal.keys if isinstance(journal, EncryptedJournal) else None
+
+
+def _sound(keys: Keys | Mapping[str, bytes] | None) -> Callable[[Journal], None]:
+    """What raises JournalError where a copy is not as it should be."""
+
+    def check(journal: Journal) -> None:
+        inside = stored(journal)
+        faults = verify(inside if keys is None else EncryptedJournal(inside, keys)).faults
+        if faults:
+            more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+            raise JournalError(f"the copy is not sound: {faults[0]}{more}; take another one")
+
+    return check

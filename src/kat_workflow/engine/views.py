@@ -12,8 +12,8 @@ from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.escalating import Notification
 from kat_workflow.enrollment.state import OrderState, Session
 from kat_workflow.enrollment.worklist import Timeliness
-from kat_workflow.errors import Clause, Refusal
-from kat_workflow.journal import Cursor, Entry
+from kat_workflow.errors import Clause, JournalError, Refusal
+from kat_workflow.journal import LOCKED, Cursor, Entry, is_payload
 
 
 class Happened(Struct, frozen=True):
@@ -208,7 +208,13 @@ class Attested(Struct, frozen=True):
 
 def event_of(entry: Entry) -> e.Event:
     """The event of an entry; with nothing in its private fields where they were erased."""
-    return e.decode(entry.body, entry.values)
+    try:
+        return e.decode(entry.body, entry.values)
+    except JournalError:
+        # A process that opened a journal before it was encrypted has no keys for it.
+        if is_payload(entry.body):
+            raise JournalError(LOCKED) from None
+        raise
 
 
 def as_happened(entry: Entry) -> Happened:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from os import PathLike
 from types import TracebackType
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from msgspec import Struct
 
-from kat_workflow.errors import Reason, Refusal, Refused
+from kat_workflow.errors import JournalError, Reason, Refusal, Refused
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,9 +31,13 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from kat_workflow.journal.encrypting import Keys
     from kat_workflow.journal.records import KeptCheckpoint, Record, Standing
 
 __all__ = [
+    "ENCRYPTED",
+    "LOCKED",
+    "PSEUDONYM",
     "Append",
     "CensusRow",
     "Chain",
@@ -45,10 +50,12 @@ __all__ = [
     "Written",
     "in_order",
     "instant",
+    "is_payload",
     "micros",
     "open_journal",
     "reused",
     "shown",
+    "stored",
 ]
 
 
@@ -399,12 +406,34 @@ def open_journal(
     where: str | PathLike[str] | None = None,
     *,
     connection: sqlite3.Connection | psycopg.Connection[Any] | None = None,
+    keys: Keys | Mapping[str, bytes] | None = None,
 ) -> Journal:
     """A journal in the SQLite file `where`, made if it is not there; None: in memory only.
 
     `postgresql://…` names a PostgreSQL database; the tables are made in it if they are not there.
     `connection` is a host's own connection to either, instead: see the stores.
+
+    With `keys` what is written is encrypted (`journal.encrypting`). A journal that is encrypted is
+    locked without them: it can be audited and copied, and says of everything else what it needs.
     """
+    journal = _opened(where, connection)
+    try:
+        if keys is None and not _is_encrypted(journal):
+            return journal
+        # Whoever has no keys does not wait for it.
+        from kat_workflow.journal.encrypting import EncryptedJournal  # noqa: PLC0415
+
+        return EncryptedJournal(journal, keys)
+    except BaseException:
+        journal.close()
+        raise
+
+
+def _opened(
+    where: str | PathLike[str] | None,
+    connection: sqlite3.Connection | psycopg.Connection[Any] | None,
+) -> Journal:
+    """The store that is meant, as it is."""
     if where is None and connection is None:
         from kat_workflow.journal.memory import MemoryJournal  # noqa: PLC0415
 
@@ -419,6 +448,38 @@ def open_journal(
     from kat_workflow.journal.sqlite import SqliteJournal  # noqa: PLC0415
 
     return SqliteJournal(where, connection=connection)  # type: ignore[arg-type]
+
+
+ENCRYPTED = b'{"encrypted":"'
+"""How a payload begins that needs a key to be read."""
+PSEUDONYM = "patient:~"
+"""How the name of a patient's own stream begins in a journal that is encrypted."""
+LOCKED = (
+    "the journal is encrypted; give its keys: keys= in Engine.open or open_journal, --keys FILE or"
+    " KAT_KEYS for kat"
+)
+
+
+def is_payload(content: bytes | None) -> bool:
+    """Whether what is stored was encrypted."""
+    return content is not None and content.startswith(ENCRYPTED)
+
+
+def _is_encrypted(journal: Journal) -> bool:
+    """Whether a store holds what needs keys, as far as is seen at once: by its first entry, or by
+    any patient who came since. What cannot be read is for an audit to tell."""
+    with suppress(JournalError):
+        return any(is_payload(entry.body) for entry in journal.follow(0, 1)) or any(
+            chain.stream.startswith(PSEUDONYM) for chain in journal.chains(PSEUDONYM, 1)
+        )
+    return False
+
+
+def stored(journal: Journal) -> Journal:
+    """The journal as its store has it: what is audited, copied and counted. Another one only where
+    payloads are encrypted."""
+    inside: Journal = getattr(journal, "stored", journal)
+    return inside
 
 
 # For stores

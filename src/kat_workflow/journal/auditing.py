@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from kat_workflow.journal import Chain, Entry, Journal, Written, micros, shown
+from kat_workflow.journal import Chain, Entry, Journal, Written, micros, shown, stored
 from kat_workflow.journal.chain import SALT, committed, frame, genesis, link, rolled, sealed
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class Finding(Struct, frozen=True):
 
 
 def recorded(journal: Journal) -> Iterator[Entry | Written | Chain]:
-    """What `verify` reads of a journal that nobody writes to meanwhile."""
+    """What `verify` reads of a journal that nobody writes to meanwhile, without any key."""
+    journal = stored(journal)
     position = 0
     while entries := journal.follow(position, _PAGE):
         yield from journal.written_by(entry.cause for entry in entries)

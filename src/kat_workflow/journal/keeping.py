@@ -32,9 +32,11 @@ from kat_workflow.journal import (
     Written,
     auditing,
     open_journal,
+    stored,
 )
 from kat_workflow.journal.auditing import Finding
 from kat_workflow.journal.chain import rolled
+from kat_workflow.journal.encrypting import EncryptedJournal
 from kat_workflow.journal.records import (
     KeptCheckpoint,
     Record,
@@ -93,7 +95,8 @@ class Part2(Struct, frozen=True):
 class Header(Struct, frozen=True, omit_defaults=True):
     """The first line of an export: what it is of, when and by what it was made, for whom.
 
-    `of` is `store` or `patient`; only a whole store can be imported.
+    `of` is `store` or `patient`; only a whole store can be imported. Where it is `encrypted`, what
+    entries and rows say can be read only by whoever imports it and has the keys.
     """
 
     format: int
@@ -106,6 +109,7 @@ class Header(Struct, frozen=True, omit_defaults=True):
     person: str = ""
     purpose: str = ""
     recipient: str = ""
+    encrypted: bool = False
 
 
 class Held(Struct, frozen=True, omit_defaults=True):
@@ -141,10 +145,11 @@ class Stats(Struct, frozen=True):
 
 
 def records(journal: Journal) -> Iterator[Record]:
-    """Everything a journal holds, in an order in which it can be taken in again.
+    """Everything a journal holds, as it is stored, in an order in which it can be taken in again.
 
     Read off a snapshot (`Journal.snapshot`), it is of one instant.
     """
+    journal = stored(journal)
     for kept in journal.programs():
         whole = journal.program(kept.digest)
         assert whole is not None
@@ -162,7 +167,10 @@ def records(journal: Journal) -> Iterator[Record]:
 
 
 def records_of(journal: Journal, streams: Iterable[str], programs: set[str]) -> Iterator[Record]:
-    """The same of some streams alone, with the programs of these digests: to read, not to load."""
+    """The same of some streams alone, with the programs of these digests: to read, not to load.
+
+    What is stored encrypted is told as it was written.
+    """
     for digest in sorted(programs):
         program = journal.program(digest)
         if program is not None:
@@ -173,7 +181,10 @@ def records_of(journal: Journal, streams: Iterable[str], programs: set[str]) -> 
             version = page[-1].version
             yield from sorted(journal.written_by(entry.cause for entry in page), key=_first)
             yield from page
-        yield from journal.standings(stream[:-1] + chr(ord(stream[-1]) - 1) + chr(0x10FFFF), 1)
+        name = journal.stored_name(stream) if isinstance(journal, EncryptedJournal) else stream
+        before = name[:-1] + chr(ord(name[-1]) - 1) + chr(0x10FFFF)
+        for standing in stored(journal).standings(before, 1):
+            yield journal.opened(standing) if isinstance(journal, EncryptedJournal) else standing
 
 
 def _first(written: Written) -> int:
@@ -415,6 +426,7 @@ def backup(
     Of a journal in SQLite the copy is a SQLite file, of any other an export. It is checked before
     it gets its name, and forced to the disk. Raises JournalError where there is a file already.
     """
+    journal = stored(journal)
     with beside(path, "a backup overwrites nothing") as new:
         copy_to: Callable[[Path], None] | None = getattr(journal, "copy_to", None)
         if copy_to is not None:
@@ -495,7 +507,7 @@ def _is_sqlite(path: str | os.PathLike[str]) -> bool:
 
 def holds(journal: Journal) -> Held:
     """How much a journal holds."""
-    tally = _Tally()
+    tally, journal = _Tally(), stored(journal)
     for entry in _entries(journal):
         tally.see(entry)
     for kept in journal.kept_checkpoints():
@@ -504,8 +516,8 @@ def holds(journal: Journal) -> Held:
 
 
 def stats(journal: Journal) -> Stats:
-    """A journal in numbers; it goes through all of it."""
-    tally, total = _Tally(), 0
+    """A journal in numbers, as it is stored; it goes through all of it."""
+    tally, total, journal = _Tally(), 0, stored(journal)
     for entry in _entries(journal):
         tally.see(entry)
         total += len(entry.body) + len(entry.values)

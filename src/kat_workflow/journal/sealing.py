@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kat_workflow.errors import JournalError
-from kat_workflow.journal import Journal
+from kat_workflow.journal import Journal, stored
 from kat_workflow.journal.chain import rolled
 
 try:
@@ -97,7 +97,7 @@ def checkpoint(journal: Journal, key: Ed25519PrivateKey, at: datetime) -> bytes:
 
     It goes on from the last checkpoint of the same key, and reads only what came after.
     """
-    public = key.public_key()
+    public, journal = key.public_key(), stored(journal)
     position, root, streams = 0, b"", 0
     for kept in reversed(journal.checkpoints()):
         last = signed(kept, public)

@@ -811,7 +811,8 @@ class SqliteJournal:
 
     def _ours(self, error: sqlite3.Error | UnicodeDecodeError, what: str) -> KatError:
         """An error of SQLite as one of ours, naming the file and a way out."""
-        if isinstance(error, UnicodeDecodeError):
+        # Both quote what they could not decode.
+        if isinstance(error, UnicodeDecodeError) or "Could not decode" in str(error):
             return JournalError(f"{self._name}: cannot {what}; {_WAYS_OUT[sqlite3.SQLITE_CORRUPT]}")
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY_SNAPSHOT:
             return Conflict(
