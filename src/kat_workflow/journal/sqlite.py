@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
+from itertools import repeat
 from random import uniform
 from threading import Lock, RLock
 from time import monotonic, sleep
@@ -134,14 +135,15 @@ _DELETE_ITEM = "DELETE FROM kat_items WHERE stream = ? AND item = ?"
 _INSERT_STREAM = "INSERT INTO kat_streams VALUES (?, ?, ?, ?, ?, ?)"
 _UPDATE_STREAM = """UPDATE kat_streams SET version = ?, link = ?, row = ?, wake = ?
     WHERE stream = ?"""
-_SELECT_CHAIN = "SELECT version, link FROM kat_streams WHERE stream = ?"
+_SELECT_ENDS = """SELECT NULL, max(position), NULL FROM kat_entries UNION ALL
+    SELECT stream, version, link FROM kat_streams WHERE stream IN"""
 _SELECT_VERSION = "SELECT version FROM kat_streams WHERE stream = ?"
 _SELECT_ENTRIES = """SELECT position, stream, version, recorded, cause, person, role, body,
     "values", salt, link FROM kat_entries"""
 _SELECT_COMMANDS = "SELECT command, digest, salt, first, last FROM kat_commands"
 _AMONG = " WHERE command IN (SELECT value FROM json_each(?))"
+_SELECT_NAMES = "SELECT command FROM kat_commands WHERE command IN"
 _SELECT_COMMAND = _SELECT_COMMANDS + " WHERE command = ?"
-_SELECT_LAST = "SELECT max(position) FROM kat_entries"
 _INSERT_COMMAND = "INSERT INTO kat_commands VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _SELECT_CAUSES = """SELECT salt, command FROM kat_commands WHERE command IN
     (SELECT cause FROM kat_entries WHERE stream = ? AND version BETWEEN ? AND ?)"""
@@ -167,6 +169,12 @@ _RENAME = (
 _KEEP_CHECKPOINT = "INSERT INTO kat_checkpoints VALUES (?, ?)"
 _KEEP_PROGRAM = "INSERT INTO kat_programs VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _UPSERT_CENSUS = "INSERT OR REPLACE INTO kat_census VALUES (?, ?, ?, ?)"
+
+_NEW = (0, b"")
+"""Where a stream ends that is not there."""
+
+_ASKED = 512
+"""As many keys are asked for at once; a power of two, below what any SQLite takes."""
 
 _Answer = TypeVar("_Answer")
 
@@ -275,15 +283,8 @@ class SqliteJournal:
     ) -> Receipt:
         """See `Journal.append`; in a transaction of the host, durable when the host commits."""
         ordered = in_order(appends, recorded)
-
-        def write(cursor: sqlite3.Cursor) -> Receipt:
-            # A host's transaction may be such that nothing can be written in it any more, while
-            # a command that is sent again can still be answered.
-            if self._hosted and (known := _known(cursor, command, digest)) is not None:
-                return known
-            return _append(cursor, ordered, command, digest, recorded, person, role)
-
-        return self._written("append", write)
+        told = _Command(ordered, command, digest, recorded, person, role)
+        return self._join(told) if self.joined else self._written("append", told)
 
     def receipt(self, command: str, digest: str) -> Receipt | None:
         """See `Journal.receipt`."""
@@ -704,6 +705,40 @@ class SqliteJournal:
                 raise self._ours(error, what) from error
         return answer
 
+    def _join(self, command: _Command) -> Receipt:
+        """Write a command in the transaction that the host has begun; never half of it stays.
+
+        SQLite keeps a copy of each page that changes after a savepoint, which costs as much as
+        the rows of a command. None is needed for Conflict and Refused, which are raised before
+        anything is written. Where SQLite itself fails in the midst of a command, the host's
+        transaction is undone.
+        """
+        if self._process != os.getpid():
+            raise self._forked()
+        with self._lock:
+            before = self._connection.total_changes
+            try:
+                cursor = self._connection.cursor()
+                cursor.row_factory = None
+                try:
+                    return command(cursor)
+                except BaseException as error:
+                    if self._connection.total_changes != before:
+                        self._undo(cursor)
+                        said = "the host's transaction was undone with it; begin it again"
+                        if isinstance(error, _FAILURES):
+                            raise JournalError(
+                                f"{self._name}: cannot append: {error}; {said}"
+                            ) from error
+                    elif isinstance(error, _FAILURES):
+                        # Where nothing can be written any more, one that is sent again is answered.
+                        known = _known(cursor, command.command, command.digest)
+                        if known is not None:
+                            return known
+                    raise
+            except _FAILURES as error:
+                raise self._ours(error, "append") from error
+
     def _undo(self, cursor: sqlite3.Cursor) -> None:
         """Roll back, unless SQLite has undone everything itself, as on a full disk."""
         with suppress(sqlite3.Error):
@@ -753,11 +788,7 @@ class SqliteJournal:
         turns = (own, *others)
         try:
             try:
-                for turn in turns:
-                    try:
-                        turn.answer = turn.write(cursor)
-                    except (Conflict, Refused) as error:
-                        turn.error = error
+                _write_all(cursor, turns)
                 cursor.execute("COMMIT")
             except Exception:
                 self._undo(cursor)
@@ -822,99 +853,219 @@ class SqliteJournal:
         return JournalError(f"{self._name}: cannot {what}: {error}" + (f"; {way}" if way else ""))
 
 
-def _append(
-    cursor: sqlite3.Cursor,
-    appends: Sequence[Append],
-    command: str,
-    digest: str,
-    recorded: datetime,
-    person: str,
-    role: str,
-) -> Receipt:
-    """Write the appends in the order given, in the transaction that is open.
+class _Command:
+    """A command that is to be written; called, it is written by itself.
 
-    What raises Conflict or Refused does so before anything is written.
+    What then raises Conflict or Refused does so before anything is written.
     """
-    (last,) = cursor.execute(_SELECT_LAST).fetchone()
-    first = position = (last or 0) + 1
-    total = sum([len(append.bodies) for append in appends])
-    try:
-        ends = [_stands(cursor, append) for append in appends]
-    except Conflict:  # also where it is sent again, and others have written since
-        if (known := _known(cursor, command, digest)) is not None:
+
+    __slots__ = ("appends", "command", "digest", "person", "recorded", "role")
+
+    def __init__(
+        self,
+        appends: list[Append],
+        command: str,
+        digest: str,
+        recorded: datetime,
+        person: str,
+        role: str,
+    ) -> None:
+        self.appends = appends
+        self.command = command
+        self.digest = digest
+        self.recorded = recorded
+        self.person = person
+        self.role = role
+
+    def __call__(self, cursor: sqlite3.Cursor) -> Receipt:
+        rows = _Rows(cursor, [append.stream for append in self.appends])
+        try:
+            receipt = rows.add(self)
+        except Conflict:  # also where it is sent again, and others have written since
+            if (known := _known(cursor, self.command, self.digest)) is not None:
+                return known
+            raise
+        # A command that is new, as nearly all are, is found out by writing it.
+        if not rows.write() and (known := _known(cursor, self.command, self.digest)) is not None:
             return known
-        raise
-    # A command that is new, as nearly all are, is found out by writing it.
-    salt = os.urandom(SALT)
-    held = commitment(salt, digest.encode())
-    cursor.execute(_INSERT_COMMAND, (command, held, salt, first, last := first + total - 1))
-    if not cursor.rowcount and (known := _known(cursor, command, digest)) is not None:
-        return known
-    written = micros(recorded)
-    framed = frame(written, command, sealed(salt, held), person, role)
-    entries: list[tuple[object, ...]] = []
-    gone: list[tuple[str, str]] = []
-    listed: list[tuple[object, ...]] = []
-    versions: list[tuple[str, int]] = []
-    erased: list[Append] = []
-    for append, (origin, last_link) in zip(appends, ends, strict=True):
-        stream, version, end = append.stream, append.expected, last_link
-        for number, body in enumerate(append.bodies):
-            version += 1
-            values = append.values[number] if append.values else b""
-            salt = os.urandom(SALT) if values else b""
-            end = link(end, version, framed, commitment(salt, values), body)
-            entries.append(
-                (position, stream, version, written, command, person, role, body, values, salt, end)
-            )
-            position += 1
-        if append.bodies:
-            versions.append((append.rename or stream, version))
-        if append.bodies or append.row is not None:
-            wake = None if append.wake is None else micros(append.wake)
-            if append.expected:
-                cursor.execute(_UPDATE_STREAM, (version, end, append.row, wake, stream))
-            else:
-                cursor.execute(_INSERT_STREAM, (stream, version, end, origin, append.row, wake))
-        if append.erase_through:
-            erased.append(append)
+        return receipt
+
+    @property
+    def erases(self) -> bool:
+        """Whether it takes away what was written."""
+        return any(append.erase_through for append in self.appends)
+
+
+class _Rows:
+    """The rows of commands on their way into the file, to be written by few statements.
+
+    It knows where each of the `streams` ends, and the last position, once all rows are written.
+    `known` are those of the `commands` asked about that are in the file, and those added.
+    """
+
+    def __init__(
+        self, cursor: sqlite3.Cursor, streams: Sequence[str], commands: Sequence[str] = ()
+    ) -> None:
+        self._cursor = cursor
+        ends = {key: (now, end) for key, now, end in _among(cursor, _SELECT_ENDS, streams or ("",))}
+        self._last = ends.pop(None, _NEW)[0] or 0
+        self._ends: dict[str, tuple[int, bytes]] = ends
+        self.known = {name for (name,) in _among(cursor, _SELECT_NAMES, commands)}
+        self._empty()
+
+    def _empty(self) -> None:
+        self._written: set[str] = set()
+        self._commands: list[tuple[object, ...]] = []
+        self._begun: list[tuple[object, ...]] = []
+        self._changed: list[tuple[object, ...]] = []
+        self._erased: list[Append] = []
+        self._census: list[tuple[object, ...]] = []
+        self._entries: list[tuple[object, ...]] = []
+        self._gone: list[tuple[str, str]] = []
+        self._listed: list[tuple[object, ...]] = []
+
+    def add(self, told: _Command) -> Receipt:
+        """Add the rows of a command; Conflict, with none of them added, where it comes late."""
+        total, ends = 0, self._ends
+        for append in told.appends:
+            now = ends.get(append.stream, _NEW)[0]
+            if now != append.expected:
+                raise Conflict(f"{shown(append.stream)} is at version {now}, not {append.expected}")
+            total += len(append.bodies)
+            if append.stream in self._written:  # each command finds the rows of the one before
+                self.write()
+        # To ask for random bytes is to ask the system: once, for all salts.
+        salts = os.urandom(SALT * (1 + total + len(told.appends)))
+        told_salt, used = salts[:SALT], SALT
+        command, person, role = told.command, told.person, told.role
+        held = commitment(told_salt, told.digest.encode())
+        recorded = micros(told.recorded)
+        framed = frame(recorded, command, sealed(told_salt, held), person, role)
+        first = position = self._last + 1
+        versions: list[tuple[str, int]] = []
+        entries = self._entries
+        for append in told.appends:
+            stream, version, bodies = append.stream, append.expected, append.bodies
+            self._written.add(stream)
+            if bodies:
+                if version:
+                    end, origin = ends[stream][1], b""
+                else:
+                    origin, used = salts[used : used + SALT], used + SALT
+                    end = genesis(origin, stream)
+                for values, body in zip(append.values or repeat(b""), bodies):  # noqa: B905
+                    version += 1
+                    if values:
+                        salt, used = salts[used : used + SALT], used + SALT
+                        end = link(end, version, framed, commitment(salt, values), body)
+                    else:
+                        salt = b""
+                        end = link(end, version, framed, b"", body)
+                    entry = (position, stream, version, recorded, command, person, role, body)
+                    entries.append((*entry, values, salt, end))
+                    position += 1
+                ends[stream] = version, end
+                versions.append((append.rename or stream, version))
+            elif append.row is not None:
+                end = ends[stream][1]
+            if bodies or append.row is not None:
+                wake = None if append.wake is None else micros(append.wake)
+                if append.expected:
+                    self._changed.append((version, end, append.row, wake, stream))
+                else:
+                    self._begun.append((stream, version, end, origin, append.row, wake))
+            if append.erase_through:
+                self._erased.append(append)
+            for name in append.items_gone:
+                self._gone.append((stream, name))
+            for item in append.items:
+                self._gone.append((stream, item.item))
+                _list(self._listed, item)
+            if append.census is not None:
+                row = append.census
+                self._census.append((stream, row.site, row.standing, _encode(row)))
+        last = self._last = position - 1
+        self.known.add(command)
+        self._commands.append((command, held, told_salt, first, last))
+        if self._erased:
+            versions.sort()  # one may have another name now
+        return Receipt(command, first, last, tuple(versions))
+
+    def write(self) -> bool:
+        """Write what was added; False, and nothing is written, if a command is in the file."""
+        cursor = self._cursor
+        many = cursor.executemany
+        many(_INSERT_COMMAND, self._commands)
+        if cursor.rowcount < len(self._commands):
+            return False
+        if self._begun:
+            many(_INSERT_STREAM, self._begun)
+        if self._changed:
+            many(_UPDATE_STREAM, self._changed)
+        for append in self._erased:
             cursor.execute("PRAGMA secure_delete=ON")  # a host's connection may not have it
             for statement in _ERASE_ROWS:
-                cursor.execute(statement, (stream,))
-        for name in append.items_gone:
-            gone.append((stream, name))
-        for item in append.items:
-            gone.append((stream, item.item))
-            _list(listed, item)
-        if append.census is not None:
-            row = append.census
-            cursor.execute(_UPSERT_CENSUS, (stream, row.site, row.standing, _encode(row)))
-    if entries:
-        cursor.executemany(_INSERT_ENTRY, entries)
-    if gone:
-        cursor.executemany(_DELETE_ITEM, gone)
-    if listed:
-        cursor.executemany(_INSERT_ITEM, listed)
-    for append in erased:
-        _erase(cursor, append)
-        versions.sort()  # one may have another name now
-    return Receipt(command, first, last, tuple(versions))
+                cursor.execute(statement, (append.stream,))
+        if self._census:
+            many(_UPSERT_CENSUS, self._census)
+        if self._entries:
+            many(_INSERT_ENTRY, self._entries)
+        if self._gone:
+            many(_DELETE_ITEM, self._gone)
+        if self._listed:
+            many(_INSERT_ITEM, self._listed)
+        for append in self._erased:
+            _erase(cursor, append)
+        self._empty()
+        return True
 
 
-def _stands(cursor: sqlite3.Cursor, append: Append) -> tuple[bytes, bytes]:
-    """The salt and the genesis of a new stream; b"" and the last link of one that is there.
+def _write_all(cursor: sqlite3.Cursor, turns: Sequence[_Turn]) -> None:
+    """Write turns in order, as many together as can be; Conflict and Refused are each one's own."""
+    rows: _Rows | None = None
+    for number, turn in enumerate(turns):
+        command = turn.write
+        try:
+            if isinstance(command, _Command) and not command.erases:
+                if rows is None:
+                    rows = _rows_of(cursor, turns[number:])
+                if command.command not in rows.known:
+                    turn.answer = rows.add(command)
+                    continue
+            if rows is not None:  # this one is to find all that was written before it
+                rows.write()
+                rows = None
+            turn.answer = command(cursor)
+        except (Conflict, Refused) as error:
+            turn.error = error
+    if rows is not None:
+        rows.write()
 
-    Conflict if it is not at the version expected.
-    """
-    stream, expected = append.stream, append.expected
-    found = cursor.execute(_SELECT_CHAIN, (stream,)).fetchone()
-    now, end = found or (0, b"")
-    if now != expected:
-        raise Conflict(f"{shown(stream)} is at version {now}, not {expected}")
-    if found is not None:
-        return b"", end
-    salt = os.urandom(SALT)
-    return salt, genesis(salt, stream)
+
+def _rows_of(cursor: sqlite3.Cursor, turns: Iterable[_Turn]) -> _Rows:
+    """No rows yet, with all that the commands of these turns need to know."""
+    commands = [turn.write for turn in turns if isinstance(turn.write, _Command)]
+    streams = [append.stream for told in commands for append in told.appends]
+    return _Rows(cursor, streams, [told.command for told in commands])
+
+
+def _among(cursor: sqlite3.Cursor, statement: str, keys: Sequence[str]) -> Iterable[Any]:
+    """The rows of a question that ends with IN, for these keys."""
+    if len(keys) == 1:
+        return cursor.execute(_of_keys(statement, 1), keys)
+    found: list[Any] = []
+    for start in range(0, len(keys), _ASKED):
+        asked = list(keys[start : start + _ASKED])
+        # Of few lengths, so that SQLite need not prepare a statement for each.
+        length = 1 << (len(asked) - 1).bit_length()
+        asked += asked[-1:] * (length - len(asked))
+        found += cursor.execute(_of_keys(statement, length), asked).fetchall()
+    return found
+
+
+@lru_cache(maxsize=64)
+def _of_keys(statement: str, length: int) -> str:
+    return f"{statement} ({', '.join('?' * length)})"
 
 
 def _take_in(cursor: sqlite3.Cursor, record: Record) -> None:
