@@ -854,12 +854,29 @@ class SqliteJournal:
 
 
 class _Command:
-    """A command that is to be written; called, it is written by itself.
+    """A command that is to be written, with all of its rows that can be made before.
 
-    What then raises Conflict or Refused does so before anything is written.
+    What depends on where the streams end is made in the transaction. All else is made
+    here, while another thread may be waiting for the disk and nobody waits for this one.
+
+    Called, it is written by itself; what then raises Conflict or Refused does so before anything
+    is written.
     """
 
-    __slots__ = ("appends", "command", "digest", "person", "recorded", "role")
+    __slots__ = (
+        "appends",
+        "census",
+        "command",
+        "digest",
+        "erased",
+        "framed",
+        "gone",
+        "head",
+        "held",
+        "listed",
+        "salt",
+        "told",
+    )
 
     def __init__(
         self,
@@ -873,180 +890,214 @@ class _Command:
         self.appends = appends
         self.command = command
         self.digest = digest
-        self.recorded = recorded
-        self.person = person
-        self.role = role
+        self.erased = [append for append in appends if append.erase_through]
+        # To ask for random bytes is to ask the system: once, for the salts of all.
+        salts = os.urandom(SALT * (1 + sum([len(append.values) for append in appends])))
+        self.salt = salt = salts[:SALT]
+        self.held = held = commitment(salt, digest.encode())
+        written = micros(recorded)
+        self.head = written, command, person, role
+        self.framed = frame(written, command, sealed(salt, held), person, role)
+        told: list[tuple[bytes, bytes, bytes]] = []
+        self.told = told
+        self.gone: list[tuple[str, str]] = []
+        self.listed: list[tuple[object, ...]] = []
+        self.census: list[tuple[object, ...]] = []
+        used = SALT
+        for append in appends:
+            stream = append.stream
+            for values in append.values or repeat(b"", len(append.bodies)):
+                salt = b""
+                if values:
+                    salt, used = salts[used : used + SALT], used + SALT
+                told.append((values, salt, commitment(salt, values)))
+            for name in append.items_gone:
+                self.gone.append((stream, name))
+            for item in append.items:
+                self.gone.append((stream, item.item))
+                _list(self.listed, item)
+            if append.census is not None:
+                row = append.census
+                self.census.append((stream, row.site, row.standing, _encode(row)))
 
     def __call__(self, cursor: sqlite3.Cursor) -> Receipt:
-        rows = _Rows(cursor, [append.stream for append in self.appends])
+        last, ends = _ends(cursor, [append.stream for append in self.appends])
+        rows = _Rows()
         try:
-            receipt = rows.add(self)
+            self.late(ends)
         except Conflict:  # also where it is sent again, and others have written since
             if (known := _known(cursor, self.command, self.digest)) is not None:
                 return known
             raise
+        receipt = self.add_to(rows, last, ends)
         # A command that is new, as nearly all are, is found out by writing it.
-        if not rows.write() and (known := _known(cursor, self.command, self.digest)) is not None:
+        cursor.execute(_INSERT_COMMAND, rows.commands[0])
+        if not cursor.rowcount:
+            known = _known(cursor, self.command, self.digest)
+            assert known is not None
             return known
+        rows.write(cursor, self.gone, self.listed, self.census, self.erased)
         return receipt
 
-    @property
-    def erases(self) -> bool:
-        """Whether it takes away what was written."""
-        return any(append.erase_through for append in self.appends)
-
-
-class _Rows:
-    """The rows of commands on their way into the file, to be written by few statements.
-
-    It knows where each of the `streams` ends, and the last position, once all rows are written.
-    `known` are those of the `commands` asked about that are in the file, and those added.
-    """
-
-    def __init__(
-        self, cursor: sqlite3.Cursor, streams: Sequence[str], commands: Sequence[str] = ()
-    ) -> None:
-        self._cursor = cursor
-        ends = {key: (now, end) for key, now, end in _among(cursor, _SELECT_ENDS, streams or ("",))}
-        self._last = ends.pop(None, _NEW)[0] or 0
-        self._ends: dict[str, tuple[int, bytes]] = ends
-        self.known = {name for (name,) in _among(cursor, _SELECT_NAMES, commands)}
-        self._empty()
-
-    def _empty(self) -> None:
-        self._written: set[str] = set()
-        self._commands: list[tuple[object, ...]] = []
-        self._begun: list[tuple[object, ...]] = []
-        self._changed: list[tuple[object, ...]] = []
-        self._erased: list[Append] = []
-        self._census: list[tuple[object, ...]] = []
-        self._entries: list[tuple[object, ...]] = []
-        self._gone: list[tuple[str, str]] = []
-        self._listed: list[tuple[object, ...]] = []
-
-    def add(self, told: _Command) -> Receipt:
-        """Add the rows of a command; Conflict, with none of them added, where it comes late."""
-        total, ends = 0, self._ends
-        for append in told.appends:
+    def late(self, ends: Mapping[str, tuple[int, bytes]]) -> None:
+        """Conflict where a stream is not at the version expected."""
+        for append in self.appends:
             now = ends.get(append.stream, _NEW)[0]
             if now != append.expected:
                 raise Conflict(f"{shown(append.stream)} is at version {now}, not {append.expected}")
-            total += len(append.bodies)
-            if append.stream in self._written:  # each command finds the rows of the one before
-                self.write()
-        # To ask for random bytes is to ask the system: once, for all salts.
-        salts = os.urandom(SALT * (1 + total + len(told.appends)))
-        told_salt, used = salts[:SALT], SALT
-        command, person, role = told.command, told.person, told.role
-        held = commitment(told_salt, told.digest.encode())
-        recorded = micros(told.recorded)
-        framed = frame(recorded, command, sealed(told_salt, held), person, role)
-        first = position = self._last + 1
+
+    def add_to(self, rows: _Rows, last: int, ends: dict[str, tuple[int, bytes]]) -> Receipt:
+        """Add its rows, after the `last` position; `ends` are where streams end then."""
+        recorded, command, person, role = self.head
+        framed, told, entries = self.framed, iter(self.told), rows.entries
+        first = position = last + 1
         versions: list[tuple[str, int]] = []
-        entries = self._entries
-        for append in told.appends:
+        for append in self.appends:
             stream, version, bodies = append.stream, append.expected, append.bodies
-            self._written.add(stream)
             if bodies:
                 if version:
                     end, origin = ends[stream][1], b""
                 else:
-                    origin, used = salts[used : used + SALT], used + SALT
+                    origin = os.urandom(SALT)
                     end = genesis(origin, stream)
-                for values, body in zip(append.values or repeat(b""), bodies):  # noqa: B905
+                for body in bodies:
+                    values, salt, held = next(told)
                     version += 1
-                    if values:
-                        salt, used = salts[used : used + SALT], used + SALT
-                        end = link(end, version, framed, commitment(salt, values), body)
-                    else:
-                        salt = b""
-                        end = link(end, version, framed, b"", body)
+                    end = link(end, version, framed, held, body)
                     entry = (position, stream, version, recorded, command, person, role, body)
                     entries.append((*entry, values, salt, end))
                     position += 1
                 ends[stream] = version, end
                 versions.append((append.rename or stream, version))
-            elif append.row is not None:
+            elif append.row is None:  # it was read for the decision
+                continue
+            else:
                 end = ends[stream][1]
-            if bodies or append.row is not None:
-                wake = None if append.wake is None else micros(append.wake)
-                if append.expected:
-                    self._changed.append((version, end, append.row, wake, stream))
-                else:
-                    self._begun.append((stream, version, end, origin, append.row, wake))
-            if append.erase_through:
-                self._erased.append(append)
-            for name in append.items_gone:
-                self._gone.append((stream, name))
-            for item in append.items:
-                self._gone.append((stream, item.item))
-                _list(self._listed, item)
-            if append.census is not None:
-                row = append.census
-                self._census.append((stream, row.site, row.standing, _encode(row)))
-        last = self._last = position - 1
-        self.known.add(command)
-        self._commands.append((command, held, told_salt, first, last))
-        if self._erased:
+            wake = None if append.wake is None else micros(append.wake)
+            if append.expected:
+                rows.changed.append((version, end, append.row, wake, stream))
+            else:
+                rows.begun.append((stream, version, end, origin, append.row, wake))
+        rows.commands.append((command, self.held, self.salt, first, position - 1))
+        if self.erased:
             versions.sort()  # one may have another name now
-        return Receipt(command, first, last, tuple(versions))
+        return Receipt(command, first, position - 1, tuple(versions))
 
-    def write(self) -> bool:
-        """Write what was added; False, and nothing is written, if a command is in the file."""
-        cursor = self._cursor
+
+class _Rows:
+    """Rows of commands that depend on where the streams end, on their way into the file."""
+
+    __slots__ = ("begun", "changed", "commands", "entries")
+
+    def __init__(self) -> None:
+        self.commands: list[tuple[object, ...]] = []
+        self.begun: list[tuple[object, ...]] = []
+        self.changed: list[tuple[object, ...]] = []
+        self.entries: list[tuple[object, ...]] = []
+
+    def write(
+        self,
+        cursor: sqlite3.Cursor,
+        gone: Sequence[tuple[str, str]],
+        listed: Sequence[tuple[object, ...]],
+        census: Sequence[tuple[object, ...]],
+        erased: Sequence[Append] = (),
+    ) -> None:
+        """Write them, but for the commands, and the rows that lists show."""
         many = cursor.executemany
-        many(_INSERT_COMMAND, self._commands)
-        if cursor.rowcount < len(self._commands):
-            return False
-        if self._begun:
-            many(_INSERT_STREAM, self._begun)
-        if self._changed:
-            many(_UPDATE_STREAM, self._changed)
-        for append in self._erased:
+        if self.begun:
+            many(_INSERT_STREAM, self.begun)
+        if self.changed:
+            many(_UPDATE_STREAM, self.changed)
+        for append in erased:
             cursor.execute("PRAGMA secure_delete=ON")  # a host's connection may not have it
             for statement in _ERASE_ROWS:
                 cursor.execute(statement, (append.stream,))
-        if self._census:
-            many(_UPSERT_CENSUS, self._census)
-        if self._entries:
-            many(_INSERT_ENTRY, self._entries)
-        if self._gone:
-            many(_DELETE_ITEM, self._gone)
-        if self._listed:
-            many(_INSERT_ITEM, self._listed)
-        for append in self._erased:
+        if self.entries:
+            many(_INSERT_ENTRY, self.entries)
+        if gone:
+            many(_DELETE_ITEM, gone)
+        if listed:
+            many(_INSERT_ITEM, listed)
+        if census:
+            many(_UPSERT_CENSUS, census)
+        for append in erased:
             _erase(cursor, append)
-        self._empty()
-        return True
+
+
+class _Group:
+    """Commands that are written together, by as few statements as it takes."""
+
+    def __init__(self, cursor: sqlite3.Cursor, commands: Sequence[_Command]) -> None:
+        streams = [append.stream for told in commands for append in told.appends]
+        names = [told.command for told in commands]
+        self._cursor = cursor
+        self._last, self._ends = _ends(cursor, streams)
+        self._known = {name for (name,) in _among(cursor, _SELECT_NAMES, names)}
+        self._streams: set[str] = set()
+        self._added: list[_Command] = []
+        self._rows = _Rows()
+
+    def takes(self, told: _Command) -> bool:
+        """Whether a command can be written with others: it is new and erases nothing."""
+        return not told.erased and told.command not in self._known
+
+    def add(self, told: _Command) -> Receipt:
+        """Add a command; Conflict, with none of its rows added, where it comes late."""
+        told.late(self._ends)
+        streams = {append.stream for append in told.appends}
+        if not self._streams.isdisjoint(streams):  # each is to find the rows of the one before
+            self.write()
+        receipt = told.add_to(self._rows, self._last, self._ends)
+        self._last = receipt.last
+        self._known.add(told.command)
+        self._streams |= streams
+        self._added.append(told)
+        return receipt
+
+    def write(self) -> None:
+        """Write what was added."""
+        added, rows = self._added, self._rows
+        self._cursor.executemany(_INSERT_COMMAND, rows.commands)
+        rows.write(
+            self._cursor,
+            [row for told in added for row in told.gone],
+            [row for told in added for row in told.listed],
+            [row for told in added for row in told.census],
+        )
+        self._streams, self._added, self._rows = set(), [], _Rows()
 
 
 def _write_all(cursor: sqlite3.Cursor, turns: Sequence[_Turn]) -> None:
     """Write turns in order, as many together as can be; Conflict and Refused are each one's own."""
-    rows: _Rows | None = None
+    group: _Group | None = None
     for number, turn in enumerate(turns):
-        command = turn.write
+        write = turn.write
         try:
-            if isinstance(command, _Command) and not command.erases:
-                if rows is None:
-                    rows = _rows_of(cursor, turns[number:])
-                if command.command not in rows.known:
-                    turn.answer = rows.add(command)
+            if isinstance(write, _Command):
+                if group is None:
+                    rest = [x.write for x in turns[number:] if isinstance(x.write, _Command)]
+                    group = _Group(cursor, rest)
+                if group.takes(write):
+                    turn.answer = group.add(write)
                     continue
-            if rows is not None:  # this one is to find all that was written before it
-                rows.write()
-                rows = None
-            turn.answer = command(cursor)
+            if group is not None:  # this one is to find all that was written before it
+                group.write()
+                group = None
+            turn.answer = write(cursor)
         except (Conflict, Refused) as error:
             turn.error = error
-    if rows is not None:
-        rows.write()
+    if group is not None:
+        group.write()
 
 
-def _rows_of(cursor: sqlite3.Cursor, turns: Iterable[_Turn]) -> _Rows:
-    """No rows yet, with all that the commands of these turns need to know."""
-    commands = [turn.write for turn in turns if isinstance(turn.write, _Command)]
-    streams = [append.stream for told in commands for append in told.appends]
-    return _Rows(cursor, streams, [told.command for told in commands])
+def _ends(
+    cursor: sqlite3.Cursor, streams: Sequence[str]
+) -> tuple[int, dict[str, tuple[int, bytes]]]:
+    """The last position, and where each of these streams ends that is there."""
+    found = _among(cursor, _SELECT_ENDS, streams or ("",))
+    ends = {stream: (version, end) for stream, version, end in found}
+    return ends.pop(None, _NEW)[0] or 0, ends
 
 
 def _among(cursor: sqlite3.Cursor, statement: str, keys: Sequence[str]) -> Iterable[Any]:
