@@ -5,14 +5,16 @@ are given in commit order, and a reader that has seen position n will never see 
 appear: `follow` needs no more than that. Every append is in a transaction that was forced to the
 disk before it returns (write-ahead log, `synchronous=FULL`); a lost process or a power cut leaves
 whole commands only. What several threads append while one of them waits for the disk is one
-transaction, each command in a savepoint of its own.
+transaction, written by few statements; each command has its own outcome.
 
 Entries stand in columns that plain SQL can read. Of item and census rows only what is searched
 by is a column; the row itself is JSON, so that it may grow without a new schema.
 
 A host that keeps tables of its own in the same file hands in its connection. Inside a transaction
-of the host an append is a savepoint: it becomes durable, or is undone, with the host's own
-writes. Durability is then as the host has set up its connection, and nothing is written together.
+of the host an append becomes durable, or is undone, with the host's own writes. A Conflict or a
+refusal leaves those alone; where SQLite fails in the midst of a command, as on a full disk, the
+host's transaction is undone as a whole, and the error says so. Durability is then as the host has
+set up its connection, and nothing is written together.
 """
 
 from __future__ import annotations
