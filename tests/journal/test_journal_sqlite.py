@@ -84,7 +84,7 @@ def test_every_append_is_one_commit_forced_to_the_disk(path: Path) -> None:
         "COMMIT",
     ]
     rows = 3 + 1 + 2 + 2 + 1  # entries, state row, items out and in, command
-    assert len(statements) == rows + 5  # begin, known?, last position, last link, commit
+    assert len(statements) == rows + 3  # begin, where all ends, commit
 
 
 def test_a_journal_of_its_own_finds_out_by_writing_whether_a_command_is_new(path: Path) -> None:
@@ -97,8 +97,8 @@ def test_a_journal_of_its_own_finds_out_by_writing_whether_a_command_is_new(path
         again = write(journal, SECOND, command="c2")
 
     assert again.again
-    # entry, state row, item out, command; begin, last position, last link, commit
-    assert new == 4 + 4
+    # entry, state row, item out, command; begin, where all ends, commit
+    assert new == 4 + 3
     assert not any("UPDATE" in statement for statement in statements[new:])
 
 
@@ -344,6 +344,44 @@ def test_a_conflict_undoes_the_append_and_leaves_the_host_s_writes_to_the_host(
         host.commit()
 
         assert holds_the_first_command_only(journal)
+        assert beds(host) == [("3b",)]
+
+
+def test_a_command_that_fails_midway_undoes_the_host_s_transaction_and_says_so(
+    host: sqlite3.Connection,
+) -> None:
+    """Half a command must not be there for the host to commit."""
+    with SqliteJournal(connection=host) as journal:
+        host.execute(
+            """CREATE TRIGGER full BEFORE INSERT ON kat_entries WHEN NEW.version = 2
+               BEGIN SELECT RAISE(ABORT, 'no room'); END"""
+        )
+        host.commit()
+        host.execute("INSERT INTO bed VALUES ('3b')")
+
+        with pytest.raises(JournalError, match=r"no room.*undone with it; begin it again"):
+            write(journal, SECOND, command="c2")
+        host.commit()
+
+        assert holds_the_first_command_only(journal)
+        assert journal.receipt("c2", "d1") is None
+        assert beds(host) == []
+
+
+def test_a_command_that_fails_before_it_writes_leaves_the_host_s_writes_to_the_host(
+    host: sqlite3.Connection,
+) -> None:
+    with SqliteJournal(connection=host) as journal:
+        host.execute("INSERT INTO bed VALUES ('3b')")
+        host.execute(
+            "CREATE TEMP TRIGGER full BEFORE INSERT ON kat_commands"
+            " BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        )
+
+        with pytest.raises(JournalError, match="no room"):
+            write(journal, SECOND, command="c2")
+        host.commit()
+
         assert beds(host) == [("3b",)]
 
 

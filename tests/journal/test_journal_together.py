@@ -208,7 +208,7 @@ def test_a_write_that_undoes_the_transaction_fails_for_all(crowd: Crowd) -> None
 
 
 class Instant(datetime):
-    """An instant whose use can be told, or stopped."""
+    """A wake-up whose writing can be told, or stopped."""
 
     def used(self) -> None:
         """Called when it is written."""
@@ -224,8 +224,8 @@ def at_instant(crowd: Crowd, used: Callable[[], None]) -> Work:
             used()
 
     at = Told.fromtimestamp(NOON.timestamp(), NOON.tzinfo)
-    append = Append("s9", 0, (b"9",), items=(item("vitals", "s9"),))
-    return lambda: write(crowd.journal, append, command="told", recorded=at)
+    append = Append("s9", 0, (b"9",), b"row", at, items=(item("vitals", "s9"),))
+    return lambda: write(crowd.journal, append, command="told")
 
 
 def test_when_who_writes_for_all_is_interrupted_the_others_are_written(crowd: Crowd) -> None:

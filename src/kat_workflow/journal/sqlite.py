@@ -5,14 +5,16 @@ are given in commit order, and a reader that has seen position n will never see 
 appear: `follow` needs no more than that. Every append is in a transaction that was forced to the
 disk before it returns (write-ahead log, `synchronous=FULL`); a lost process or a power cut leaves
 whole commands only. What several threads append while one of them waits for the disk is one
-transaction, each command in a savepoint of its own.
+transaction, written by few statements; each command has its own outcome.
 
 Entries stand in columns that plain SQL can read. Of item and census rows only what is searched
 by is a column; the row itself is JSON, so that it may grow without a new schema.
 
 A host that keeps tables of its own in the same file hands in its connection. Inside a transaction
-of the host an append is a savepoint: it becomes durable, or is undone, with the host's own
-writes. Durability is then as the host has set up its connection, and nothing is written together.
+of the host an append becomes durable, or is undone, with the host's own writes. A Conflict or a
+refusal leaves those alone; where SQLite fails in the midst of a command, as on a full disk, the
+host's transaction is undone as a whole, and the error says so. Durability is then as the host has
+set up its connection, and nothing is written together.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
+from itertools import repeat
 from random import uniform
 from threading import Lock, RLock
 from time import monotonic, sleep
@@ -134,14 +137,15 @@ _DELETE_ITEM = "DELETE FROM kat_items WHERE stream = ? AND item = ?"
 _INSERT_STREAM = "INSERT INTO kat_streams VALUES (?, ?, ?, ?, ?, ?)"
 _UPDATE_STREAM = """UPDATE kat_streams SET version = ?, link = ?, row = ?, wake = ?
     WHERE stream = ?"""
-_SELECT_CHAIN = "SELECT version, link FROM kat_streams WHERE stream = ?"
+_SELECT_ENDS = """SELECT NULL, max(position), NULL FROM kat_entries UNION ALL
+    SELECT stream, version, link FROM kat_streams WHERE stream IN"""
 _SELECT_VERSION = "SELECT version FROM kat_streams WHERE stream = ?"
 _SELECT_ENTRIES = """SELECT position, stream, version, recorded, cause, person, role, body,
     "values", salt, link FROM kat_entries"""
 _SELECT_COMMANDS = "SELECT command, digest, salt, first, last FROM kat_commands"
 _AMONG = " WHERE command IN (SELECT value FROM json_each(?))"
+_SELECT_NAMES = "SELECT command FROM kat_commands WHERE command IN"
 _SELECT_COMMAND = _SELECT_COMMANDS + " WHERE command = ?"
-_SELECT_LAST = "SELECT max(position) FROM kat_entries"
 _INSERT_COMMAND = "INSERT INTO kat_commands VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _SELECT_CAUSES = """SELECT salt, command FROM kat_commands WHERE command IN
     (SELECT cause FROM kat_entries WHERE stream = ? AND version BETWEEN ? AND ?)"""
@@ -167,6 +171,12 @@ _RENAME = (
 _KEEP_CHECKPOINT = "INSERT INTO kat_checkpoints VALUES (?, ?)"
 _KEEP_PROGRAM = "INSERT INTO kat_programs VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _UPSERT_CENSUS = "INSERT OR REPLACE INTO kat_census VALUES (?, ?, ?, ?)"
+
+_NEW = (0, b"")
+"""Where a stream ends that is not there."""
+
+_ASKED = 512
+"""As many keys are asked for at once; a power of two, below what any SQLite takes."""
 
 _Answer = TypeVar("_Answer")
 
@@ -275,15 +285,8 @@ class SqliteJournal:
     ) -> Receipt:
         """See `Journal.append`; in a transaction of the host, durable when the host commits."""
         ordered = in_order(appends, recorded)
-
-        def write(cursor: sqlite3.Cursor) -> Receipt:
-            # A host's transaction may be such that nothing can be written in it any more, while
-            # a command that is sent again can still be answered.
-            if self._hosted and (known := _known(cursor, command, digest)) is not None:
-                return known
-            return _append(cursor, ordered, command, digest, recorded, person, role)
-
-        return self._written("append", write)
+        told = _Command(ordered, command, digest, recorded, person, role)
+        return self._join(told) if self.joined else self._written("append", told)
 
     def receipt(self, command: str, digest: str) -> Receipt | None:
         """See `Journal.receipt`."""
@@ -704,6 +707,40 @@ class SqliteJournal:
                 raise self._ours(error, what) from error
         return answer
 
+    def _join(self, command: _Command) -> Receipt:
+        """Write a command in the transaction that the host has begun; never half of it stays.
+
+        SQLite keeps a copy of each page that changes after a savepoint, which costs as much as
+        the rows of a command. None is needed for Conflict and Refused, which are raised before
+        anything is written. Where SQLite itself fails in the midst of a command, the host's
+        transaction is undone.
+        """
+        if self._process != os.getpid():
+            raise self._forked()
+        with self._lock:
+            before = self._connection.total_changes
+            try:
+                cursor = self._connection.cursor()
+                cursor.row_factory = None
+                try:
+                    return command(cursor)
+                except BaseException as error:
+                    if self._connection.total_changes != before:
+                        self._undo(cursor)
+                        said = "the host's transaction was undone with it; begin it again"
+                        if isinstance(error, _FAILURES):
+                            raise JournalError(
+                                f"{self._name}: cannot append: {error}; {said}"
+                            ) from error
+                    elif isinstance(error, _FAILURES):
+                        # Where nothing can be written any more, one that is sent again is answered.
+                        known = _known(cursor, command.command, command.digest)
+                        if known is not None:
+                            return known
+                    raise
+            except _FAILURES as error:
+                raise self._ours(error, "append") from error
+
     def _undo(self, cursor: sqlite3.Cursor) -> None:
         """Roll back, unless SQLite has undone everything itself, as on a full disk."""
         with suppress(sqlite3.Error):
@@ -753,11 +790,7 @@ class SqliteJournal:
         turns = (own, *others)
         try:
             try:
-                for turn in turns:
-                    try:
-                        turn.answer = turn.write(cursor)
-                    except (Conflict, Refused) as error:
-                        turn.error = error
+                _write_all(cursor, turns)
                 cursor.execute("COMMIT")
             except Exception:
                 self._undo(cursor)
@@ -823,99 +856,270 @@ class SqliteJournal:
         return JournalError(f"{self._name}: cannot {what}: {error}" + (f"; {way}" if way else ""))
 
 
-def _append(
-    cursor: sqlite3.Cursor,
-    appends: Sequence[Append],
-    command: str,
-    digest: str,
-    recorded: datetime,
-    person: str,
-    role: str,
-) -> Receipt:
-    """Write the appends in the order given, in the transaction that is open.
+class _Command:
+    """A command that is to be written, with all of its rows that can be made before.
 
-    What raises Conflict or Refused does so before anything is written.
+    What depends on where the streams end is made in the transaction. All else is made
+    here, while another thread may be waiting for the disk and nobody waits for this one.
+
+    Called, it is written by itself; what then raises Conflict or Refused does so before anything
+    is written.
     """
-    (last,) = cursor.execute(_SELECT_LAST).fetchone()
-    first = position = (last or 0) + 1
-    total = sum([len(append.bodies) for append in appends])
-    try:
-        ends = [_stands(cursor, append) for append in appends]
-    except Conflict:  # also where it is sent again, and others have written since
-        if (known := _known(cursor, command, digest)) is not None:
+
+    __slots__ = (
+        "appends",
+        "census",
+        "command",
+        "digest",
+        "erased",
+        "framed",
+        "gone",
+        "head",
+        "held",
+        "listed",
+        "salt",
+        "told",
+    )
+
+    def __init__(
+        self,
+        appends: list[Append],
+        command: str,
+        digest: str,
+        recorded: datetime,
+        person: str,
+        role: str,
+    ) -> None:
+        self.appends = appends
+        self.command = command
+        self.digest = digest
+        self.erased = [append for append in appends if append.erase_through]
+        # To ask for random bytes is to ask the system: once, for the salts of all.
+        salts = os.urandom(SALT * (1 + sum([len(append.values) for append in appends])))
+        self.salt = salt = salts[:SALT]
+        self.held = held = commitment(salt, digest.encode())
+        written = micros(recorded)
+        self.head = written, command, person, role
+        self.framed = frame(written, command, sealed(salt, held), person, role)
+        told: list[tuple[bytes, bytes, bytes]] = []
+        self.told = told
+        self.gone: list[tuple[str, str]] = []
+        self.listed: list[tuple[object, ...]] = []
+        self.census: list[tuple[object, ...]] = []
+        used = SALT
+        for append in appends:
+            stream = append.stream
+            for values in append.values or repeat(b"", len(append.bodies)):
+                salt = b""
+                if values:
+                    salt, used = salts[used : used + SALT], used + SALT
+                told.append((values, salt, commitment(salt, values)))
+            for name in append.items_gone:
+                self.gone.append((stream, name))
+            for item in append.items:
+                self.gone.append((stream, item.item))
+                _list(self.listed, item)
+            if append.census is not None:
+                row = append.census
+                self.census.append((stream, row.site, row.standing, _encode(row)))
+
+    def __call__(self, cursor: sqlite3.Cursor) -> Receipt:
+        last, ends = _ends(cursor, [append.stream for append in self.appends])
+        rows = _Rows()
+        try:
+            self.late(ends)
+        except Conflict:  # also where it is sent again, and others have written since
+            if (known := _known(cursor, self.command, self.digest)) is not None:
+                return known
+            raise
+        receipt = self.add_to(rows, last, ends)
+        # A command that is new, as nearly all are, is found out by writing it.
+        cursor.execute(_INSERT_COMMAND, rows.commands[0])
+        if not cursor.rowcount:
+            known = _known(cursor, self.command, self.digest)
+            assert known is not None
             return known
-        raise
-    # A command that is new, as nearly all are, is found out by writing it.
-    salt = os.urandom(SALT)
-    held = commitment(salt, digest.encode())
-    cursor.execute(_INSERT_COMMAND, (command, held, salt, first, last := first + total - 1))
-    if not cursor.rowcount and (known := _known(cursor, command, digest)) is not None:
-        return known
-    written = micros(recorded)
-    framed = frame(written, command, sealed(salt, held), person, role)
-    entries: list[tuple[object, ...]] = []
-    gone: list[tuple[str, str]] = []
-    listed: list[tuple[object, ...]] = []
-    versions: list[tuple[str, int]] = []
-    erased: list[Append] = []
-    for append, (origin, last_link) in zip(appends, ends, strict=True):
-        stream, version, end = append.stream, append.expected, last_link
-        for number, body in enumerate(append.bodies):
-            version += 1
-            values = append.values[number] if append.values else b""
-            salt = os.urandom(SALT) if values else b""
-            end = link(end, version, framed, commitment(salt, values), body)
-            entries.append(
-                (position, stream, version, written, command, person, role, body, values, salt, end)
-            )
-            position += 1
-        if append.bodies:
-            versions.append((append.rename or stream, version))
-        if append.bodies or append.row is not None:
+        rows.write(cursor, self.gone, self.listed, self.census, self.erased)
+        return receipt
+
+    def late(self, ends: Mapping[str, tuple[int, bytes]]) -> None:
+        """Conflict where a stream is not at the version expected."""
+        for append in self.appends:
+            now = ends.get(append.stream, _NEW)[0]
+            if now != append.expected:
+                raise Conflict(f"{shown(append.stream)} is at version {now}, not {append.expected}")
+
+    def add_to(self, rows: _Rows, last: int, ends: dict[str, tuple[int, bytes]]) -> Receipt:
+        """Add its rows, after the `last` position; `ends` are where streams end then."""
+        recorded, command, person, role = self.head
+        framed, told, entries = self.framed, iter(self.told), rows.entries
+        first = position = last + 1
+        versions: list[tuple[str, int]] = []
+        for append in self.appends:
+            stream, version, bodies = append.stream, append.expected, append.bodies
+            if bodies:
+                if version:
+                    end, origin = ends[stream][1], b""
+                else:
+                    origin = os.urandom(SALT)
+                    end = genesis(origin, stream)
+                for body in bodies:
+                    values, salt, held = next(told)
+                    version += 1
+                    end = link(end, version, framed, held, body)
+                    entry = (position, stream, version, recorded, command, person, role, body)
+                    entries.append((*entry, values, salt, end))
+                    position += 1
+                ends[stream] = version, end
+                versions.append((append.rename or stream, version))
+            elif append.row is None:  # it was read for the decision
+                continue
+            else:
+                end = ends[stream][1]
             wake = None if append.wake is None else micros(append.wake)
             if append.expected:
-                cursor.execute(_UPDATE_STREAM, (version, end, append.row, wake, stream))
+                rows.changed.append((version, end, append.row, wake, stream))
             else:
-                cursor.execute(_INSERT_STREAM, (stream, version, end, origin, append.row, wake))
-        if append.erase_through:
-            erased.append(append)
+                rows.begun.append((stream, version, end, origin, append.row, wake))
+        rows.commands.append((command, self.held, self.salt, first, position - 1))
+        if self.erased:
+            versions.sort()  # one may have another name now
+        return Receipt(command, first, position - 1, tuple(versions))
+
+
+class _Rows:
+    """Rows of commands that depend on where the streams end, on their way into the file."""
+
+    __slots__ = ("begun", "changed", "commands", "entries")
+
+    def __init__(self) -> None:
+        self.commands: list[tuple[object, ...]] = []
+        self.begun: list[tuple[object, ...]] = []
+        self.changed: list[tuple[object, ...]] = []
+        self.entries: list[tuple[object, ...]] = []
+
+    def write(
+        self,
+        cursor: sqlite3.Cursor,
+        gone: Sequence[tuple[str, str]],
+        listed: Sequence[tuple[object, ...]],
+        census: Sequence[tuple[object, ...]],
+        erased: Sequence[Append] = (),
+    ) -> None:
+        """Write them, but for the commands, and the rows that lists show."""
+        many = cursor.executemany
+        if self.begun:
+            many(_INSERT_STREAM, self.begun)
+        if self.changed:
+            many(_UPDATE_STREAM, self.changed)
+        for append in erased:
             cursor.execute("PRAGMA secure_delete=ON")  # a host's connection may not have it
             for statement in _ERASE_ROWS:
-                cursor.execute(statement, (stream,))
-        for name in append.items_gone:
-            gone.append((stream, name))
-        for item in append.items:
-            gone.append((stream, item.item))
-            _list(listed, item)
-        if append.census is not None:
-            row = append.census
-            cursor.execute(_UPSERT_CENSUS, (stream, row.site, row.standing, _encode(row)))
-    if entries:
-        cursor.executemany(_INSERT_ENTRY, entries)
-    if gone:
-        cursor.executemany(_DELETE_ITEM, gone)
-    if listed:
-        cursor.executemany(_INSERT_ITEM, listed)
-    for append in erased:
-        _erase(cursor, append)
-        versions.sort()  # one may have another name now
-    return Receipt(command, first, last, tuple(versions))
+                cursor.execute(statement, (append.stream,))
+        if self.entries:
+            many(_INSERT_ENTRY, self.entries)
+        if gone:
+            many(_DELETE_ITEM, gone)
+        if listed:
+            many(_INSERT_ITEM, listed)
+        if census:
+            many(_UPSERT_CENSUS, census)
+        for append in erased:
+            _erase(cursor, append)
 
 
-def _stands(cursor: sqlite3.Cursor, append: Append) -> tuple[bytes, bytes]:
-    """The salt and the genesis of a new stream; b"" and the last link of one that is there.
+class _Group:
+    """Commands that are written together, by as few statements as it takes."""
 
-    Conflict if it is not at the version expected.
-    """
-    stream, expected = append.stream, append.expected
-    found = cursor.execute(_SELECT_CHAIN, (stream,)).fetchone()
-    now, end = found or (0, b"")
-    if now != expected:
-        raise Conflict(f"{shown(stream)} is at version {now}, not {expected}")
-    if found is not None:
-        return b"", end
-    salt = os.urandom(SALT)
-    return salt, genesis(salt, stream)
+    def __init__(self, cursor: sqlite3.Cursor, commands: Sequence[_Command]) -> None:
+        streams = [append.stream for told in commands for append in told.appends]
+        names = [told.command for told in commands]
+        self._cursor = cursor
+        self._last, self._ends = _ends(cursor, streams)
+        self._known = {name for (name,) in _among(cursor, _SELECT_NAMES, names)}
+        self._streams: set[str] = set()
+        self._added: list[_Command] = []
+        self._rows = _Rows()
+
+    def takes(self, told: _Command) -> bool:
+        """Whether a command can be written with others: it is new and erases nothing."""
+        return not told.erased and told.command not in self._known
+
+    def add(self, told: _Command) -> Receipt:
+        """Add a command; Conflict, with none of its rows added, where it comes late."""
+        told.late(self._ends)
+        streams = {append.stream for append in told.appends}
+        if not self._streams.isdisjoint(streams):  # each is to find the rows of the one before
+            self.write()
+        receipt = told.add_to(self._rows, self._last, self._ends)
+        self._last = receipt.last
+        self._known.add(told.command)
+        self._streams |= streams
+        self._added.append(told)
+        return receipt
+
+    def write(self) -> None:
+        """Write what was added."""
+        added, rows = self._added, self._rows
+        self._cursor.executemany(_INSERT_COMMAND, rows.commands)
+        rows.write(
+            self._cursor,
+            [row for told in added for row in told.gone],
+            [row for told in added for row in told.listed],
+            [row for told in added for row in told.census],
+        )
+        self._streams, self._added, self._rows = set(), [], _Rows()
+
+
+def _write_all(cursor: sqlite3.Cursor, turns: Sequence[_Turn]) -> None:
+    """Write turns in order, as many together as can be; Conflict and Refused are each one's own."""
+    group: _Group | None = None
+    for number, turn in enumerate(turns):
+        write = turn.write
+        try:
+            if isinstance(write, _Command):
+                if group is None:
+                    rest = [x.write for x in turns[number:] if isinstance(x.write, _Command)]
+                    group = _Group(cursor, rest)
+                if group.takes(write):
+                    turn.answer = group.add(write)
+                    continue
+            if group is not None:  # this one is to find all that was written before it
+                group.write()
+                group = None
+            turn.answer = write(cursor)
+        except (Conflict, Refused) as error:
+            turn.error = error
+    if group is not None:
+        group.write()
+
+
+def _ends(
+    cursor: sqlite3.Cursor, streams: Sequence[str]
+) -> tuple[int, dict[str, tuple[int, bytes]]]:
+    """The last position, and where each of these streams ends that is there."""
+    found = _among(cursor, _SELECT_ENDS, streams or ("",))
+    ends = {stream: (version, end) for stream, version, end in found}
+    return ends.pop(None, _NEW)[0] or 0, ends
+
+
+def _among(cursor: sqlite3.Cursor, statement: str, keys: Sequence[str]) -> Iterable[Any]:
+    """The rows of a question that ends with IN, for these keys."""
+    if len(keys) == 1:
+        return cursor.execute(_of_keys(statement, 1), keys)
+    found: list[Any] = []
+    for start in range(0, len(keys), _ASKED):
+        asked = list(keys[start : start + _ASKED])
+        # Of few lengths, so that SQLite need not prepare a statement for each.
+        length = 1 << (len(asked) - 1).bit_length()
+        asked += asked[-1:] * (length - len(asked))
+        found += cursor.execute(_of_keys(statement, length), asked).fetchall()
+    return found
+
+
+@lru_cache(maxsize=64)
+def _of_keys(statement: str, length: int) -> str:
+    return f"{statement} ({', '.join('?' * length)})"
 
 
 def _take_in(cursor: sqlite3.Cursor, record: Record) -> None:
