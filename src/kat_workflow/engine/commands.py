@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import catch_up, decide
 from kat_workflow.enrollment.patients import PatientRecord
 from kat_workflow.enrollment.reading import refusal_for_reader
-from kat_workflow.errors import Conflict, KatError, Refusal, Refused
+from kat_workflow.errors import KatError, Refusal, Refused
 
 _log = logging.getLogger("kat_workflow")
 
@@ -129,9 +128,7 @@ class Commands(Shell):
             raise refuse(c.words(act), "not-authenticated", says, way)
         act = self._looked_up(enrollment, act)
         outcome = self._carry_out(enrollment, act, by, id_, digest, occurred, role, None, emergency)
-        if isinstance(act, c.Hold | c.Lift) or any(
-            type(x) is e.AlertRaised for x in outcome.events
-        ):
+        if isinstance(act, c.Hold | c.Lift):
             self._pass_on(enrollment, by, id_, digest)
         return outcome
 
@@ -236,22 +233,6 @@ class Commands(Shell):
                     limit -= 1
         return ran
 
-    def run_due_in(self, enrollment: str) -> int:
-        """Run the timers that are due in one enrollment; returns how many ran.
-
-        Raises JournalError where it cannot be read, Refused for a site that is another engine's.
-        """
-        ran = 0
-        while True:
-            program, state = self._recalled(enrollment)
-            if state.wake is None or state.wake > self._instant():
-                return ran
-            _, (done, _) = self._ask(catch_up, program, state, self._around(state), state.wake)
-            with suppress(Conflict):  # whoever was faster has run it
-                self._commit_timer(program, state, *done[0])
-                self._remember(enrollment, program, done[0][1].enrollment)
-                ran += 1
-
     # ---- the patient's other enrollments ----------------------------------------------------
 
     def _pass_on(self, enrollment: str, by: Actor, id_: str, digest: str) -> None:
@@ -259,9 +240,7 @@ class Commands(Shell):
         receipt = self.journal.receipt(id_, digest)
         if receipt is not None and any(x.startswith("patient:") for x, _ in receipt.versions):
             record = self._patient(self._read(enrollment)[1].patient)
-            last = record.known.warned.get(enrollment)
-            warned = enrollment if last is not None and last.by_command == id_ else ""
-            self._tell_others(record, by, id_, but=enrollment, warned=warned)
+            self._tell_others(record, by, id_, but=enrollment)
 
     def _tell_others(
         self,
@@ -270,7 +249,6 @@ class Commands(Shell):
         id_: str,
         but: str = "",
         ids: Literal["", "merged", "parted"] = "",
-        warned: str = "",
     ) -> None:
         """Each enrollment that goes on takes note, by a command whose id derives from the one
         that was said: what was half done is finished when that is said again."""
@@ -279,7 +257,7 @@ class Commands(Shell):
                 continue
             derived = f"{id_}/{enrollment}/{ids}" if ids else f"{id_}/{enrollment}"
             try:
-                self.handle(enrollment, c.Heed(ids, warned), by=by, command_id=derived)
+                self.handle(enrollment, c.Heed(ids), by=by, command_id=derived)
             except Refused as refused:
                 # It has just ended, or is at a site that is another engine's: what was said of
                 # the patient stands, and no session with a dose starts there against it.

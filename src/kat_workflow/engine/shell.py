@@ -32,7 +32,7 @@ from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import EMPTY, FOLDS, Addition, Around, Beside, Past, Unread
 from kat_workflow.enrollment.commands import Act, Actor, Command
-from kat_workflow.enrollment.decide import Behind, Decision, decide, elapse
+from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide, elapse
 from kat_workflow.enrollment.patients import PatientRecord
 from kat_workflow.enrollment.reading import refusal_for_reader
 from kat_workflow.enrollment.state import (
@@ -45,7 +45,7 @@ from kat_workflow.enrollment.state import (
 )
 from kat_workflow.enrollment.timers import Timer
 from kat_workflow.enrollment.worklist import changed, title, where, who
-from kat_workflow.errors import Conflict, JournalError, Refusal, Refused
+from kat_workflow.errors import Conflict, JournalError, KatError, Refusal, Refused
 from kat_workflow.journal import Append, CensusRow, Entry, ItemRow, Journal, Receipt
 from kat_workflow.program.clock import Site
 
@@ -166,6 +166,8 @@ class Shell:
                     return self._told_again(enrollment, receipt, id_)
                 self._remember(enrollment, program, answer.enrollment)
                 self._offer_seats(answer.events, id_)
+                if answer.beside:
+                    self._wake_others(answer.beside)
                 return Outcome(enrollment, answer.events)
         raise Conflict(f"enrollment {enrollment} is being written to by others; try again")
 
@@ -222,6 +224,32 @@ class Shell:
                     # The seat is kept for them, whoever tells them.
                     _log.warning("%s was not told of a seat: %s", enrollment, type(error).__name__)
 
+    def _wake_others(self, beside: Iterable[Addition]) -> None:
+        """What was written into the patient's other enrollments need wait for no scheduler; where
+        it cannot be carried out here and now, a scheduler finds that it is due."""
+        for addition in beside:
+            if addition.what == "enrollment" and addition.events:
+                try:
+                    self.run_due_in(addition.key)
+                except (Refused, KatError) as error:
+                    _log.warning("%s was not run at once: %s", addition.key, type(error).__name__)
+
+    def run_due_in(self, enrollment: str) -> int:
+        """Run the timers that are due in one enrollment; returns how many ran.
+
+        Raises JournalError where it cannot be read, Refused for a site that is another engine's.
+        """
+        ran = 0
+        while True:
+            program, state = self._recalled(enrollment)
+            if state.wake is None or state.wake > self._instant():
+                return ran
+            _, (done, _) = self._ask(catch_up, program, state, self._around(state), state.wake)
+            with suppress(Conflict):  # whoever was faster has run it
+                self._commit_timer(program, state, *done[0])
+                self._remember(enrollment, program, done[0][1].enrollment)
+                ran += 1
+
     def _commit(
         self,
         program: Program,
@@ -275,6 +303,12 @@ class Shell:
 
     def _read(self, enrollment: str) -> tuple[Program, Enrollment]:
         """An enrollment as committed, and the program whose files it was enrolled with."""
+        state = self._state(enrollment)
+        program = self._by_digest.get(state.digest)
+        return (program or self._pinned(state.digest)), state
+
+    def _state(self, enrollment: str) -> Enrollment:
+        """An enrollment as committed; nothing of its program is needed."""
         row, state = self.journal.row(stream_of(enrollment)), None
         if row is not None:
             with suppress(JournalError):  # else it is of another version
@@ -286,8 +320,7 @@ class Shell:
                     "read", "unknown-enrollment", f'no enrollment "{enrollment}"', "check the id"
                 )
             state = replay(event_of(entry) for entry in entries)
-        program = self._by_digest.get(state.digest)
-        return (program or self._pinned(state.digest)), state
+        return state
 
     def _recalled(self, enrollment: str) -> tuple[Program, Enrollment]:
         """As `_read`, but what we wrote last need not be decoded where nobody has written since."""
@@ -350,6 +383,8 @@ class Shell:
         """A stream around enrollments, as it is now; a patient's is that of the survivor."""
         if what == "patient":
             return self._patient(key)
+        if what == "enrollment":
+            return self._state(key)
         return self._folded(what, key)
 
     def _folded(self, what: Beside, key: str) -> Any:
@@ -588,8 +623,14 @@ def beside_stream(addition: Addition, state: Enrollment) -> str:
 
 def _append_of(addition: Addition, stream: str) -> Append:
     bodies, values = encoded(addition.events)
-    row = encode_beside(addition.state) if bodies else None
-    return Append(stream, addition.expected, bodies, row, values=values)
+    if not bodies:
+        return Append(stream, addition.expected, ())
+    state = addition.state
+    if addition.what == "enrollment":
+        row, wake = encode_row(state), state.wake
+    else:
+        row, wake = encode_beside(state), None
+    return Append(stream, addition.expected, bodies, row, wake, values=values)
 
 
 def encoded(events: Iterable[e.Event]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:

@@ -141,32 +141,37 @@ def lift_everywhere(run: Run, id_: str) -> None:
 
 
 def warn(run: Run, alert: Alert, source: str) -> None:
-    """A call of this enrollment that the patient's others are to know of."""
+    """A call of this enrollment is passed on to the patient's others, whoever dies on the way: it
+    is written there in this commit, and a timer waits for it that is due at once. So what is due
+    there before still runs first (R2), and nothing of their programs or sites is needed here."""
     assert alert.answer_within is not None  # a call says by when it is answered
-    seconds = int(alert.answer_within.elapsed.total_seconds())
-    run.stream("patient").emit(
-        e.PatientWarned(
-            run.s.id,
-            run.program.id,
-            alert.name,
-            alert.says,
-            alert.tell,
-            seconds,
-            source,
-            run.command,
-            run.now,
-        )
+    seconds, own = int(alert.answer_within.elapsed.total_seconds()), run.s.id
+    warned = e.WarnedElsewhere(
+        f"{alert.name}/{source}{FROM}{own}",
+        own,
+        run.program.id,
+        alert.name,
+        alert.says,
+        alert.tell,
+        seconds,
+        source,
+        run.now,
     )
+    for id_ in run.stream("patient").state.known.enrollments:
+        if id_ != own:
+            other = run.stream("enrollment", id_)
+            if other.state.standing != "closed":  # also where only work after leaving is left
+                other.emit(warned)
 
 
-def _warned(run: Run, last: e.PatientWarning) -> None:
+def heed_warning(run: Run, warned: e.WarnedElsewhere) -> None:
     """Somebody is called here too: the same roles where this program has them."""
     program = run.program
-    here = tuple(role for role in last.tell if role in program.roles)
+    here = tuple(role for role in warned.tell if role in program.roles)
     tell = here or program.decided_by or program.staff
-    name, says = f"{last.alert}{FROM}{last.enrollment}", f"{last.says} (in {last.program})"
-    source = f"{last.source}{FROM}{last.enrollment}"
-    run.alert(name, says, tell, timedelta(seconds=last.seconds), source)
+    name, says = f"{warned.alert}{FROM}{warned.enrollment}", f"{warned.says} (in {warned.program})"
+    source = f"{warned.source}{FROM}{warned.enrollment}"
+    run.alert(name, says, tell, timedelta(seconds=warned.seconds), source)
 
 
 def heed(j: Judge, act: c.Heed) -> None:
@@ -175,16 +180,13 @@ def heed(j: Judge, act: c.Heed) -> None:
     j.end()
     run = j.run
     take_over(run)
-    known: e.Known = run.stream("patient").state.known
-    standing = {_taken_over(hold) for hold in known.holds.values()}
+    standing = {_taken_over(x) for x in run.stream("patient").state.known.holds.values()}
     for id_ in [id_ for id_ in run.s.holds if FROM in id_ and id_ not in standing]:
         moving.lift(run, id_)
     if act.ids == "merged" and not _is_open(run, "patient-merged"):
         run.review("patient-merged")
     elif act.ids == "parted" and not _is_open(run, "patient-parted"):
         run.review("patient-parted")
-    if act.warned in known.warned:
-        _warned(run, known.warned[act.warned])
 
 
 def _is_open(run: Run, about: str) -> bool:

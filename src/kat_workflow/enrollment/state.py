@@ -276,7 +276,7 @@ class Enrollment(Struct, array_like=True, gc=False):
     the entries of outermost phases (with `#`: of further rounds) and what gates count; `wake` is
     when the first timer is due; `decided` when gates last decided something: what happened before
     it and is told now is a late entry; `orders` the last order of each name; `groups` are those
-    that go on, by id.
+    that go on, by id; `warned` are calls in other enrollments that are to be passed on here.
     """
 
     id: str = ""
@@ -308,6 +308,7 @@ class Enrollment(Struct, array_like=True, gc=False):
     orders: Mapping[str, OrderState] = {}
     groups: Mapping[str, InGroup] = {}
     erased: Erasure | None = None
+    warned: Mapping[str, e.WarnedElsewhere] = {}
 
 
 _NONE_YET = Tally()
@@ -349,6 +350,7 @@ def copy_of(s: Enrollment) -> Enrollment:
         s.orders,
         s.groups,
         s.erased,
+        s.warned,
     )
 
 
@@ -401,6 +403,7 @@ class _Row(Struct, frozen=True, array_like=True, gc=False):
     orders: dict[str, OrderState] = {}
     groups: dict[str, InGroup] = {}
     erased: Erasure | None = None
+    warned: list[e.WarnedElsewhere] = []
 
 
 _row_encoder = msgspec.msgpack.Encoder()
@@ -443,6 +446,7 @@ def encode_row(s: Enrollment) -> bytes:
             s.orders,
             s.groups,
             s.erased,
+            list(s.warned.values()),
         )
     )
 
@@ -489,6 +493,7 @@ def decode_row(row: bytes) -> Enrollment:
         r.orders or _EMPTY,
         r.groups or _EMPTY,
         r.erased,
+        {each.call: each for each in r.warned} if r.warned else _EMPTY,
     )
 
 
@@ -973,7 +978,14 @@ def _timer_elapsed(s: Enrollment, x: e.TimerElapsed) -> None:
         s.recheck = None
     if x.late:
         s.items[x.late] = replace(s.items[x.late], calls=False)
+    if x.heeded:
+        s.warned = _without(s.warned, x.heeded)
     _at(s, x.at)
+
+
+def _warned_elsewhere(s: Enrollment, x: e.WarnedElsewhere) -> None:
+    """What was due here before goes on first, at its own time: no clock is moved."""
+    s.warned = {**s.warned, x.call: x}
 
 
 def _discharged(s: Enrollment, x: e.Discharged) -> None:
@@ -1077,6 +1089,7 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.GlassBroken: _moment,
     e.RecheckSet: _recheck_set,
     e.TimerElapsed: _timer_elapsed,
+    e.WarnedElsewhere: _warned_elsewhere,
     e.Discharged: _discharged,
     e.Closed: _closed,
     e.SiteChanged: _site_changed,
