@@ -597,3 +597,5 @@ def test_a_seat_of_one_who_does_not_come_is_offered_too(journal: Journal) -> Non
     assert f"Review: seat in {group}" in [item.title for item in engine.status(late).items]
     assert engine.group(group).among("in") == []
     assert len(patients) == 3
+    for each in engine.history(late):  # who asks for the seat tells not who has left it
+        assert not any(peer in each.cause for peer in patients), each.cause

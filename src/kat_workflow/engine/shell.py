@@ -210,13 +210,14 @@ class Shell:
 
     def _offer_seats(self, events: Iterable[e.Event], id_: str) -> None:
         """Whoever waited longest for a seat that was given up is to be asked, by an item in their
-        own record: a command whose id derives from that of the one that gave it up."""
+        own record: a command whose id derives from that of the one that gave it up. Such an id names
+        that one's enrollment, which is a peer's: it is hashed."""
         for event in events:
             if type(event) is not e.GroupLeft:
                 continue
             act = c.SeatFree(event.group)
             for enrollment in self._beside("group", event.group).among("offered"):
-                own = f"{id_}/seat/{enrollment}"
+                own = "seat-" + hashed(f"{id_}/{enrollment}".encode())[:20]
                 digest = digest_of(enrollment, act, c.SYSTEM, None, own)
                 try:
                     self._carry_out(enrollment, act, c.SYSTEM, own, digest, None, "", None)
