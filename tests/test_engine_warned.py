@@ -16,7 +16,11 @@ from kat_workflow import Engine, Enrollment, Site, replay
 from kat_workflow.cli.telling import said
 from kat_workflow.engine.auditing import verify
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.around import Around
+from kat_workflow.enrollment.crossing import heed_elsewhere
+from kat_workflow.enrollment.run import Run
 from kat_workflow.enrollment.state import decode_row, encode_row, evolve
+from kat_workflow.language import compile_files
 
 RISK = """\
 alerts:
@@ -175,11 +179,27 @@ import os, sys
 from kat_workflow import Engine
 from kat_workflow.enrollment import events as e
 from walk_in import ANN, EIGHT
-file, programs, here = sys.argv[1:]
+file, programs, here, what = sys.argv[1:]
 engine = Engine.open(file, programs=programs, clock=lambda: EIGHT)
-engine.listen(lambda happened: isinstance(happened.event, e.AlertRaised) and os._exit(9))
-engine.record(here, "look", {"systolic": 190}, by=ANN)
+engine.listen(lambda x: isinstance(x.event, (e.AlertRaised, e.Held, e.HoldLifted)) and os._exit(9))
+if what == "record":
+    engine.record(here, "look", {"systolic": 190}, by=ANN)
+elif what == "hold":
+    engine.do(here, "hold fever", by=ANN, given={"everywhere": True})
+else:
+    engine.do(here, "lift", by=ANN)
 """
+
+
+def dies(file: Path, programs: Path, here: str, what: str) -> None:
+    """A process commits something about a patient, and dies before it does anything else."""
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    died = subprocess.run(
+        [sys.executable, "-c", DIES, file, programs, here, what],
+        env={**os.environ, "PYTHONPATH": paths},
+        check=False,
+    )
+    assert died.returncode == 9
 
 
 def test_a_process_that_dies_right_after_the_commit_leaves_nobody_untold(tmp_path: Path) -> None:
@@ -187,14 +207,8 @@ def test_a_process_that_dies_right_after_the_commit_leaves_nobody_untold(tmp_pat
     with Engine.open(file, programs=programs, clock=lambda: EIGHT) as engine:
         here, there = (engine.enroll(x, patient="P", by=ANN) for x in ("walk-in", "day-room"))
 
-    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    died = subprocess.run(
-        [sys.executable, "-c", DIES, file, programs, here],
-        env={**os.environ, "PYTHONPATH": paths},
-        check=False,
-    )
+    dies(file, programs, here, "record")
 
-    assert died.returncode == 9
     with Engine.open(file, programs=programs, clock=lambda: EIGHT) as engine:
         assert len(calls(engine, here)) == 1
         assert calls(engine, there) == []  # it died before anybody was told there
@@ -208,8 +222,41 @@ def test_a_process_that_dies_right_after_the_commit_leaves_nobody_untold(tmp_pat
         assert len(calls(engine, there)) == 1  # it is still unanswered, in both
 
 
+def test_nor_does_a_hold_everywhere_or_its_end_get_lost_with_a_process(tmp_path: Path) -> None:
+    file, programs = tmp_path / "clinic.db", _programs(tmp_path)
+
+    def holds(there: str) -> list[str]:
+        with Engine.open(file, programs=programs, clock=lambda: EIGHT) as engine:
+            assert engine.run_due() == 1
+            assert verify(engine.journal).faults == ()
+            return list(engine.enrollment(there).holds)
+
+    with Engine.open(file, programs=programs, clock=lambda: EIGHT) as engine:
+        here, there = (engine.enroll(x, patient="P", by=ANN) for x in ("walk-in", "day-room"))
+
+    dies(file, programs, here, "hold")
+    assert holds(there) == [f"hold.1@{here}"]
+
+    dies(file, programs, here, "lift")
+    assert holds(there) == []
+    with Engine.open(file, programs=programs, clock=lambda: EIGHT) as engine:
+        lifted = [x.event for x in engine.history(there) if isinstance(x.event, e.HoldLifted)]
+        assert [x.person for x in lifted] == ["ann"]
+
+
+def test_who_has_left_by_what_was_due_before_is_held_no_more() -> None:
+    program = compile_files({"day-room/day-room.yaml": THERE}, "day-room")
+    run = Run(program, Enrollment(id="e-2", standing="discharged"), Around(), EIGHT)
+    run.s.elsewhere = {"3@e-1": e.HeldElsewhere("3@e-1", "ann", EIGHT)}
+
+    heed_elsewhere(run, "timer:x", run.s.elsewhere["3@e-1"])
+
+    assert not run.s.elsewhere
+    assert not run.s.holds
+
+
 def test_a_call_that_is_to_be_passed_on_is_in_the_row_and_in_every_replay(tmp_path: Path) -> None:
-    warned = e.WarnedElsewhere("a/o1@e-1", "e-1", "p", "a", "Risk", ("doctor",), 900, "o1", EIGHT)
+    warned = e.WarnedElsewhere("3@e-1", "e-1", "p", "a", "Risk", ("doctor",), 900, "o1", EIGHT)
     state = Enrollment(id="e-2")
 
     after = evolve(state, warned)
@@ -217,6 +264,6 @@ def test_a_call_that_is_to_be_passed_on_is_in_the_row_and_in_every_replay(tmp_pa
     assert after.wake == EIGHT
     assert after.last is None  # no clock was moved
     assert decode_row(encode_row(after)) == after
-    heeded = e.TimerElapsed("timer:x", EIGHT, heeded="a/o1@e-1")
-    assert evolve(after, heeded).warned == {}
+    heeded = e.TimerElapsed("timer:x", EIGHT, heeded="3@e-1")
+    assert evolve(after, heeded).elsewhere == {}
     assert evolve(after, heeded).wake is None

@@ -451,7 +451,7 @@ def test_every_end_from_every_situation_in_a_group_settles_all_and_touches_nobod
         elif phrase == "hold fever":
             member.do("hold", reason="fever", by="doctor")
         else:
-            member.do(phrase, **({"reason": "panic"} if phrase == "abort drip" else {}))
+            member.do(phrase, given={"reason": "panic"} if phrase == "abort drip" else {})
     before = {each.s.id: (each.s, found.group().members[each.s.id]) for each in others}
     opened, version = set(member.look().items), len(member.log)
 

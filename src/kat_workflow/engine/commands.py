@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -17,7 +17,6 @@ from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Past
 from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import catch_up, decide
-from kat_workflow.enrollment.patients import PatientRecord
 from kat_workflow.enrollment.reading import refusal_for_reader
 from kat_workflow.errors import KatError, Refusal, Refused
 
@@ -127,10 +126,7 @@ class Commands(Shell):
             says, way = "whoever signs must show who they are", "authenticate again"
             raise refuse(c.words(act), "not-authenticated", says, way)
         act = self._looked_up(enrollment, act)
-        outcome = self._carry_out(enrollment, act, by, id_, digest, occurred, role, None, emergency)
-        if isinstance(act, c.Hold | c.Lift):
-            self._pass_on(enrollment, by, id_, digest)
-        return outcome
+        return self._carry_out(enrollment, act, by, id_, digest, occurred, role, None, emergency)
 
     def why(
         self,
@@ -232,36 +228,6 @@ class Commands(Shell):
                 else:
                     limit -= 1
         return ran
-
-    # ---- the patient's other enrollments ----------------------------------------------------
-
-    def _pass_on(self, enrollment: str, by: Actor, id_: str, digest: str) -> None:
-        """What a command has written about the patient reaches the other enrollments."""
-        receipt = self.journal.receipt(id_, digest)
-        if receipt is not None and any(x.startswith("patient:") for x, _ in receipt.versions):
-            record = self._patient(self._read(enrollment)[1].patient)
-            self._tell_others(record, by, id_, but=enrollment)
-
-    def _tell_others(
-        self,
-        record: PatientRecord,
-        by: Actor,
-        id_: str,
-        but: str = "",
-        ids: Literal["", "merged", "parted"] = "",
-    ) -> None:
-        """Each enrollment that goes on takes note, by a command whose id derives from the one
-        that was said: what was half done is finished when that is said again."""
-        for enrollment in record.in_treatment:
-            if enrollment == but:
-                continue
-            derived = f"{id_}/{enrollment}/{ids}" if ids else f"{id_}/{enrollment}"
-            try:
-                self.handle(enrollment, c.Heed(ids), by=by, command_id=derived)
-            except Refused as refused:
-                # It has just ended, or is at a site that is another engine's: what was said of
-                # the patient stands, and no session with a dose starts there against it.
-                _log.warning("%s was not told of %s: %s", enrollment, id_, refused)
 
 
 def said(error: Exception) -> str:

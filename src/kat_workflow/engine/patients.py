@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from kat_workflow.engine.commands import Commands
 from kat_workflow.engine.questions import Questions
@@ -30,6 +31,8 @@ from kat_workflow.journal import Append
 
 if TYPE_CHECKING:
     from kat_workflow.program.model import Program
+
+_log = logging.getLogger("kat_workflow")
 
 
 class Patients(Commands, Questions):
@@ -236,6 +239,20 @@ class Patients(Commands, Questions):
         self._link(patients.unmerge, survivor, duplicate, by, reason, id_)
         for each in (survivor, duplicate):
             self._tell_others(self._patient(each), by, id_, ids="parted")
+
+    def _tell_others(
+        self, record: PatientRecord, by: Actor, id_: str, ids: Literal["", "merged", "parted"]
+    ) -> None:
+        """Each enrollment that goes on takes note, by a command whose id derives from the one
+        that was said: what was half done is finished when that is said again."""
+        for enrollment in record.in_treatment:
+            derived = f"{id_}/{enrollment}/{ids}" if ids else f"{id_}/{enrollment}"
+            try:
+                self.handle(enrollment, c.Heed(ids), by=by, command_id=derived)
+            except Refused as refused:
+                # It has just ended, or is at a site that is another engine's: what was said of
+                # the patient stands, and no session with a dose starts there against it.
+                _log.warning("%s was not told of %s: %s", enrollment, id_, refused)
 
     def _link(
         self,

@@ -210,8 +210,8 @@ class Shell:
 
     def _offer_seats(self, events: Iterable[e.Event], id_: str) -> None:
         """Whoever waited longest for a seat that was given up is to be asked, by an item in their
-        own record: a command whose id derives from that of the one that gave it up. Such an id names
-        that one's enrollment, which is a peer's: it is hashed."""
+        own record: a command whose id derives from that of the one that gave it up. That may
+        name a peer's enrollment, and is hashed."""
         for event in events:
             if type(event) is not e.GroupLeft:
                 continue

@@ -9,7 +9,7 @@ was given is kept, with a deviation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -117,6 +117,7 @@ def hold_everywhere(run: Run, id_: str, reason: str) -> None:
     run.stream("patient").emit(
         e.PatientHeld(run.s.id, id_, run.program.id, reason, run.person, run.now)
     )
+    _tell(run, e.HeldElsewhere(_call(run), run.person, run.now), ("applied", "active"))
 
 
 def judge_lift(j: Judge, id_: str) -> None:
@@ -135,20 +136,46 @@ def lift_everywhere(run: Run, id_: str) -> None:
     hold = record.state.known.holds.get(_key_of(run, id_))
     if hold is not None:
         record.emit(e.PatientFreed(hold.enrollment, hold.hold, run.person, run.now))
+        _tell(run, e.HeldElsewhere(_call(run), run.person, run.now), ("applied", "active"))
 
 
-# ---- warnings --------------------------------------------------------------------------------
+# ---- what the others are told ----------------------------------------------------------------
+
+
+def _tell(run: Run, told: e.WarnedElsewhere | e.HeldElsewhere, standings: Container[str]) -> None:
+    """The patient's other enrollments of these standings are told, whoever dies on the way: it is
+    written there in this commit, and a timer waits for it that is due at once. So what is due
+    there before still runs first (R2), and nothing of their programs or sites is needed here."""
+    for id_ in run.stream("patient").state.known.enrollments:
+        if id_ != run.s.id:
+            other = run.stream("enrollment", id_)
+            if other.state.standing in standings:
+                other.emit(told)
+
+
+def _call(run: Run) -> str:
+    """What tells the last event of this run from all that the others are told."""
+    return f"{run.s.version}{FROM}{run.s.id}"
+
+
+def heed_elsewhere(run: Run, timer: str, told: e.WarnedElsewhere | e.HeldElsewhere) -> None:
+    """The timer has come that waits for what another enrollment has told."""
+    run.emit(e.TimerElapsed(timer, run.now, heeded=told.call))
+    if isinstance(told, e.WarnedElsewhere):
+        _heed_warning(run, told)
+    elif run.s.standing in ("applied", "active"):  # and not left since by what was due before
+        run.person = told.person
+        _heed_holds(run)
 
 
 def warn(run: Run, alert: Alert, source: str) -> None:
-    """A call of this enrollment is passed on to the patient's others, whoever dies on the way: it
-    is written there in this commit, and a timer waits for it that is due at once. So what is due
-    there before still runs first (R2), and nothing of their programs or sites is needed here."""
+    """A call of this enrollment is passed on to the patient's others, also where nothing but work
+    after leaving is left."""
     assert alert.answer_within is not None  # a call says by when it is answered
-    seconds, own = int(alert.answer_within.elapsed.total_seconds()), run.s.id
+    seconds = int(alert.answer_within.elapsed.total_seconds())
     warned = e.WarnedElsewhere(
-        f"{alert.name}/{source}{FROM}{own}",
-        own,
+        _call(run),
+        run.s.id,
         run.program.id,
         alert.name,
         alert.says,
@@ -157,14 +184,10 @@ def warn(run: Run, alert: Alert, source: str) -> None:
         source,
         run.now,
     )
-    for id_ in run.stream("patient").state.known.enrollments:
-        if id_ != own:
-            other = run.stream("enrollment", id_)
-            if other.state.standing != "closed":  # also where only work after leaving is left
-                other.emit(warned)
+    _tell(run, warned, ("applied", "active", "discharged"))
 
 
-def heed_warning(run: Run, warned: e.WarnedElsewhere) -> None:
+def _heed_warning(run: Run, warned: e.WarnedElsewhere) -> None:
     """Somebody is called here too: the same roles where this program has them."""
     program = run.program
     here = tuple(role for role in warned.tell if role in program.roles)
@@ -179,10 +202,7 @@ def heed(j: Judge, act: c.Heed) -> None:
     j.treated()
     j.end()
     run = j.run
-    take_over(run)
-    standing = {_taken_over(x) for x in run.stream("patient").state.known.holds.values()}
-    for id_ in [id_ for id_ in run.s.holds if FROM in id_ and id_ not in standing]:
-        moving.lift(run, id_)
+    _heed_holds(run)
     if act.ids == "merged" and not _is_open(run, "patient-merged"):
         run.review("patient-merged")
     elif act.ids == "parted" and not _is_open(run, "patient-parted"):
@@ -191,6 +211,13 @@ def heed(j: Judge, act: c.Heed) -> None:
 
 def _is_open(run: Run, about: str) -> bool:
     return any(item.about == about for item in run.s.items.values())
+
+
+def _heed_holds(run: Run) -> None:
+    take_over(run)
+    standing = {_taken_over(x) for x in run.stream("patient").state.known.holds.values()}
+    for id_ in [id_ for id_ in run.s.holds if FROM in id_ and id_ not in standing]:
+        moving.lift(run, id_)
 
 
 def take_over(run: Run) -> None:

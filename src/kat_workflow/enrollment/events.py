@@ -649,7 +649,7 @@ class RecheckSet(_Event, frozen=True, tag="recheck-set"):
 
 class TimerElapsed(_Event, frozen=True, tag="timer-elapsed"):
     """A timer was run; its consequences follow in the same commit. `late` is the item whose
-    lateness has been dealt with, `heeded` the call elsewhere that was passed on here."""
+    lateness has been dealt with, `heeded` what was told of another enrollment of the patient."""
 
     timer: str
     at: datetime
@@ -670,6 +670,15 @@ class WarnedElsewhere(_Event, frozen=True, tag="warned-elsewhere"):
     tell: tuple[str, ...]
     seconds: int
     source: str
+    at: datetime
+
+
+class HeldElsewhere(_Event, frozen=True, tag="held-elsewhere"):
+    """A hold of the patient was made or lifted in another enrollment, in that one's commit; the
+    timer that waits from now on takes over here what stands. `call` tells it from every other."""
+
+    call: str
+    person: str
     at: datetime
 
 
@@ -1306,6 +1315,7 @@ Event = (
     | RecheckSet
     | TimerElapsed
     | WarnedElsewhere
+    | HeldElsewhere
     | Discharged
     | Closed
     | CoverGranted

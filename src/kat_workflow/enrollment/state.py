@@ -276,7 +276,8 @@ class Enrollment(Struct, array_like=True, gc=False):
     the entries of outermost phases (with `#`: of further rounds) and what gates count; `wake` is
     when the first timer is due; `decided` when gates last decided something: what happened before
     it and is told now is a late entry; `orders` the last order of each name; `groups` are those
-    that go on, by id; `warned` are calls in other enrollments that are to be passed on here.
+    that go on, by id; `elsewhere` is what other
+    enrollments of the patient have told, and is not heeded yet.
     """
 
     id: str = ""
@@ -308,7 +309,7 @@ class Enrollment(Struct, array_like=True, gc=False):
     orders: Mapping[str, OrderState] = {}
     groups: Mapping[str, InGroup] = {}
     erased: Erasure | None = None
-    warned: Mapping[str, e.WarnedElsewhere] = {}
+    elsewhere: Mapping[str, e.WarnedElsewhere | e.HeldElsewhere] = {}
 
 
 _NONE_YET = Tally()
@@ -350,7 +351,7 @@ def copy_of(s: Enrollment) -> Enrollment:
         s.orders,
         s.groups,
         s.erased,
-        s.warned,
+        s.elsewhere,
     )
 
 
@@ -403,7 +404,7 @@ class _Row(Struct, frozen=True, array_like=True, gc=False):
     orders: dict[str, OrderState] = {}
     groups: dict[str, InGroup] = {}
     erased: Erasure | None = None
-    warned: list[e.WarnedElsewhere] = []
+    elsewhere: list[e.WarnedElsewhere | e.HeldElsewhere] = []
 
 
 _row_encoder = msgspec.msgpack.Encoder()
@@ -446,7 +447,7 @@ def encode_row(s: Enrollment) -> bytes:
             s.orders,
             s.groups,
             s.erased,
-            list(s.warned.values()),
+            list(s.elsewhere.values()),
         )
     )
 
@@ -493,7 +494,7 @@ def decode_row(row: bytes) -> Enrollment:
         r.orders or _EMPTY,
         r.groups or _EMPTY,
         r.erased,
-        {each.call: each for each in r.warned} if r.warned else _EMPTY,
+        {each.call: each for each in r.elsewhere} if r.elsewhere else _EMPTY,
     )
 
 
@@ -979,13 +980,13 @@ def _timer_elapsed(s: Enrollment, x: e.TimerElapsed) -> None:
     if x.late:
         s.items[x.late] = replace(s.items[x.late], calls=False)
     if x.heeded:
-        s.warned = _without(s.warned, x.heeded)
+        s.elsewhere = _without(s.elsewhere, x.heeded)
     _at(s, x.at)
 
 
-def _warned_elsewhere(s: Enrollment, x: e.WarnedElsewhere) -> None:
+def _elsewhere(s: Enrollment, x: e.WarnedElsewhere | e.HeldElsewhere) -> None:
     """What was due here before goes on first, at its own time: no clock is moved."""
-    s.warned = {**s.warned, x.call: x}
+    s.elsewhere = {**s.elsewhere, x.call: x}
 
 
 def _discharged(s: Enrollment, x: e.Discharged) -> None:
@@ -1089,7 +1090,8 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.GlassBroken: _moment,
     e.RecheckSet: _recheck_set,
     e.TimerElapsed: _timer_elapsed,
-    e.WarnedElsewhere: _warned_elsewhere,
+    e.WarnedElsewhere: _elsewhere,
+    e.HeldElsewhere: _elsewhere,
     e.Discharged: _discharged,
     e.Closed: _closed,
     e.SiteChanged: _site_changed,
