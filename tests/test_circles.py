@@ -396,7 +396,8 @@ def _left(events: list[e.Event], session: str) -> Decimal:
     left = Decimal(0)
     for x in events:
         if isinstance(x, e.DrugHandled) and x.session == session:
-            left += Decimal(x.amount) * (1 if x.what == "drawn" else -1)
+            signs = {"drawn": 1, "wasted": -1, "returned": -1}  # a witness handles nothing
+            left += Decimal(x.amount or 0) * signs.get(x.what, 0)
         elif isinstance(x, e.DoseGiven) and x.session == session:
             left -= Decimal(x.amount)
     return left

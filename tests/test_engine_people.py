@@ -387,6 +387,32 @@ def test_no_question_about_a_patient_is_answered_to_another_patient_or_by_what_h
         ask(engine, patient, Actor("thea", {"therapist"}, until={"therapist": EVENING}))
 
 
+def test_a_patient_is_shown_no_list_that_names_another(engine: Engine, patient: str) -> None:
+    engine.enroll("ward", patient="P-2", by=ANN)
+    own = Actor("P-1", {"patient"})
+
+    assert engine.worklist(patient="P-1", by=own).items
+    assert engine.worklist(enrollment=patient, by=own).items
+    for asked in (
+        lambda: engine.worklist(by=own),
+        lambda: engine.worklist(patient="P-2", by=own),
+        lambda: engine.census("main", by=own),
+        lambda: engine.shift(start=EVENING, end=EVENING + 8 * HOUR, by=own),
+        lambda: engine.patient("P-2", by=own),
+    ):
+        with pytest.raises(Refused, match="another-patient"):
+            asked()
+
+
+def test_a_patient_of_two_ids_is_shown_what_is_under_both(engine: Engine, patient: str) -> None:
+    engine.enroll("ward", patient="P-2", by=ANN)
+    engine.merge("P-1", "P-2", by=DEE, reason="one birth certificate")
+
+    for id_ in ("P-1", "P-2"):
+        assert len(engine.patient("P-1", by=Actor(id_, {"patient"})).courses) == 2
+    assert engine.worklist(patient="P-2", by=Actor("P-1", {"patient"})).items
+
+
 def test_whoever_may_read_it_is_shown_it_by_every_question(engine: Engine, patient: str) -> None:
     talked(engine, patient)
     engine.do(patient, "witness talk_note", by=ANN)

@@ -47,6 +47,7 @@ from kat_workflow.enrollment.timers import Timer
 from kat_workflow.enrollment.worklist import changed, title, where, who
 from kat_workflow.errors import Conflict, JournalError, KatError, Refusal, Refused
 from kat_workflow.journal import Append, CensusRow, Entry, ItemRow, Journal, Receipt
+from kat_workflow.program import PATIENT
 from kat_workflow.program.clock import Site
 
 if TYPE_CHECKING:
@@ -520,8 +521,14 @@ class Shell:
         """Write down what somebody is about to be shown, where the clinic keeps an access log.
 
         Without a reader it is the host itself who asks. Raises JournalError where it cannot be
-        written.
+        written, and Refused where a patient would be shown something of another.
         """
+        if by is not None and by.roles == {PATIENT} and through != "why":
+            patients = tuple(patients)
+            own = self._patient(by.person)
+            if not {own.patient, *own.known.merged}.issuperset(patients):
+                says = "what is asked for is not of this patient alone"
+                raise refuse("read", "another-patient", says, "ask for one's own: patient=ID")
         if self.access is None:
             return
         from kat_workflow.engine.access import Look  # noqa: PLC0415  # loaded on first use
