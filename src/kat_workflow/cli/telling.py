@@ -166,6 +166,8 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return f"{event.hold} of {event.program} everywhere ({event.reason})"
         case e.PatientFreed():
             return f"{event.hold} lifted everywhere"
+        case e.SeatGivenUp():
+            return f"the seat in {event.group} is kept for one who waits"
         case e.HeldElsewhere():
             return "a hold of the patient was made or lifted in another program"
         case e.WarnedElsewhere():

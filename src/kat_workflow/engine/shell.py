@@ -150,7 +150,7 @@ class Shell:
                 if isinstance(answer, Refusal):
                     before = self.journal.receipt(id_, digest)
                     if before is not None:
-                        return self._told_again(enrollment, before, id_)
+                        return self._again(enrollment, before)
                     if self._is_now(state, around):
                         self._remember(enrollment, program, state)
                         raise Refused(refusal_for_reader(program, by, answer))
@@ -164,11 +164,10 @@ class Shell:
                     program, state, answer, id_, digest, command.at, by.person, role_acted
                 )
                 if receipt.again:
-                    return self._told_again(enrollment, receipt, id_)
+                    return self._again(enrollment, receipt)
                 self._remember(enrollment, program, answer.enrollment)
-                self._offer_seats(answer.events, id_)
                 if answer.beside:
-                    self._wake_others(answer.beside)
+                    self._wake_others(answer)
                 return Outcome(enrollment, answer.events)
         raise Conflict(f"enrollment {enrollment} is being written to by others; try again")
 
@@ -198,43 +197,36 @@ class Shell:
     ) -> None:
         at = ran.enrollment.last or timer.due
         id_ = timer.id(state.id)
+        told = state.elsewhere.get(timer.about) if timer.what == "elsewhere" else None
+        if isinstance(told, e.SeatGivenUp):  # before: the timer waits until it was done
+            self._offer_seat(told.group, id_)
         receipt = self._commit(program, state, ran, id_, id_, at, c.SYSTEM.person, "")
         if receipt.again:  # another process ran it: what we hold is behind
             raise Conflict(f"{id_} was run by another")
-        self._offer_seats(ran.events, id_)
 
-    def _told_again(self, enrollment: str, receipt: Receipt, id_: str) -> Outcome:
-        """What a command did before; what had to follow elsewhere follows, if it did not then."""
-        outcome = self._again(enrollment, receipt)
-        self._offer_seats(outcome.events, id_)
-        return outcome
-
-    def _offer_seats(self, events: Iterable[e.Event], id_: str) -> None:
+    def _offer_seat(self, group: str, id_: str) -> None:
         """Whoever waited longest for a seat that was given up is to be asked, by an item in their
-        own record: a command whose id derives from that of the one that gave it up. That may
-        name a peer's enrollment, and is hashed."""
-        for event in events:
-            if type(event) is not e.GroupLeft:
-                continue
-            act = c.SeatFree(event.group)
-            for enrollment in self._beside("group", event.group).among("offered"):
-                own = "seat-" + hashed(f"{id_}/{enrollment}".encode())[:20]
-                digest = digest_of(enrollment, act, c.SYSTEM, None, own)
-                try:
-                    self._carry_out(enrollment, act, c.SYSTEM, own, digest, None, "", None)
-                except (Refused, Conflict, JournalError) as error:
-                    # The seat is kept for them, whoever tells them.
-                    _log.warning("%s was not told of a seat: %s", enrollment, type(error).__name__)
+        own record. The id of the command that does it derives from that of the timer that waits
+        for it, which names a peer's enrollment, and is hashed."""
+        act = c.SeatFree(group)
+        for enrollment in self._beside("group", group).among("offered"):
+            own = "seat-" + hashed(f"{id_}/{enrollment}".encode())[:20]
+            digest = digest_of(enrollment, act, c.SYSTEM, None, own)
+            with suppress(Refused):  # they have been asked
+                self._carry_out(enrollment, act, c.SYSTEM, own, digest, None, "", None)
 
-    def _wake_others(self, beside: Iterable[Addition]) -> None:
-        """What was written into the patient's other enrollments need wait for no scheduler; where
-        it cannot be carried out here and now, a scheduler finds that it is due."""
-        for addition in beside:
-            if addition.what == "enrollment" and addition.events:
-                try:
-                    self.run_due_in(addition.key)
-                except (Refused, KatError) as error:
-                    _log.warning("%s was not run at once: %s", addition.key, type(error).__name__)
+    def _wake_others(self, did: Decision) -> None:
+        """What was written into the patient's other enrollments, or is to be told to whoever waits
+        for a seat, need wait for no scheduler; where it cannot be carried out here and now, a
+        scheduler finds that it is due."""
+        due = [x.key for x in did.beside if x.what == "enrollment" and x.events]
+        if did.enrollment.elsewhere:
+            due.append(did.enrollment.id)
+        for enrollment in due:
+            try:
+                self.run_due_in(enrollment)
+            except KatError as error:
+                _log.warning("%s was not run at once: %s", enrollment, type(error).__name__)
 
     def run_due_in(self, enrollment: str) -> int:
         """Run the timers that are due in one enrollment; returns how many ran.

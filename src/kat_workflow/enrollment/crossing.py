@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kat_workflow.enrollment import commands as c
     from kat_workflow.enrollment.judge import Judge
     from kat_workflow.enrollment.run import Run
-    from kat_workflow.enrollment.state import Session
+    from kat_workflow.enrollment.state import Session, Told
     from kat_workflow.program.model import Alert, SessionKind
 
 
@@ -117,7 +117,7 @@ def hold_everywhere(run: Run, id_: str, reason: str) -> None:
     run.stream("patient").emit(
         e.PatientHeld(run.s.id, id_, run.program.id, reason, run.person, run.now)
     )
-    _tell(run, e.HeldElsewhere(_call(run), run.person, run.now), ("applied", "active"))
+    _tell(run, e.HeldElsewhere(call(run), run.person, run.now), ("applied", "active"))
 
 
 def judge_lift(j: Judge, id_: str) -> None:
@@ -136,13 +136,13 @@ def lift_everywhere(run: Run, id_: str) -> None:
     hold = record.state.known.holds.get(_key_of(run, id_))
     if hold is not None:
         record.emit(e.PatientFreed(hold.enrollment, hold.hold, run.person, run.now))
-        _tell(run, e.HeldElsewhere(_call(run), run.person, run.now), ("applied", "active"))
+        _tell(run, e.HeldElsewhere(call(run), run.person, run.now), ("applied", "active"))
 
 
 # ---- what the others are told ----------------------------------------------------------------
 
 
-def _tell(run: Run, told: e.WarnedElsewhere | e.HeldElsewhere, standings: Container[str]) -> None:
+def _tell(run: Run, told: Told, standings: Container[str]) -> None:
     """The patient's other enrollments of these standings are told, whoever dies on the way: it is
     written there in this commit, and a timer waits for it that is due at once. So what is due
     there before still runs first (R2), and nothing of their programs or sites is needed here."""
@@ -153,17 +153,19 @@ def _tell(run: Run, told: e.WarnedElsewhere | e.HeldElsewhere, standings: Contai
                 other.emit(told)
 
 
-def _call(run: Run) -> str:
+def call(run: Run) -> str:
     """What tells the last event of this run from all that the others are told."""
     return f"{run.s.version}{FROM}{run.s.id}"
 
 
-def heed_elsewhere(run: Run, timer: str, told: e.WarnedElsewhere | e.HeldElsewhere) -> None:
-    """The timer has come that waits for what another enrollment has told."""
+def heed_elsewhere(run: Run, timer: str, told: Told) -> None:
+    """The timer has come that waits for what another enrollment has told, or, of a seat, is told
+    by the shell."""
     run.emit(e.TimerElapsed(timer, run.now, heeded=told.call))
     if isinstance(told, e.WarnedElsewhere):
         _heed_warning(run, told)
-    elif run.s.standing in ("applied", "active"):  # and not left since by what was due before
+    elif isinstance(told, e.HeldElsewhere) and run.s.standing in ("applied", "active"):
+        # It has not been left since by what was due before.
         run.person = told.person
         _heed_holds(run)
 
@@ -174,7 +176,7 @@ def warn(run: Run, alert: Alert, source: str) -> None:
     assert alert.answer_within is not None  # a call says by when it is answered
     seconds = int(alert.answer_within.elapsed.total_seconds())
     warned = e.WarnedElsewhere(
-        _call(run),
+        call(run),
         run.s.id,
         run.program.id,
         alert.name,

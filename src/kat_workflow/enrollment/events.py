@@ -682,6 +682,15 @@ class HeldElsewhere(_Event, frozen=True, tag="held-elsewhere"):
     at: datetime
 
 
+class SeatGivenUp(_Event, frozen=True, tag="seat-given-up"):
+    """The patient has left a group, whose seat is kept for one who waits; the timer that waits
+    from now on is over once somebody was told to ask them. `call` tells it from every other."""
+
+    call: str
+    group: str
+    at: datetime
+
+
 class Discharged(_Event, frozen=True, tag="discharged"):
     """Treatment is over: every treatment item is settled, after-work may be open. `row` is the
     row of the program that led here, "" if the end was reported; `recorded` is when it was told,
@@ -1316,6 +1325,7 @@ Event = (
     | TimerElapsed
     | WarnedElsewhere
     | HeldElsewhere
+    | SeatGivenUp
     | Discharged
     | Closed
     | CoverGranted

@@ -267,6 +267,10 @@ class Erasure(Struct, frozen=True, array_like=True, gc=False):
     ground: str
 
 
+Told = e.WarnedElsewhere | e.HeldElsewhere | e.SeatGivenUp
+"""What is between this enrollment and others, until the timer that waits for it was run."""
+
+
 class Enrollment(Struct, array_like=True, gc=False):
     """One patient in one program, as of `version` events.
 
@@ -276,8 +280,8 @@ class Enrollment(Struct, array_like=True, gc=False):
     the entries of outermost phases (with `#`: of further rounds) and what gates count; `wake` is
     when the first timer is due; `decided` when gates last decided something: what happened before
     it and is told now is a late entry; `orders` the last order of each name; `groups` are those
-    that go on, by id; `elsewhere` is what other
-    enrollments of the patient have told, and is not heeded yet.
+    that go on, by id; `elsewhere` is what
+    others have told, or are to be told, and is not heeded yet.
     """
 
     id: str = ""
@@ -309,7 +313,7 @@ class Enrollment(Struct, array_like=True, gc=False):
     orders: Mapping[str, OrderState] = {}
     groups: Mapping[str, InGroup] = {}
     erased: Erasure | None = None
-    elsewhere: Mapping[str, e.WarnedElsewhere | e.HeldElsewhere] = {}
+    elsewhere: Mapping[str, Told] = {}
 
 
 _NONE_YET = Tally()
@@ -404,7 +408,7 @@ class _Row(Struct, frozen=True, array_like=True, gc=False):
     orders: dict[str, OrderState] = {}
     groups: dict[str, InGroup] = {}
     erased: Erasure | None = None
-    elsewhere: list[e.WarnedElsewhere | e.HeldElsewhere] = []
+    elsewhere: list[Told] = []
 
 
 _row_encoder = msgspec.msgpack.Encoder()
@@ -984,7 +988,7 @@ def _timer_elapsed(s: Enrollment, x: e.TimerElapsed) -> None:
     _at(s, x.at)
 
 
-def _elsewhere(s: Enrollment, x: e.WarnedElsewhere | e.HeldElsewhere) -> None:
+def _elsewhere(s: Enrollment, x: Told) -> None:
     """What was due here before goes on first, at its own time: no clock is moved."""
     s.elsewhere = {**s.elsewhere, x.call: x}
 
@@ -1092,6 +1096,7 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.TimerElapsed: _timer_elapsed,
     e.WarnedElsewhere: _elsewhere,
     e.HeldElsewhere: _elsewhere,
+    e.SeatGivenUp: _elsewhere,
     e.Discharged: _discharged,
     e.Closed: _closed,
     e.SiteChanged: _site_changed,
