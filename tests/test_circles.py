@@ -181,10 +181,14 @@ class Circle:
         if failed:
             self.journal.left = 10**9
             done = self._carried_out(do)
+        # What is due at once is for a scheduler, where the store failed meanwhile.
+        self.engine.run_due()
         if isinstance(done, Outcome) and any(isinstance(x, e.SessionAborted) for x in done.events):
             for each in self.patients:
                 if each != done.enrollment:
-                    assert self._session(each) == before[each], "an abort ended another's session"
+                    own = [state for _, state in before[each] if state not in ("booked", "arrived")]
+                    now = [state for _, state in self._session(each)]
+                    assert now[: len(own)] == own, "an abort ended another's session"
         self._seats()
 
     def _carried_out(self, do: Callable[[], Any]) -> Any:

@@ -623,3 +623,20 @@ def test_whoever_waits_is_asked_although_nothing_was_written_after_the_seat_was_
     assert asked == [f"Review: seat in {group}"]
     assert other.run_due() == 0
     replayed(journal)
+
+
+@pytest.mark.parametrize("worker", [True, False])
+def test_whoever_did_not_come_is_told_nothing_with_the_group_whether_or_not_a_worker_ran(
+    journal: Journal, worker: bool
+) -> None:
+    clock = Clock()
+    engine = clinic(journal, clock)
+    group, patients = seated(engine, 3)
+    engine.do(patients[0], "arrive drip", by=NURSE)
+    clock.goes_on(1.4)
+    if worker:
+        engine.run_due()
+
+    told = engine.group_do(group, "cancel drip", by=NURSE, given={"reason": "x"})
+
+    assert [each.enrollment for each in told] == [patients[0]]
