@@ -59,9 +59,11 @@ def _programs(folder: Path) -> Path:
     return folder / "programs"
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def clinic(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    where = None if request.param == "memory" else tmp_path / "clinic.db"
+    where: str | Path | None = tmp_path / "clinic.db"
+    if request.param != "sqlite":
+        where = request.getfixturevalue("database") if request.param == "postgres" else None
     with Engine.open(where, programs=_programs(tmp_path), clock=lambda: EIGHT) as engine:
         yield engine
 
@@ -102,6 +104,23 @@ def test_it_is_called_once_for_a_reading_and_again_for_the_next(clinic: Engine) 
         clinic.do(id_, f"done {item}", by=BO)
     clinic.record(here, "rest", {"systolic": 191}, by=ANN)
     assert len(calls(clinic, there)) == 2
+
+
+def test_two_ids_that_are_one_patient_share_it_and_two_again_do_not(clinic: Engine) -> None:
+    here = clinic.enroll("walk-in", patient="P", by=ANN)
+    there = clinic.enroll("day-room", patient="Q", by=ANN)
+    clinic.merge("P", "Q", by=BO, reason="one birth certificate")
+    clinic.record(here, "look", {"systolic": 190}, by=ANN)
+    assert len(calls(clinic, there)) == 1
+    for id_ in (here, there):
+        (item,) = [x.item for x in clinic.worklist(enrollment=id_).items if x.item[:6] == "alert."]
+        clinic.do(id_, f"done {item}", by=BO)
+
+    clinic.unmerge("P", "Q", by=BO, reason="twins")
+    clinic.record(here, "rest", {"systolic": 191}, by=ANN)
+
+    assert len(calls(clinic, here)) == 2
+    assert len(calls(clinic, there)) == 1
 
 
 def test_what_is_no_risk_is_told_to_nobody(clinic: Engine) -> None:
