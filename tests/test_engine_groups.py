@@ -597,3 +597,46 @@ def test_a_seat_of_one_who_does_not_come_is_offered_too(journal: Journal) -> Non
     assert f"Review: seat in {group}" in [item.title for item in engine.status(late).items]
     assert engine.group(group).among("in") == []
     assert len(patients) == 3
+    for each in engine.history(late):  # who asks for the seat tells not who has left it
+        assert not any(peer in each.cause for peer in patients), each.cause
+
+
+def test_whoever_waits_is_asked_although_nothing_was_written_after_the_seat_was_given_up(
+    failing: Memory | Sqlite,
+) -> None:
+    journal, clock = failing, Clock()
+    engine = clinic(journal, clock)
+    group, _ = seated(engine, 3)
+    late = engine.enroll("circles", patient="P-9", by=NURSE)
+    engine.join_group(group, late, by=NURSE)
+    clock.goes_on(1.4)
+    journal.left = 1  # of all that is due, the first who does not come is written, and no more
+
+    engine.run_due()
+
+    assert engine.group(group).among("offered") == [late]
+    assert not [x for x in engine.status(late).items if x.title.startswith("Review")]
+    journal.left = 10_000
+    other = clinic(journal, clock)
+    other.run_due()
+    asked = [x.title for x in other.status(late).items if x.title.startswith("Review")]
+    assert asked == [f"Review: seat in {group}"]
+    assert other.run_due() == 0
+    replayed(journal)
+
+
+@pytest.mark.parametrize("worker", [True, False])
+def test_whoever_did_not_come_is_told_nothing_with_the_group_whether_or_not_a_worker_ran(
+    journal: Journal, worker: bool
+) -> None:
+    clock = Clock()
+    engine = clinic(journal, clock)
+    group, patients = seated(engine, 3)
+    engine.do(patients[0], "arrive drip", by=NURSE)
+    clock.goes_on(1.4)
+    if worker:
+        engine.run_due()
+
+    told = engine.group_do(group, "cancel drip", by=NURSE, given={"reason": "x"})
+
+    assert [each.enrollment for each in told] == [patients[0]]

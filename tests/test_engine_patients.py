@@ -210,7 +210,7 @@ def test_an_ordinary_hold_tells_nobody_else(clinic: Engine) -> None:
     assert not [x for x in clinic.history(therapy) if x.person == "nan" and x.cause != "t"]
 
 
-def test_a_hold_that_was_half_told_is_told_to_the_end_when_it_is_said_again(tmp_path: Path) -> None:
+def test_a_hold_reaches_a_program_at_a_site_of_another_host(tmp_path: Path) -> None:
     where, programs, clock = tmp_path / "clinic.db", folder(tmp_path), Clock()
     say: dict[str, Any] = {"by": NURSE, "given": {"everywhere": True}, "command_id": "x"}
     with Engine.open(where, programs=programs, clock=clock, sites=(MAIN, COAST)) as whole:
@@ -219,12 +219,13 @@ def test_a_hold_that_was_half_told_is_told_to_the_end_when_it_is_said_again(tmp_
         with Engine.open(where, programs=programs, clock=clock, sites=(MAIN,)) as part:
             part.do(house, "hold fever", **say)
 
-        assert whole.status(therapy).holds == ()
+        assert whole.enrollment(therapy).holds == {}
+        assert whole.status(therapy).holds == (f"hold.1@{house}",)  # seen before any scheduler
         assert codes(whole, therapy, "start day") == ["on-hold"]
+        assert list(whole.enrollment(therapy).holds) == [f"hold.1@{house}"]
         assert whole.do(house, "hold fever", **say).again
-        assert whole.status(therapy).holds == (f"hold.1@{house}",)
-        whole.do(house, "hold fever", **say)
         assert len(whole.enrollment(therapy).holds) == 1
+        stands(whole, "P")
 
 
 # One patient, several courses

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -335,6 +335,95 @@ def test_a_patient_reads_their_own_history_and_nobody_elses(engine: Engine, pati
     for read in (engine.history, engine.status):
         with pytest.raises(Refused, match="another-patient"):
             read(patient, by=Actor("P-2", {"patient"}))
+
+
+ONE_PATIENT: dict[str, Callable[[Engine, str, Actor], object]] = {
+    "status": lambda engine, it, by: engine.status(it, by=by),
+    "status known then": lambda engine, it, by: engine.status(it, by=by, known_at=EVENING),
+    "enrollment": lambda engine, it, by: engine.enrollment(it, by=by),
+    "as_known_at": lambda engine, it, by: engine.as_known_at(it, EVENING, by=by),
+    "as_true_at": lambda engine, it, by: engine.as_true_at(it, EVENING, by=by),
+    "records": lambda engine, it, by: engine.records(it, by=by),
+    "signatures": lambda engine, it, by: engine.signatures(it, by=by),
+    "history": lambda engine, it, by: engine.history(it, by=by),
+    "suggestions": lambda engine, it, by: engine.suggestions(it, by=by),
+    "patient": lambda engine, it, by: engine.patient("P-1", by=by),
+}
+"""Every question about one patient whose answer could hold what somebody recorded."""
+
+
+@pytest.mark.parametrize("question", ONE_PATIENT)
+def test_what_was_said_in_confidence_is_in_no_answer_to_whoever_may_not_read_it(
+    engine: Engine, patient: str, question: str
+) -> None:
+    ask = ONE_PATIENT[question]
+    values = {"text": "canary one", "calm": False}
+    engine.record(patient, "talk_note", values, by=THEA, signed=True)
+    engine.do(patient, "witness talk_note", by=ANN)
+    changed = {"values": {"text": "canary two"}, "reason": "canary three"}
+    engine.do(patient, "correct talk_note", given=changed, by=THEA, signed=True)
+    engine.do(patient, "witness talk_note", by=ANN)
+    engine.do(patient, "addend talk_note", given={"text": "canary four"}, by=THEA)
+    engine.do(patient, "offer ward", by=DEE)
+    other = engine.enroll("ward", patient="P-1", by=ANN)
+
+    for it in (patient, other):
+        assert "canary" not in repr(ask(engine, it, ANN))
+        assert "'calm': False" not in repr(ask(engine, it, ANN))
+    engine.do(patient, "retract talk_note", given={"reason": "canary five"}, by=THEA)
+    assert "canary" not in repr(ask(engine, patient, ANN))
+
+
+@pytest.mark.parametrize("question", ONE_PATIENT)
+def test_no_question_about_a_patient_is_answered_to_another_patient_or_by_what_has_expired(
+    engine: Engine, patient: str, question: str
+) -> None:
+    ask = ONE_PATIENT[question]
+
+    ask(engine, patient, Actor("P-1", {"patient"}))
+    with pytest.raises(Refused, match="another-patient"):
+        ask(engine, patient, Actor("P-2", {"patient"}))
+    with pytest.raises(Refused, match="credential-expired"):
+        ask(engine, patient, Actor("thea", {"therapist"}, until={"therapist": EVENING}))
+
+
+def test_a_patient_is_shown_no_list_that_names_another(engine: Engine, patient: str) -> None:
+    engine.enroll("ward", patient="P-2", by=ANN)
+    own = Actor("P-1", {"patient"})
+
+    assert engine.worklist(patient="P-1", by=own).items
+    assert engine.worklist(enrollment=patient, by=own).items
+    for asked in (
+        lambda: engine.worklist(by=own),
+        lambda: engine.worklist(patient="P-2", by=own),
+        lambda: engine.census("main", by=own),
+        lambda: engine.shift(start=EVENING, end=EVENING + 8 * HOUR, by=own),
+        lambda: engine.patient("P-2", by=own),
+    ):
+        with pytest.raises(Refused, match="another-patient"):
+            asked()
+
+
+def test_a_patient_of_two_ids_is_shown_what_is_under_both(engine: Engine, patient: str) -> None:
+    engine.enroll("ward", patient="P-2", by=ANN)
+    engine.merge("P-1", "P-2", by=DEE, reason="one birth certificate")
+
+    for id_ in ("P-1", "P-2"):
+        assert len(engine.patient("P-1", by=Actor(id_, {"patient"})).courses) == 2
+    assert engine.worklist(patient="P-2", by=Actor("P-1", {"patient"})).items
+
+
+def test_whoever_may_read_it_is_shown_it_by_every_question(engine: Engine, patient: str) -> None:
+    talked(engine, patient)
+    engine.do(patient, "witness talk_note", by=ANN)
+    engine.do(patient, "offer ward", by=DEE)
+    other = engine.enroll("ward", patient="P-1", by=ANN)
+
+    for question in ("enrollment", "as_known_at", "as_true_at", "records", "history"):
+        shown = repr(ONE_PATIENT[question](engine, patient, THEA))
+        assert "a secret" in shown or "calm" in shown
+    for question in ("suggestions", "patient"):
+        assert "a secret" in repr(ONE_PATIENT[question](engine, other, THEA))
 
 
 def test_whose_credential_has_expired_reads_nothing_by_it(engine: Engine, patient: str) -> None:

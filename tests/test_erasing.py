@@ -63,8 +63,8 @@ PUBLIC = {
     "enrollment", "program", "version", "digest", "site", "phase", "place", "region", "row", "item",
     "step", "kind", "about", "outcome", "observation", "form", "corrects", "kept",
     "kept_in", "drops", "evidence", "finishes", "needs", "hold", "gate", "by_command", "timer",
-    "late", "end", "to", "observations", "consent", "state", "session", "final", "cause", "rule",
-    "order", "what", "decision", "record", "gates", "code", "alert", "source", "call", "cover",
+    "late", "end", "to", "heeded", "observations", "consent", "state", "session", "final", "cause",
+    "rule", "order", "what", "decision", "record", "gates", "code", "alert", "source", "call", "cover",
     "group", "room", "rooms", "title", "medicine", "carried", "on_hold", "was", "would_be",
     "was_digest", "settled", "counts", "phases", "steps",
     # staff

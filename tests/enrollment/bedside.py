@@ -226,6 +226,9 @@ class Patient:
         id_ = id_ or f"c{self.commands}"
         command = Command(id_, act, person(by), self.now, occurred, role, emergency)
         before = self.s
+        for each in self.beside:
+            if each is not self:
+                self.around = self.around.read("enrollment", each.s, each.s.id)
         try:
             answer = decide(self.program, before, self.around, command)
         except Unread:
@@ -281,9 +284,14 @@ class Patient:
         assert at is not None
         self.past.extend(Past(at, event) for event in decision.events)
         self.s = decision.enrollment
-        for each in self.beside:  # the patient's stream is one
-            for addition in decision.beside:
-                each.around = each.around.read(addition.what, addition.state)
+        for addition in decision.beside:
+            for each in self.beside:
+                if addition.what != "enrollment":  # the patient's stream is one
+                    each.around = each.around.read(addition.what, addition.state)
+                elif addition.key == each.s.id:
+                    each.s = addition.state
+                    each.log.extend(addition.events)
+                    each.past.extend(Past(at, event) for event in addition.events)
 
     # what is there to see
 

@@ -415,6 +415,62 @@ def test_whoever_leaves_treatment_leaves_the_group_in_the_same_commit() -> None:
     assert [p.s.groups for p in found.residents[:2]] == [{}, {}]
 
 
+ENDS = [
+    x.name for x in program(CLINIC).ends.values() if x.kind not in ("completed", "not_eligible")
+]
+SITUATIONS: dict[str, tuple[str, ...]] = {
+    "waits for a seat": (),
+    "a seat is kept": (),
+    "has a seat": (),
+    "has come": ("start", "arrive drip"),
+    "nothing was given yet": ("start", "arrive drip", "start drip"),
+    "is watched": ("start", "arrive drip", "start drip", "dose drip"),
+    "has broken off": ("start", "arrive drip", "start drip", "dose drip", "abort drip"),
+    "is held while watched": ("start", "arrive drip", "start drip", "dose drip", "hold fever"),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("end", ENDS)
+def test_every_end_from_every_situation_in_a_group_settles_all_and_touches_nobody_else(
+    end: str, situation: str
+) -> None:
+    found = house(3)
+    member, *others = found.residents
+    if situation in ("waits for a seat", "a seat is kept"):
+        member = found.resident()
+        member.do("join g-1")
+        if situation == "a seat is kept":
+            others.pop().do("drop g-1", reason="a cold")
+            assert found.group().members[member.s.id].state == "offered"
+    for phrase in SITUATIONS[situation]:
+        if phrase == "start":
+            found.start(*STAFF)
+        elif phrase == "dose drip":
+            member.do(phrase, amount="50 mg")
+        elif phrase == "hold fever":
+            member.do("hold", reason="fever", by="doctor")
+        else:
+            member.do(phrase, given={"reason": "panic"} if phrase == "abort drip" else {})
+    before = {each.s.id: (each.s, found.group().members[each.s.id]) for each in others}
+    opened, version = set(member.look().items), len(member.log)
+
+    member.do(f"leave {end}", reason="so it was")
+
+    commit = member.log[version:]
+    settled = {x.item: x for x in commit if isinstance(x, e.ItemSettled)}
+    assert opened <= set(settled)
+    assert all(x.outcome != "left" or x.reason for x in settled.values())
+    s = member.s
+    assert not any((s.groups, s.sessions, s.visits, s.holds))
+    assert [x.group for x in commit if isinstance(x, e.GroupLeft)] == ["g-1"]
+    assert found.group().members[member.s.id].state in ("done", "dropped")
+    assert {each.s.id: (each.s, found.group().members[each.s.id]) for each in others} == before
+    unsafe = "dose drip" in SITUATIONS[situation] and end not in ("died", "entered_in_error")
+    alerts = [x.alert for x in commit if isinstance(x, e.AlertRaised)]
+    assert alerts == (["left-before-release"] if unsafe else [])
+
+
 def test_a_group_that_was_called_off_takes_nobody_from_the_waitlist() -> None:
     found = house(3)
     p = found.resident()

@@ -311,14 +311,28 @@ def heed(p: Patient, ids: Literal["", "merged", "parted"] = "") -> None:
 
 
 def test_a_hold_everywhere_stops_starts_elsewhere_even_before_they_have_heard_of_it() -> None:
+    _, here = both()
+    held = e.PatientHeld("e-1", "hold.1", "house", "fever", "ann", MONDAY)
+    assert here.around.patient is not None
+    here.around = here.around.read("patient", patients.evolve(here.around.patient, held))
+
+    refusal = here.refused("start day")
+
+    assert here.s.holds == {}
+    assert [r.code for r in refusal.reasons] == ["on-hold"]
+    assert refusal.reasons[0].unblock == ("lift hold.1 in house",)
+
+
+def test_the_other_programs_are_told_of_a_hold_in_its_own_commit() -> None:
     there, here = both()
 
     there.do("hold fever", everywhere=True)
 
     assert here.s.holds == {}
-    refusal = here.refused("start day")
-    assert [r.code for r in refusal.reasons] == ["on-hold"]
-    assert refusal.reasons[0].unblock == ("lift hold.1 in house",)
+    assert here.s.wake == here.now  # due at once, and before anything else is done there
+    assert here.codes("start day") == ["on-hold"]
+    assert list(here.s.holds) == ["hold.1@e-1"]
+    assert here.s.elsewhere == {}
 
 
 def test_an_ordinary_hold_is_of_one_program() -> None:

@@ -166,8 +166,12 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return f"{event.hold} of {event.program} everywhere ({event.reason})"
         case e.PatientFreed():
             return f"{event.hold} lifted everywhere"
-        case e.PatientWarned():
-            return f"called everywhere: {event.says} (in {event.program})"
+        case e.SeatGivenUp():
+            return f"the seat in {event.group} is kept for one who waits"
+        case e.HeldElsewhere():
+            return "a hold of the patient was made or lifted in another program"
+        case e.WarnedElsewhere():
+            return f"called in {event.program}: {event.says}"
         case e.EvaluationsOffered():
             return f"{event.program} hands evaluations over to {event.to}"
         case e.PatientMerged():

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -18,9 +17,8 @@ from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Past
 from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import catch_up, decide
-from kat_workflow.enrollment.patients import PatientRecord
 from kat_workflow.enrollment.reading import refusal_for_reader
-from kat_workflow.errors import Conflict, KatError, Refusal, Refused
+from kat_workflow.errors import KatError, Refusal, Refused
 
 if TYPE_CHECKING:
     from kat_workflow.program.model import Program
@@ -142,12 +140,7 @@ class Commands(Shell):
             says, way = "whoever signs must show who they are", "authenticate again"
             raise refuse(c.words(act), "not-authenticated", says, way)
         act = self._looked_up(enrollment, act)
-        outcome = self._carry_out(enrollment, act, by, id_, digest, occurred, role, None, emergency)
-        if isinstance(act, c.Hold | c.Lift) or any(
-            type(x) is e.AlertRaised for x in outcome.events
-        ):
-            self._pass_on(enrollment, by, id_, digest)
-        return outcome
+        return self._carry_out(enrollment, act, by, id_, digest, occurred, role, None, emergency)
 
     def why(
         self,
@@ -249,55 +242,6 @@ class Commands(Shell):
                 else:
                     limit -= 1
         return ran
-
-    def run_due_in(self, enrollment: str) -> int:
-        """Run the timers that are due in one enrollment; returns how many ran.
-
-        Raises JournalError where it cannot be read, Refused for a site that is another engine's.
-        """
-        ran = 0
-        while True:
-            program, state = self._recalled(enrollment)
-            if state.wake is None or state.wake > self._instant():
-                return ran
-            _, (done, _) = self._ask(catch_up, program, state, self._around(state), state.wake)
-            with suppress(Conflict):  # whoever was faster has run it
-                self._commit_timer(program, state, *done[0])
-                self._remember(enrollment, program, done[0][1].enrollment)
-                ran += 1
-
-    # ---- the patient's other enrollments ----------------------------------------------------
-
-    def _pass_on(self, enrollment: str, by: Actor, id_: str, digest: str) -> None:
-        """What a command has written about the patient reaches the other enrollments."""
-        receipt = self.journal.receipt(id_, digest)
-        if receipt is not None and any(x.startswith("patient:") for x, _ in receipt.versions):
-            record = self._patient(self._read(enrollment)[1].patient)
-            last = record.known.warned.get(enrollment)
-            warned = enrollment if last is not None and last.by_command == id_ else ""
-            self._tell_others(record, by, id_, but=enrollment, warned=warned)
-
-    def _tell_others(
-        self,
-        record: PatientRecord,
-        by: Actor,
-        id_: str,
-        but: str = "",
-        ids: Literal["", "merged", "parted"] = "",
-        warned: str = "",
-    ) -> None:
-        """Each enrollment that goes on takes note, by a command whose id derives from the one
-        that was said: what was half done is finished when that is said again."""
-        for enrollment in record.in_treatment:
-            if enrollment == but:
-                continue
-            derived = f"{id_}/{enrollment}/{ids}" if ids else f"{id_}/{enrollment}"
-            try:
-                self.handle(enrollment, c.Heed(ids, warned), by=by, command_id=derived)
-            except Refused as refused:
-                # It has just ended, or is at a site that is another engine's: what was said of
-                # the patient stands, and no session with a dose starts there against it.
-                _log.warning("%s was not told of %s: %s", enrollment, id_, refused)
 
 
 def said(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -246,6 +247,9 @@ class Groups(Commands):
         What the store could not write for one is raised only after all others had their turn.
         """
         found, failed = [], None
+        for enrollment in self._group(group).among("in", "offered"):
+            with suppress(Refused, Conflict, JournalError):  # then it is told below, or refused
+                self.run_due_in(enrollment)  # who has not come by now is in it no more (R2)
         state = self._group(group)
         for enrollment, member in sorted(state.members.items(), key=lambda each: each[1].seat):
             own = f"{command_id}/{enrollment}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import date, datetime
+from typing import TYPE_CHECKING, Literal
 
 from kat_workflow.engine.commands import Commands
 from kat_workflow.engine.questions import Questions
@@ -26,6 +28,11 @@ from kat_workflow.enrollment.decide import catch_up
 from kat_workflow.enrollment.patients import PatientRecord
 from kat_workflow.errors import Conflict, Refusal, Refused
 from kat_workflow.journal import Append
+
+if TYPE_CHECKING:
+    from kat_workflow.program.model import Program
+
+_log = logging.getLogger("kat_workflow")
 
 
 class Patients(Commands, Questions):
@@ -56,8 +63,9 @@ class Patients(Commands, Questions):
         if not record.version:
             says = f'no enrollment was ever made for "{patient}"'
             raise refuse("patient", "unknown-patient", says, "check the id")
-        self._looked("patient", by, why, (record.patient,), emergency=emergency)
         known = record.known
+        shown = self._offered(known, by, emergency)
+        self._looked("patient", by, why, (record.patient,), emergency=emergency)
         courses = [
             Course(id_, x.patient, x.program, x.site, x.began, x.end, x.ended)
             for id_, x in known.enrollments.items()
@@ -68,8 +76,33 @@ class Patients(Commands, Questions):
             tuple(sorted(courses, key=lambda course: (course.began, course.enrollment))),
             tuple(session for session in known.sessions.values() if not session.over),
             tuple(known.holds.values()),
-            tuple(known.offered.values()),
+            tuple(shown.values()),
         )
+
+    def _offered(self, known: e.Known, by: Actor | None, emergency: str) -> dict[str, e.Offered]:
+        """What is handed over, as the reader may read it in the program that it comes from.
+
+        Raises Refused for who may read none of the patient's enrollments.
+        """
+        if by is None:
+            return known.offered
+        from kat_workflow.enrollment.reading import offered_for_reader  # noqa: PLC0415
+
+        readers: dict[str, tuple[Program, Actor]] = {}
+        refused: Refused | None = None
+        for id_ in known.enrollments:
+            program, state = self._read(id_)
+            try:
+                reader = self._reader(by, state, emergency)
+            except Refused as error:
+                refused, reader = error, None
+            readers[id_] = program, reader or Actor(by.person)
+        if refused is not None and not any(reader.roles for _, reader in readers.values()):
+            raise refused
+        return {
+            name: offered_for_reader(*readers[offered.enrollment], offered)
+            for name, offered in known.offered.items()
+        }
 
     def suggestions(
         self, enrollment: str, *, by: Actor | None = None, why: str = ""
@@ -84,6 +117,8 @@ class Patients(Commands, Questions):
         now = self._instant()
         around, (_, state) = self._ask(catch_up, program, state, self._around(state), now)
         known = self._patient(state.patient).known
+        self._reader(by, state)
+        shown = self._offered(known, by, "")
         self._looked_into("suggestions", state, by, why)
         found = carrying.suggestions(program, state, known, now, around.site)
         return tuple(
@@ -91,9 +126,9 @@ class Patients(Commands, Questions):
                 item,
                 state.items[item].step,
                 name,
-                known.offered[name].program,
-                known.offered[name].evaluation.occurred,
-                known.offered[name].evaluation.values,
+                shown[name].program,
+                shown[name].evaluation.occurred,
+                shown[name].evaluation.values,
             )
             for item, name in found
         )
@@ -204,6 +239,20 @@ class Patients(Commands, Questions):
         self._link(patients.unmerge, survivor, duplicate, by, reason, id_)
         for each in (survivor, duplicate):
             self._tell_others(self._patient(each), by, id_, ids="parted")
+
+    def _tell_others(
+        self, record: PatientRecord, by: Actor, id_: str, ids: Literal["", "merged", "parted"]
+    ) -> None:
+        """Each enrollment that goes on takes note, by a command whose id derives from the one
+        that was said: what was half done is finished when that is said again."""
+        for enrollment in record.in_treatment:
+            derived = f"{id_}/{enrollment}/{ids}" if ids else f"{id_}/{enrollment}"
+            try:
+                self.handle(enrollment, c.Heed(ids), by=by, command_id=derived)
+            except Refused as refused:
+                # It has just ended, or is at a site that is another engine's: what was said of
+                # the patient stands, and no session with a dose starts there against it.
+                _log.warning("%s was not told of %s: %s", enrollment, id_, refused)
 
     def _link(
         self,

@@ -32,7 +32,12 @@ from kat_workflow.enrollment.decide import Decision, catch_up, decide
 from kat_workflow.enrollment.escalating import TOLD, Notification, notification
 from kat_workflow.enrollment.moving import undecided
 from kat_workflow.enrollment.opening import coming
-from kat_workflow.enrollment.reading import clauses_for_reader, for_reader, refusal_for_reader
+from kat_workflow.enrollment.reading import (
+    clauses_for_reader,
+    for_reader,
+    refusal_for_reader,
+    state_for_reader,
+)
 from kat_workflow.enrollment.run import Run
 from kat_workflow.enrollment.signing import Signature, signatures
 from kat_workflow.enrollment.state import Enrollment
@@ -76,7 +81,7 @@ class Questions(Shell):
         """
         program, state = self._read(enrollment)
         around, now = self._around(state), self._instant()
-        reader = None if by is None else _reader(by, state, around.site, now, emergency)
+        reader = self._reader(by, state, emergency)
         self._looked_into("status", state, by, why, emergency)
         if known_at is not None:
             now, state = known_at, self._as_known_at(enrollment, known_at)
@@ -119,17 +124,22 @@ class Questions(Shell):
         )
 
     def enrollment(self, enrollment: str, *, by: Actor | None = None, why: str = "") -> Enrollment:
-        """The folded state of an enrollment as committed."""
-        state = self._read(enrollment)[1]
+        """The folded state of an enrollment as committed; for the reader `by` see `history`."""
+        program, state = self._read(enrollment)
+        reader = self._reader(by, state)
         self._looked_into("enrollment", state, by, why)
-        return state
+        return state if reader is None else state_for_reader(program, reader, state)
 
     def as_known_at(
         self, enrollment: str, at: datetime, *, by: Actor | None = None, why: str = ""
     ) -> Enrollment:
-        """The state as the journal knew it at an instant: by the entries recorded until then."""
-        self._looked_into("as_known_at", self._read(enrollment)[1], by, why)
-        return self._as_known_at(enrollment, at)
+        """The state as the journal knew it at an instant: by the entries recorded until then. For
+        the reader `by` see `history`."""
+        program, state = self._read(enrollment)
+        reader = self._reader(by, state)
+        self._looked_into("as_known_at", state, by, why)
+        known = self._as_known_at(enrollment, at)
+        return known if reader is None else state_for_reader(program, reader, known)
 
     def _as_known_at(self, enrollment: str, at: datetime) -> Enrollment:
         from kat_workflow.enrollment.correcting import as_known  # noqa: PLC0415  # seldom asked
@@ -142,10 +152,14 @@ class Questions(Shell):
         """The state at an instant with its readings as they were in truth, by all that is known
         now: later corrections and late entries are there, what was retracted is not.
 
-        Where the patient was and what was open is as it was: what was done was done.
+        Where the patient was and what was open is as it was: what was done was done. For the
+        reader `by` see `history`.
         """
-        self._looked_into("as_true_at", self._read(enrollment)[1], by, why)
-        return self._as_true_at(enrollment, at)
+        program, state = self._read(enrollment)
+        reader = self._reader(by, state)
+        self._looked_into("as_true_at", state, by, why)
+        true = self._as_true_at(enrollment, at)
+        return true if reader is None else state_for_reader(program, reader, true)
 
     def _as_true_at(self, enrollment: str, at: datetime) -> Enrollment:
         from kat_workflow.enrollment.correcting import as_true  # noqa: PLC0415  # seldom asked
@@ -156,18 +170,24 @@ class Questions(Shell):
         self, enrollment: str, *, by: Actor | None = None, why: str = ""
     ) -> tuple[Record, ...]:
         """Every recording with its corrections: the original first and legible, each version with
-        who, when and why, and the retraction if it was entered in error."""
-        self._looked_into("records", self._read(enrollment)[1], by, why)
+        who, when and why, and the retraction if it was entered in error. For the reader `by` see
+        `history`."""
+        program, state = self._read(enrollment)
+        reader = self._reader(by, state)
+        self._looked_into("records", state, by, why)
         from kat_workflow.enrollment.correcting import records  # noqa: PLC0415  # seldom asked
 
-        return records(past.event for past in self._history(enrollment))
+        told = (past.event for past in self._history(enrollment))
+        return records(told if reader is None else (for_reader(program, reader, x) for x in told))
 
     def signatures(
         self, enrollment: str, *, by: Actor | None = None, why: str = ""
     ) -> tuple[Signature, ...]:
         """Every signature of an enrollment, each with whether the record still holds what was
         signed: its hash is reckoned anew from the entries."""
-        self._looked_into("signatures", self._read(enrollment)[1], by, why)
+        _, state = self._read(enrollment)
+        self._reader(by, state)
+        self._looked_into("signatures", state, by, why)
         return signatures(enrollment, (past.event for past in self._history(enrollment)))
 
     def history(
@@ -190,9 +210,7 @@ class Questions(Shell):
         stays apart.
         """
         program, state = self._read(enrollment)
-        reader = None
-        if by is not None:
-            reader = _reader(by, state, self._around(state).site, self._instant(), emergency)
+        reader = self._reader(by, state, emergency)
         self._looked_into("history", state, by, why, emergency)
         happened = map(as_happened, self.journal.read(stream_of(enrollment), after_version))
         if reader is None:
@@ -269,6 +287,13 @@ class Questions(Shell):
             for each in found
             if each.program == program and self._read(each.enrollment)[1].program_version == version
         )
+
+    def _reader(self, by: Actor | None, state: Enrollment, emergency: str = "") -> Actor | None:
+        """The reader in the roles that they hold now. Raises Refused for who has none here."""
+        if by is None:
+            return None
+        site = self._around(state).site
+        return _reader(by, state, site, self._instant(), emergency)
 
     def _looked_into(
         self, through: str, state: Enrollment, by: Actor | None, why: str, emergency: str = ""

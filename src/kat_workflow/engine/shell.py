@@ -32,7 +32,7 @@ from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import EMPTY, FOLDS, Addition, Around, Beside, Past, Unread
 from kat_workflow.enrollment.commands import Act, Actor, Command
-from kat_workflow.enrollment.decide import Behind, Decision, decide, elapse
+from kat_workflow.enrollment.decide import Behind, Decision, catch_up, decide, elapse
 from kat_workflow.enrollment.patients import PatientRecord
 from kat_workflow.enrollment.reading import refusal_for_reader
 from kat_workflow.enrollment.state import (
@@ -45,8 +45,9 @@ from kat_workflow.enrollment.state import (
 )
 from kat_workflow.enrollment.timers import Timer
 from kat_workflow.enrollment.worklist import changed, title, where, who
-from kat_workflow.errors import Conflict, JournalError, Refusal, Refused
+from kat_workflow.errors import Conflict, JournalError, KatError, Refusal, Refused
 from kat_workflow.journal import Append, CensusRow, Entry, ItemRow, Journal, Receipt
+from kat_workflow.program import PATIENT
 from kat_workflow.program.clock import Site
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class Shell:
                 if isinstance(answer, Refusal):
                     before = self.journal.receipt(id_, digest)
                     if before is not None:
-                        return self._told_again(enrollment, before, id_)
+                        return self._again(enrollment, before)
                     if self._is_now(state, around):
                         self._remember(enrollment, program, state)
                         raise Refused(refusal_for_reader(program, by, answer))
@@ -165,9 +166,10 @@ class Shell:
                     program, state, answer, id_, digest, command.at, by.person, role_acted
                 )
                 if receipt.again:
-                    return self._told_again(enrollment, receipt, id_)
+                    return self._again(enrollment, receipt)
                 self._remember(enrollment, program, answer.enrollment)
-                self._offer_seats(answer.events, id_)
+                if answer.beside:
+                    self._wake_others(answer)
                 return Outcome(enrollment, answer.events)
         raise Conflict(f"enrollment {enrollment} is being written to by others; try again")
 
@@ -197,32 +199,52 @@ class Shell:
     ) -> None:
         at = ran.enrollment.last or timer.due
         id_ = timer.id(state.id)
+        told = state.elsewhere.get(timer.about) if timer.what == "elsewhere" else None
+        if isinstance(told, e.SeatGivenUp):  # before: the timer waits until it was done
+            self._offer_seat(told.group, id_)
         receipt = self._commit(program, state, ran, id_, id_, at, c.SYSTEM.person, "")
         if receipt.again:  # another process ran it: what we hold is behind
             raise Conflict(f"{id_} was run by another")
-        self._offer_seats(ran.events, id_)
 
-    def _told_again(self, enrollment: str, receipt: Receipt, id_: str) -> Outcome:
-        """What a command did before; what had to follow elsewhere follows, if it did not then."""
-        outcome = self._again(enrollment, receipt)
-        self._offer_seats(outcome.events, id_)
-        return outcome
-
-    def _offer_seats(self, events: Iterable[e.Event], id_: str) -> None:
+    def _offer_seat(self, group: str, id_: str) -> None:
         """Whoever waited longest for a seat that was given up is to be asked, by an item in their
-        own record: a command whose id derives from that of the one that gave it up."""
-        for event in events:
-            if type(event) is not e.GroupLeft:
-                continue
-            act = c.SeatFree(event.group)
-            for enrollment in self._beside("group", event.group).among("offered"):
-                own = f"{id_}/seat/{enrollment}"
-                digest = digest_of(enrollment, act, c.SYSTEM, None, own)
-                try:
-                    self._carry_out(enrollment, act, c.SYSTEM, own, digest, None, "", None)
-                except (Refused, Conflict, JournalError) as error:
-                    # The seat is kept for them, whoever tells them.
-                    _log.warning("%s was not told of a seat: %s", enrollment, type(error).__name__)
+        own record. The id of the command that does it derives from that of the timer that waits
+        for it, which names a peer's enrollment, and is hashed."""
+        act = c.SeatFree(group)
+        for enrollment in self._beside("group", group).among("offered"):
+            own = "seat-" + hashed(f"{id_}/{enrollment}".encode())[:20]
+            digest = digest_of(enrollment, act, c.SYSTEM, None, own)
+            with suppress(Refused):  # they have been asked
+                self._carry_out(enrollment, act, c.SYSTEM, own, digest, None, "", None)
+
+    def _wake_others(self, did: Decision) -> None:
+        """What was written into the patient's other enrollments, or is to be told to whoever waits
+        for a seat, need wait for no scheduler; where it cannot be carried out here and now, a
+        scheduler finds that it is due."""
+        due = [x.key for x in did.beside if x.what == "enrollment" and x.events]
+        if did.enrollment.elsewhere:
+            due.append(did.enrollment.id)
+        for enrollment in due:
+            try:
+                self.run_due_in(enrollment)
+            except KatError as error:
+                _log.warning("%s was not run at once: %s", enrollment, type(error).__name__)
+
+    def run_due_in(self, enrollment: str) -> int:
+        """Run the timers that are due in one enrollment; returns how many ran.
+
+        Raises JournalError where it cannot be read, Refused for a site that is another engine's.
+        """
+        ran = 0
+        while True:
+            program, state = self._recalled(enrollment)
+            if state.wake is None or state.wake > self._instant():
+                return ran
+            _, (done, _) = self._ask(catch_up, program, state, self._around(state), state.wake)
+            with suppress(Conflict):  # whoever was faster has run it
+                self._commit_timer(program, state, *done[0])
+                self._remember(enrollment, program, done[0][1].enrollment)
+                ran += 1
 
     def _commit(
         self,
@@ -277,6 +299,12 @@ class Shell:
 
     def _read(self, enrollment: str) -> tuple[Program, Enrollment]:
         """An enrollment as committed, and the program whose files it was enrolled with."""
+        state = self._state(enrollment)
+        program = self._by_digest.get(state.digest)
+        return (program or self._pinned(state.digest)), state
+
+    def _state(self, enrollment: str) -> Enrollment:
+        """An enrollment as committed; nothing of its program is needed."""
         row, state = self.journal.row(stream_of(enrollment)), None
         if row is not None:
             with suppress(JournalError):  # else it is of another version
@@ -288,8 +316,7 @@ class Shell:
                     "read", "unknown-enrollment", f'no enrollment "{enrollment}"', "check the id"
                 )
             state = replay(event_of(entry) for entry in entries)
-        program = self._by_digest.get(state.digest)
-        return (program or self._pinned(state.digest)), state
+        return state
 
     def _recalled(self, enrollment: str) -> tuple[Program, Enrollment]:
         """As `_read`, but what we wrote last need not be decoded where nobody has written since."""
@@ -352,6 +379,8 @@ class Shell:
         """A stream around enrollments, as it is now; a patient's is that of the survivor."""
         if what == "patient":
             return self._patient(key)
+        if what == "enrollment":
+            return self._state(key)
         return self._folded(what, key)
 
     def _folded(self, what: Beside, key: str) -> Any:
@@ -486,8 +515,14 @@ class Shell:
         """Write down what somebody is about to be shown, where the clinic keeps an access log.
 
         Without a reader it is the host itself who asks. Raises JournalError where it cannot be
-        written.
+        written, and Refused where a patient would be shown something of another.
         """
+        if by is not None and by.roles == {PATIENT} and through != "why":
+            patients = tuple(patients)
+            own = self._patient(by.person)
+            if not {own.patient, *own.known.merged}.issuperset(patients):
+                says = "what is asked for is not of this patient alone"
+                raise refuse("read", "another-patient", says, "ask for one's own: patient=ID")
         if self.access is None:
             return
         from kat_workflow.engine.access import Look  # noqa: PLC0415  # loaded on first use
@@ -590,8 +625,14 @@ def beside_stream(addition: Addition, state: Enrollment) -> str:
 
 def _append_of(addition: Addition, stream: str) -> Append:
     bodies, values = encoded(addition.events)
-    row = encode_beside(addition.state) if bodies else None
-    return Append(stream, addition.expected, bodies, row, values=values)
+    if not bodies:
+        return Append(stream, addition.expected, ())
+    state = addition.state
+    if addition.what == "enrollment":
+        row, wake = encode_row(state), state.wake
+    else:
+        row, wake = encode_beside(state), None
+    return Append(stream, addition.expected, bodies, row, wake, values=values)
 
 
 def encoded(events: Iterable[e.Event]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:

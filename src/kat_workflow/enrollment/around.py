@@ -15,20 +15,22 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kat_workflow.enrollment import cupboard, groups, patients, register, roster
+from kat_workflow.enrollment import cupboard, groups, patients, register, roster, state
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.cupboard import Cupboard
 from kat_workflow.enrollment.groups import Group, Rooms
 from kat_workflow.enrollment.patients import PatientRecord
 from kat_workflow.enrollment.register import Register
 from kat_workflow.enrollment.roster import Roster
+from kat_workflow.enrollment.state import Enrollment
 from kat_workflow.program.clock import Site
 
 if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
     from kat_workflow.program.model import Program
 
-Beside = Literal["patient", "program", "roster", "cupboard", "group", "rooms"]
-"""The streams around an enrollment, by what they are about."""
+Beside = Literal["patient", "program", "roster", "cupboard", "group", "rooms", "enrollment"]
+"""The streams around an enrollment, by what they are about; `enrollment` is another of the
+patient's."""
 
 
 class Past(Struct, frozen=True):
@@ -44,7 +46,7 @@ class Around(Struct, frozen=True):
     `history` are the entries of the enrollment itself, all of them in order; only corrections,
     retractions and late entries ask for it. `to` is the site that a transfer leads to, `target`
     the program whose version a patient is to go on by. Of some streams there are several (the
-    groups a patient is in): those hold what was read by key.
+    groups a patient is in, their other enrollments): those hold what was read by key.
     """
 
     site: Site = Site()
@@ -58,6 +60,7 @@ class Around(Struct, frozen=True):
     cupboard: Cupboard | None = Cupboard()
     group: Mapping[str, Group] = {}
     rooms: Mapping[str, Rooms] = {}
+    enrollment: Mapping[str, Enrollment] = {}
 
     def known(self, what: Beside, key: str = "") -> Any:
         """A stream as it was read; None where it was not."""
@@ -116,6 +119,7 @@ FOLDS: Mapping[Beside, Callable[[Any, e.Event], Any]] = {
     "cupboard": cupboard.evolve,
     "group": groups.evolve,
     "rooms": groups.evolve_rooms,
+    "enrollment": state.evolve,
 }
 """How each of the streams is folded: a new state, the old one is left as it was."""
 EMPTY: Mapping[Beside, Any] = {
@@ -126,4 +130,4 @@ EMPTY: Mapping[Beside, Any] = {
     "group": Group(),
     "rooms": Rooms(),
 }
-"""Each of them before its first event; also the type that its state row holds."""
+"""Each of those that are no enrollment before its first event; also the type of its state row."""

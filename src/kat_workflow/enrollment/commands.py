@@ -397,13 +397,11 @@ class Offer(_Act, frozen=True, tag="offer"):
 
 
 class Heed(_Act, frozen=True, tag="heed"):
-    """The holds that stand in all of the patient's enrollments stand here too, and those that are
-    over no longer; only the shell says so. `ids`: two ids have become one patient (`merged`) or
-    two again (`parted`), and somebody must look at what that means here. `warned`: the last call
-    of that enrollment that the others are to know of is called here too."""
+    """Two ids have become one patient (`merged`) or two again (`parted`); only the shell says so.
+    Holds that stand in all of the patient's enrollments stand here too, those that are over no
+    longer, and where `ids` are named somebody must look at what that means here."""
 
     ids: Literal["", "merged", "parted"] = ""
-    warned: str = ""
 
 
 class Join(_Act, frozen=True, tag="join"):

@@ -9,7 +9,7 @@ was given is kept, with a deviation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kat_workflow.enrollment import commands as c
     from kat_workflow.enrollment.judge import Judge
     from kat_workflow.enrollment.run import Run
-    from kat_workflow.enrollment.state import Session
+    from kat_workflow.enrollment.state import Session, Told
     from kat_workflow.program.model import Alert, SessionKind
 
 
@@ -117,6 +117,7 @@ def hold_everywhere(run: Run, id_: str, reason: str) -> None:
     run.stream("patient").emit(
         e.PatientHeld(run.s.id, id_, run.program.id, reason, run.person, run.now)
     )
+    _tell(run, e.HeldElsewhere(call(run), run.person, run.now), ("applied", "active"))
 
 
 def judge_lift(j: Judge, id_: str) -> None:
@@ -135,38 +136,67 @@ def lift_everywhere(run: Run, id_: str) -> None:
     hold = record.state.known.holds.get(_key_of(run, id_))
     if hold is not None:
         record.emit(e.PatientFreed(hold.enrollment, hold.hold, run.person, run.now))
+        _tell(run, e.HeldElsewhere(call(run), run.person, run.now), ("applied", "active"))
 
 
-# ---- warnings --------------------------------------------------------------------------------
+# ---- what the others are told ----------------------------------------------------------------
+
+
+def _tell(run: Run, told: Told, standings: Container[str]) -> None:
+    """The patient's other enrollments of these standings are told, whoever dies on the way: it is
+    written there in this commit, and a timer waits for it that is due at once. So what is due
+    there before still runs first (R2), and nothing of their programs or sites is needed here."""
+    for id_ in run.stream("patient").state.known.enrollments:
+        if id_ != run.s.id:
+            other = run.stream("enrollment", id_)
+            if other.state.standing in standings:
+                other.emit(told)
+
+
+def call(run: Run) -> str:
+    """What tells the last event of this run from all that the others are told."""
+    return f"{run.s.version}{FROM}{run.s.id}"
+
+
+def heed_elsewhere(run: Run, timer: str, told: Told) -> None:
+    """The timer has come that waits for what another enrollment has told, or, of a seat, is told
+    by the shell."""
+    run.emit(e.TimerElapsed(timer, run.now, heeded=told.call))
+    if isinstance(told, e.WarnedElsewhere):
+        _heed_warning(run, told)
+    elif isinstance(told, e.HeldElsewhere) and run.s.standing in ("applied", "active"):
+        # It has not been left since by what was due before.
+        run.person = told.person
+        _heed_holds(run)
 
 
 def warn(run: Run, alert: Alert, source: str) -> None:
-    """A call of this enrollment that the patient's others are to know of."""
+    """A call of this enrollment is passed on to the patient's others, also where nothing but work
+    after leaving is left."""
     assert alert.answer_within is not None  # a call says by when it is answered
     seconds = int(alert.answer_within.elapsed.total_seconds())
-    run.stream("patient").emit(
-        e.PatientWarned(
-            run.s.id,
-            run.program.id,
-            alert.name,
-            alert.says,
-            alert.tell,
-            seconds,
-            source,
-            run.command,
-            run.now,
-        )
+    warned = e.WarnedElsewhere(
+        call(run),
+        run.s.id,
+        run.program.id,
+        alert.name,
+        alert.says,
+        alert.tell,
+        seconds,
+        source,
+        run.now,
     )
+    _tell(run, warned, ("applied", "active", "discharged"))
 
 
-def _warned(run: Run, last: e.PatientWarning) -> None:
+def _heed_warning(run: Run, warned: e.WarnedElsewhere) -> None:
     """Somebody is called here too: the same roles where this program has them."""
     program = run.program
-    here = tuple(role for role in last.tell if role in program.roles)
+    here = tuple(role for role in warned.tell if role in program.roles)
     tell = here or program.decided_by or program.staff
-    name, says = f"{last.alert}{FROM}{last.enrollment}", f"{last.says} (in {last.program})"
-    source = f"{last.source}{FROM}{last.enrollment}"
-    run.alert(name, says, tell, timedelta(seconds=last.seconds), source)
+    name, says = f"{warned.alert}{FROM}{warned.enrollment}", f"{warned.says} (in {warned.program})"
+    source = f"{warned.source}{FROM}{warned.enrollment}"
+    run.alert(name, says, tell, timedelta(seconds=warned.seconds), source)
 
 
 def heed(j: Judge, act: c.Heed) -> None:
@@ -174,21 +204,22 @@ def heed(j: Judge, act: c.Heed) -> None:
     j.treated()
     j.end()
     run = j.run
-    take_over(run)
-    known: e.Known = run.stream("patient").state.known
-    standing = {_taken_over(hold) for hold in known.holds.values()}
-    for id_ in [id_ for id_ in run.s.holds if FROM in id_ and id_ not in standing]:
-        moving.lift(run, id_)
+    _heed_holds(run)
     if act.ids == "merged" and not _is_open(run, "patient-merged"):
         run.review("patient-merged")
     elif act.ids == "parted" and not _is_open(run, "patient-parted"):
         run.review("patient-parted")
-    if act.warned in known.warned:
-        _warned(run, known.warned[act.warned])
 
 
 def _is_open(run: Run, about: str) -> bool:
     return any(item.about == about for item in run.s.items.values())
+
+
+def _heed_holds(run: Run) -> None:
+    take_over(run)
+    standing = {_taken_over(x) for x in run.stream("patient").state.known.holds.values()}
+    for id_ in [id_ for id_ in run.s.holds if FROM in id_ and id_ not in standing]:
+        moving.lift(run, id_)
 
 
 def take_over(run: Run) -> None:

@@ -649,11 +649,46 @@ class RecheckSet(_Event, frozen=True, tag="recheck-set"):
 
 class TimerElapsed(_Event, frozen=True, tag="timer-elapsed"):
     """A timer was run; its consequences follow in the same commit. `late` is the item whose
-    lateness has been dealt with."""
+    lateness has been dealt with, `heeded` what was told of another enrollment of the patient."""
 
     timer: str
     at: datetime
     late: str = ""
+    heeded: str = ""
+
+
+class WarnedElsewhere(_Event, frozen=True, tag="warned-elsewhere"):
+    """A reading in another enrollment of the patient, in that one's commit, has called `tell` to
+    answer within `seconds`; the timer that waits from now on calls somebody here. `call` tells it
+    from every other."""
+
+    call: str
+    enrollment: str
+    program: str
+    alert: str
+    says: Private[str]
+    tell: tuple[str, ...]
+    seconds: int
+    source: str
+    at: datetime
+
+
+class HeldElsewhere(_Event, frozen=True, tag="held-elsewhere"):
+    """A hold of the patient was made or lifted in another enrollment, in that one's commit; the
+    timer that waits from now on takes over here what stands. `call` tells it from every other."""
+
+    call: str
+    person: str
+    at: datetime
+
+
+class SeatGivenUp(_Event, frozen=True, tag="seat-given-up"):
+    """The patient has left a group, whose seat is kept for one who waits; the timer that waits
+    from now on is over once somebody was told to ask them. `call` tells it from every other."""
+
+    call: str
+    group: str
+    at: datetime
 
 
 class Discharged(_Event, frozen=True, tag="discharged"):
@@ -838,21 +873,6 @@ class PatientFreed(_Event, frozen=True, tag="patient-freed"):
     at: datetime
 
 
-class PatientWarned(_Event, frozen=True, tag="patient-warned"):
-    """A reading in one enrollment called somebody, and the patient's others are to know: `tell`
-    was called to answer within `seconds`, on the entry `source`."""
-
-    enrollment: str
-    program: str
-    alert: str
-    says: Private[str]
-    tell: tuple[str, ...]
-    seconds: int
-    source: str
-    by_command: str
-    at: datetime
-
-
 class Evaluation(Struct, frozen=True, omit_defaults=True, gc=False):
     """One evaluation that is handed over: what was recorded where, when it happened, and what it
     said. `edition` is that of its instrument."""
@@ -913,19 +933,6 @@ class PatientHold(Struct, frozen=True, omit_defaults=True, gc=False):
     since: datetime
 
 
-class PatientWarning(Struct, frozen=True, omit_defaults=True, gc=False):
-    """The last call of an enrollment that the patient's others are to know of."""
-
-    enrollment: str
-    program: str
-    alert: str
-    says: str
-    tell: tuple[str, ...]
-    seconds: int
-    source: str
-    by_command: str
-
-
 class Offered(Struct, frozen=True, omit_defaults=True, gc=False):
     """An evaluation that an enrollment hands over to a program."""
 
@@ -974,7 +981,7 @@ class Known(Struct, frozen=True, omit_defaults=True, gc=False):
     `enrollments` by id, oldest first; `sessions` are those that are not over and the last
     sedating ones, `holds` those that stand, each by `enrollment/its id`; `merged` are the ids
     that turned out to be the same patient, and into which; `exposures` how much of each drug was
-    given; `warned` is the last call of each enrollment that the others are to know of.
+    given.
     """
 
     enrollments: dict[str, Membership] = {}
@@ -983,7 +990,6 @@ class Known(Struct, frozen=True, omit_defaults=True, gc=False):
     offered: dict[str, Offered] = {}
     merged: dict[str, str] = {}
     exposures: dict[str, Exposure] = {}
-    warned: dict[str, PatientWarning] = {}
 
 
 class PatientMerged(_Event, frozen=True, tag="patient-merged"):
@@ -1319,6 +1325,9 @@ Event = (
     | GlassBroken
     | RecheckSet
     | TimerElapsed
+    | WarnedElsewhere
+    | HeldElsewhere
+    | SeatGivenUp
     | Discharged
     | Closed
     | CoverGranted
@@ -1335,7 +1344,6 @@ Event = (
     | SessionOver
     | PatientHeld
     | PatientFreed
-    | PatientWarned
     | EvaluationsOffered
     | PatientMerged
     | PatientUnmerged

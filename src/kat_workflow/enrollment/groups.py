@@ -499,6 +499,7 @@ def leave(run: Run, id_: str, held: bool) -> None:
         waiting = g.among("waiting")
         if waiting and g.free:
             group.emit(e.SeatOffered(waiting[0], g.free, run.now))
+            run.emit(e.SeatGivenUp(f"{run.s.version}@{run.s.id}", id_, run.now))
     elif g.state == "started" and not g.among("in"):
         group.emit(e.GroupClosed(run.now))
         run.stream("rooms", g.site).emit(e.RoomFreed(id_, run.now))

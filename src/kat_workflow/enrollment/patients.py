@@ -117,13 +117,6 @@ def _freed(r: PatientRecord, x: e.PatientFreed) -> PatientRecord:
     return _with(r, holds={name: h for name, h in r.known.holds.items() if name != gone})
 
 
-def _warned(r: PatientRecord, x: e.PatientWarned) -> PatientRecord:
-    last = e.PatientWarning(
-        x.enrollment, x.program, x.alert, x.says, x.tell, x.seconds, x.source, x.by_command
-    )
-    return _with(r, warned={**r.known.warned, x.enrollment: last})
-
-
 def _offered(r: PatientRecord, x: e.EvaluationsOffered) -> PatientRecord:
     new = {
         key(x.enrollment, each.observation): e.Offered(x.enrollment, x.program, x.to, each)
@@ -192,7 +185,6 @@ def _merged(r: PatientRecord, x: e.PatientMerged) -> PatientRecord:
         offered={**ours.offered, **brings.offered},
         merged={**ours.merged, **brings.merged, x.duplicate: x.survivor},
         exposures=_together(ours.exposures, brings.exposures),
-        warned={**ours.warned, **brings.warned},
     )
 
 
@@ -215,7 +207,6 @@ FOLDS: dict[type, Callable[[PatientRecord, Any], PatientRecord]] = {
     e.SessionOver: _over,
     e.PatientHeld: _held,
     e.PatientFreed: _freed,
-    e.PatientWarned: _warned,
     e.EvaluationsOffered: _offered,
     e.DrugReserved: _reserved,
     e.DrugFreed: _no_longer,
@@ -252,7 +243,6 @@ def _of(known: e.Known, ids: Set[str], without: bool = False) -> e.Known:
             if ((into in ids) if not without else (one not in ids))
         },
         _exposures_of(known, kept),
-        {name: each for name, each in known.warned.items() if kept(each.enrollment)},
     )
 
 

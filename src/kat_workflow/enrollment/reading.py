@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.state import Enrollment, copy_of
 from kat_workflow.errors import Clause, Refusal
+from kat_workflow.program.forms import Observation
 
 if TYPE_CHECKING:
     from kat_workflow.enrollment.commands import Actor
@@ -65,7 +67,40 @@ def for_reader(program: Program, actor: Actor, event: e.Event) -> e.Event:
             changes[words] = WITHHELD
     if hasattr(event, "content"):
         changes["content"] = ""  # from the hash of a few possible answers each could be guessed
+    if restored := getattr(event, "restored", ()):
+        changes["restored"] = tuple(_withheld(program, actor, each) for each in restored)
     return replace(event, **changes)
+
+
+def state_for_reader(program: Program, actor: Actor, s: Enrollment) -> Enrollment:
+    """The state as somebody may read it: readings that they may not read are there, and say
+    nothing."""
+    if not _kept(program).steps:
+        return s
+    shown = copy_of(s)
+    shown.wake = s.wake
+    shown.readings = {
+        form: tuple(_withheld(program, actor, each) for each in readings)
+        for form, readings in s.readings.items()
+    }
+    return shown
+
+
+def offered_for_reader(program: Program, actor: Actor, offered: e.Offered) -> e.Offered:
+    """What an enrollment hands over, as somebody may read it there."""
+    return replace(offered, evaluation=_withheld(program, actor, offered.evaluation))
+
+
+_Recorded = TypeVar("_Recorded", Observation, e.Evaluation)
+
+
+def _withheld(program: Program, actor: Actor, recorded: _Recorded) -> _Recorded:
+    """A recording as somebody may read it; without an item the form says who may."""
+    kept, step, form = _kept(program), recorded.step, recorded.form
+    readers = kept.steps.get(step) if step else kept.forms.get(form)
+    if readers is None or not readers.isdisjoint(actor.roles.union(actor.covers)):
+        return recorded
+    return replace(recorded, values=dict.fromkeys(program.forms[form].fields, WITHHELD))
 
 
 def clauses_for_reader(

@@ -267,6 +267,10 @@ class Erasure(Struct, frozen=True, array_like=True, gc=False):
     ground: str
 
 
+Told = e.WarnedElsewhere | e.HeldElsewhere | e.SeatGivenUp
+"""What is between this enrollment and others, until the timer that waits for it was run."""
+
+
 class Enrollment(Struct, array_like=True, gc=False):
     """One patient in one program, as of `version` events.
 
@@ -276,7 +280,8 @@ class Enrollment(Struct, array_like=True, gc=False):
     the entries of outermost phases (with `#`: of further rounds) and what gates count; `wake` is
     when the first timer is due; `decided` when gates last decided something: what happened before
     it and is told now is a late entry; `orders` the last order of each name; `groups` are those
-    that go on, by id.
+    that go on, by id; `elsewhere` is what
+    others have told, or are to be told, and is not heeded yet.
     """
 
     id: str = ""
@@ -308,6 +313,7 @@ class Enrollment(Struct, array_like=True, gc=False):
     orders: Mapping[str, OrderState] = {}
     groups: Mapping[str, InGroup] = {}
     erased: Erasure | None = None
+    elsewhere: Mapping[str, Told] = {}
 
 
 _NONE_YET = Tally()
@@ -349,6 +355,7 @@ def copy_of(s: Enrollment) -> Enrollment:
         s.orders,
         s.groups,
         s.erased,
+        s.elsewhere,
     )
 
 
@@ -401,6 +408,7 @@ class _Row(Struct, frozen=True, array_like=True, gc=False):
     orders: dict[str, OrderState] = {}
     groups: dict[str, InGroup] = {}
     erased: Erasure | None = None
+    elsewhere: list[Told] = []
 
 
 _row_encoder = msgspec.msgpack.Encoder()
@@ -443,6 +451,7 @@ def encode_row(s: Enrollment) -> bytes:
             s.orders,
             s.groups,
             s.erased,
+            list(s.elsewhere.values()),
         )
     )
 
@@ -489,6 +498,7 @@ def decode_row(row: bytes) -> Enrollment:
         r.orders or _EMPTY,
         r.groups or _EMPTY,
         r.erased,
+        {each.call: each for each in r.elsewhere} if r.elsewhere else _EMPTY,
     )
 
 
@@ -973,7 +983,14 @@ def _timer_elapsed(s: Enrollment, x: e.TimerElapsed) -> None:
         s.recheck = None
     if x.late:
         s.items[x.late] = replace(s.items[x.late], calls=False)
+    if x.heeded:
+        s.elsewhere = _without(s.elsewhere, x.heeded)
     _at(s, x.at)
+
+
+def _elsewhere(s: Enrollment, x: Told) -> None:
+    """What was due here before goes on first, at its own time: no clock is moved."""
+    s.elsewhere = {**s.elsewhere, x.call: x}
 
 
 def _discharged(s: Enrollment, x: e.Discharged) -> None:
@@ -1106,6 +1123,9 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.GlassBroken: _moment,
     e.RecheckSet: _recheck_set,
     e.TimerElapsed: _timer_elapsed,
+    e.WarnedElsewhere: _elsewhere,
+    e.HeldElsewhere: _elsewhere,
+    e.SeatGivenUp: _elsewhere,
     e.Discharged: _discharged,
     e.Closed: _closed,
     e.SiteChanged: _site_changed,

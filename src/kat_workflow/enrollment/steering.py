@@ -263,6 +263,9 @@ def leave(j: Judge, act: c.Leave) -> None:
 def elapsed(j: Judge, act: c.Elapsed) -> None:
     """See `commands.Elapsed`."""
     run = j.run
+    if act.what == "elsewhere":
+        crossing.heed_elsewhere(run, act.timer, j.s.elsewhere[act.about])
+        return
     run.emit(e.TimerElapsed(act.timer, j.at, act.about if act.what == "late" else ""))
     item = j.s.items.get(act.about)
     if act.what == "lapses":

@@ -15,7 +15,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from kat_workflow.enrollment.state import Enrollment, Item
 
-What = Literal["late", "closes", "next", "lapses", "recheck"]
+What = Literal["late", "closes", "next", "lapses", "recheck", "elsewhere"]
 _WATCH, _WINDOW, _SCHEDULE, _RECHECK = range(4)
 
 
@@ -67,6 +67,9 @@ def timers(s: Enrollment, at: datetime | None = None) -> Iterator[Timer]:
             yield Timer(lapses, _WINDOW, session.place, session.id, "lapses")
     if s.recheck is not None and (at is None or s.recheck == at):
         yield Timer(s.recheck, _RECHECK, "", "", "recheck")
+    for told in s.elsewhere.values():
+        if at is None or told.at == at:
+            yield Timer(told.at, _WATCH, "", told.call, "elsewhere")
 
 
 def next_timer(s: Enrollment) -> Timer | None:
@@ -96,4 +99,7 @@ def wake(s: Enrollment) -> datetime | None:
             first = closes
         if (following := item.next) is not None and (first is None or following < first):
             first = following
+    for told in s.elsewhere.values():
+        if first is None or told.at < first:
+            first = told.at
     return first
