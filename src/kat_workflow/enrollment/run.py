@@ -13,12 +13,12 @@ from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from kat_workflow.enrollment import alerts, crossing, groups, moving, opening, watching
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition, Beside, Unread
+from kat_workflow.enrollment.reach import reach_of, tables_of
 from kat_workflow.enrollment.signing import asks_for_signatures, content_of
 from kat_workflow.enrollment.state import (
     FOLDS,
@@ -31,11 +31,11 @@ from kat_workflow.enrollment.state import (
     is_within,
 )
 from kat_workflow.program import Cause, Outcome
-from kat_workflow.program.chart import Chart, chart_of
 from kat_workflow.program.clock import Site, at_clock, local_date, parse_duration, plus
 
 if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
     from kat_workflow.enrollment.around import Around, Past
+    from kat_workflow.enrollment.reach import Reach
     from kat_workflow.program.forms import Form, Observation, Raw
     from kat_workflow.program.gates import Test
     from kat_workflow.program.model import (
@@ -84,7 +84,7 @@ class Run:
         self, program: Program, enrollment: Enrollment, around: Around, now: datetime
     ) -> None:
         self.program = program
-        self.tables = tables = _tables(program)
+        self.tables = tables = tables_of(program)
         self.chart = tables.chart
         self.around = around
         self.beside: dict[str, Addition] = {}
@@ -232,18 +232,20 @@ class Run:
     def settle(self) -> None:
         """Repeat, one action at a time, until nothing applies; then set the recheck timer."""
         while True:
-            del self.waiting[:]
+            self.waiting.clear()
             if self.new:
                 alerts.act_on_readings(self)
-            elif not (
-                opening.open_items(self)
-                or moving.go_at_once(self)
-                or moving.finish_phases(self)
+                continue
+            reach = reach_of(self.program, tuple(self.s.visits))
+            if not (
+                opening.open_items(self, reach)
+                or moving.go_at_once(self, reach)
+                or moving.finish_phases(self, reach)
                 or (self.unbalanced and self._flag_imbalance())
                 or moving.close(self)
             ):
                 break
-        self._set_recheck()
+        self._set_recheck(reach)
 
     def truth(self, test: Test) -> bool | None:
         """A gate's truth; one that could turn by time alone is remembered for the recheck."""
@@ -457,7 +459,7 @@ class Run:
 
     # ---- R8: the next instant at which a waiting gate could turn -------------------------------
 
-    def _set_recheck(self) -> None:
+    def _set_recheck(self, reach: Reach) -> None:
         s = self.s
         first: datetime | None = None
         for test in self.waiting:
@@ -465,9 +467,8 @@ class Run:
             if at is not None and at > self.now and (first is None or at < first):
                 first = at
         if not s.holds:
-            for name, at_most in self.tables.daily:
-                visit = s.visits.get(name)
-                if visit is not None and visit.round < at_most:
+            for name, at_most in reach.daily:
+                if s.visits[name].round < at_most:
                     midnight = _midnight_after(self.today(), self.site)
                     if first is None or midnight < first:
                         first = midnight
@@ -565,7 +566,7 @@ class Run:
     def go_on_by(self, program: Program) -> None:
         """From now on another version of the program says what follows."""
         self.program = program
-        self.tables = _tables(program)
+        self.tables = tables_of(program)
         self.chart = self.tables.chart
 
     def today(self) -> date:
@@ -635,32 +636,6 @@ def taken_by(s: Enrollment, at: datetime) -> dict[str, tuple[Observation, ...]]:
 
 
 _lasting = lru_cache(maxsize=1024)(parse_duration)
-
-
-class _Tables(Struct, frozen=True):
-    """What is read of a program at every command. `daily` are the phases whose rounds begin with
-    a local date, and their most rounds."""
-
-    chart: Chart
-    steps: dict[str, tuple[frozenset[str], tuple[tuple[str, bool, str, Step], ...]]]
-    opens: opening.Opens
-    urgent: frozenset[str]
-    daily: tuple[tuple[str, int], ...]
-
-
-@lru_cache(maxsize=256)
-def _tables(program: Program) -> _Tables:
-    return _Tables(
-        chart_of(program),
-        opening.steps_of(program),
-        opening.opens_of(program),
-        moving.urgent_of(program),
-        tuple(
-            (name, phase.repeat.at_most)
-            for name, phase in program.phases.items()
-            if phase.repeat is not None and phase.repeat.one_per
-        ),
-    )
 
 
 @lru_cache(maxsize=1024)

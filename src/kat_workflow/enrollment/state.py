@@ -319,37 +319,9 @@ NOBODY = Enrollment()
 def copy_of(s: Enrollment) -> Enrollment:
     """A builder: the same enrollment, with items and settlements of its own, which change with
     nearly every command. Of the other mappings a fold puts a changed copy in their place."""
-    return Enrollment(
-        s.id,
-        s.program,
-        s.program_version,
-        s.digest,
-        s.patient,
-        s.site,
-        s.standing,
-        s.version,
-        s.enrolled,
-        s.last,
-        s.admitted,
-        s.end,
-        s.end_kind,
-        s.recheck,
-        s.visits,
-        s.items.copy(),
-        s.settled.copy(),
-        s.readings,
-        s.sessions,
-        s.consents,
-        s.holds,
-        s.overrides,
-        s.counts,
-        s.tallies,
-        None,
-        s.decided,
-        s.orders,
-        s.groups,
-        s.erased,
-    )
+    copy = s.__copy__()
+    copy.items, copy.settled, copy.wake = s.items.copy(), s.settled.copy(), None
+    return copy
 
 
 def evolve(enrollment: Enrollment, event: e.Event) -> Enrollment:
