@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment import watching
@@ -86,11 +86,11 @@ def _wanted(run: Run, reach: Reach) -> Names:
 
     Before the command nothing was left to open, so that most recordings need no look at all.
     """
-    opens, events = run.tables.opens, run.events
+    opens = run.tables.opens
+    events: list[Any] = run.events
     wanted, recorded, moved = _NOTHING, "", False
     for event in events[run.looked :] if run.looked else events:
-        # An event is of one class exactly: `isinstance` would ask each class for its subclasses.
-        kind = type(event)
+        kind = type(event)  # exactly: `isinstance` would ask each class for its subclasses
         if kind is e.ItemSettled:
             steps = opens.by_step.get(event.step)
         elif kind in _OPEN_NOTHING:

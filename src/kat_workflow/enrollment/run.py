@@ -13,6 +13,7 @@ from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from kat_workflow.enrollment import alerts, crossing, groups, moving, opening, watching
@@ -35,7 +36,8 @@ from kat_workflow.program.clock import Site, at_clock, local_date, parse_duratio
 
 if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
     from kat_workflow.enrollment.around import Around, Past
-    from kat_workflow.enrollment.reach import Reach
+    from kat_workflow.enrollment.reach import Reach, Tables
+    from kat_workflow.program.chart import Chart
     from kat_workflow.program.forms import Form, Observation, Raw
     from kat_workflow.program.gates import Test
     from kat_workflow.program.model import (
@@ -48,67 +50,72 @@ if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
 EVERY_GATE = "*"
 
 
-class Run:
-    """The workbench of one command."""
+class Run(Struct, eq=False):
+    """The workbench of one command, which `Run.of` begins; `s` is the draft of the enrollment."""
 
-    __slots__ = (
-        "_today",
-        "acting_for",
-        "around",
-        "beside",
-        "chart",
-        "command",
-        "emergency",
-        "entries",
-        "events",
-        "ignored",
-        "late",
-        "lifted",
-        "looked",
-        "looped",
-        "new",
-        "now",
-        "passed",
-        "person",
-        "program",
-        "role",
-        "s",
-        "since",
-        "site",
-        "tables",
-        "unbalanced",
-        "waiting",
-    )
+    program: Program
+    tables: Tables
+    chart: Chart
+    around: Around
+    site: Site
+    s: Enrollment
+    now: datetime
+    since: datetime
+    """When what the command tells happened."""
+    command: str = ""
+    person: str = ""
+    emergency: bool = False
+    """Whether what can be passed in an emergency counts as passed."""
+    role: str = ""
+    acting_for: str = ""
+    """The person whose role is acted in, where that is another's."""
+    events: list[e.Event] = []
+    new: list[tuple[str, str, str]] = []
+    """Readings that nothing was set off by yet: form, step and id."""
+    waiting: list[Test] = []
+    beside: dict[str, Addition] = {}
+    looked: int = 0
+    """How many of the events an open step has been looked for after."""
+    lifted: datetime | None = None
+    """Since when the last hold, lifted now, had stood."""
+    ignored: str = ""
+    """The gate whose override does not count now, or `EVERY_GATE`."""
+    entries: set[str] = set()
+    looped: bool = False
+    passed: list[str] = []
+    """What an emergency has passed."""
+    late: dict[str, Run] = {}
+    """By what a corrected or late reading is judged: its time."""
+    unbalanced: list[str] = []
+    """Sessions that ended, whose ledger was not looked at yet."""
+    _today: date | None = None
 
-    def __init__(
-        self, program: Program, enrollment: Enrollment, around: Around, now: datetime
-    ) -> None:
-        self.program = program
-        self.tables = tables = tables_of(program)
-        self.chart = tables.chart
-        self.around = around
-        self.beside: dict[str, Addition] = {}
-        self.site: Site = around.site
-        self.s = copy_of(enrollment)
-        self.now = now
-        self.since = now  # when what the command tells happened
-        self.command = ""
-        self.person = ""
-        self.role = ""
-        self.acting_for = ""  # the person whose role is acted in, where that is another's
-        self.lifted: datetime | None = None  # since when the last hold, lifted now, had stood
-        self.emergency = False  # whether what can be passed in an emergency counts as passed
-        self.passed: list[str] = []  # what an emergency has passed
-        self.looked = 0  # how many of the events an open step has been looked for after
-        self.looped = False
-        self.ignored = ""  # the gate whose override does not count now, or `EVERY_GATE`
-        self.events: list[e.Event] = []
-        self.new: list[tuple[str, str, str]] = []
-        self.late: dict[str, Run] = {}  # by what a corrected or late reading is judged: its time
-        self.entries: set[str] = set()
-        self.waiting: list[Test] = []
-        self.unbalanced: list[str] = []  # sessions that ended, whose ledger was not looked at yet
-        self._today: date | None = None
+    @classmethod
+    def of(
+        cls,
+        program: Program,
+        enrollment: Enrollment,
+        around: Around,
+        now: datetime,
+        command: str = "",
+        person: str = "",
+        emergency: bool = False,
+    ) -> Run:
+        """A workbench for an enrollment, which is left as it is."""
+        tables = tables_of(program)
+        return cls(
+            program,
+            tables,
+            tables.chart,
+            around,
+            around.site,
+            copy_of(enrollment),
+            now,
+            now,
+            command,
+            person,
+            emergency,
+        )
 
     def emit(self, event: e.Event) -> None:
         """Write an event and fold it at once, so that every later gate sees it (R4)."""

@@ -319,9 +319,7 @@ NOBODY = Enrollment()
 def copy_of(s: Enrollment) -> Enrollment:
     """A builder: the same enrollment, with items and settlements of its own, which change with
     nearly every command. Of the other mappings a fold puts a changed copy in their place."""
-    copy = s.__copy__()
-    copy.items, copy.settled, copy.wake = s.items.copy(), s.settled.copy(), None
-    return copy
+    return replace(s, items=s.items.copy(), settled=s.settled.copy(), wake=None)
 
 
 def evolve(enrollment: Enrollment, event: e.Event) -> Enrollment:
