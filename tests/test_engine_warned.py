@@ -265,7 +265,7 @@ def test_nor_does_a_hold_everywhere_or_its_end_get_lost_with_a_process(tmp_path:
 
 def test_who_has_left_by_what_was_due_before_is_held_no_more() -> None:
     program = compile_files({"day-room/day-room.yaml": THERE}, "day-room")
-    run = Run(program, Enrollment(id="e-2", standing="discharged"), Around(), EIGHT)
+    run = Run.of(program, Enrollment(id="e-2", standing="discharged"), Around(), EIGHT)
     run.s.elsewhere = {"3@e-1": e.HeldElsewhere("3@e-1", "ann", EIGHT)}
 
     heed_elsewhere(run, "timer:x", run.s.elsewhere["3@e-1"])

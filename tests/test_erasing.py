@@ -64,8 +64,8 @@ PUBLIC = {
     "step", "kind", "about", "outcome", "observation", "form", "corrects", "kept",
     "kept_in", "drops", "evidence", "finishes", "needs", "hold", "gate", "by_command", "timer",
     "late", "end", "to", "heeded", "observations", "consent", "state", "session", "final", "cause",
-    "rule", "order", "what", "decision", "record", "gates", "code", "alert", "source", "call", "cover",
-    "group", "room", "rooms", "title", "medicine", "carried", "on_hold", "was", "would_be",
+    "rule", "order", "what", "decision", "record", "gates", "code", "alert", "source", "call",
+    "cover", "group", "room", "rooms", "title", "medicine", "carried", "on_hold", "was", "would_be",
     "was_digest", "settled", "counts", "phases", "steps",
     # staff
     "person", "by", "role", "roles", "hands", "assigned", "not_by", "as_", "name", "meaning",

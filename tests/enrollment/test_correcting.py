@@ -479,7 +479,7 @@ def test_a_late_reading_of_a_session_belongs_to_that_session() -> None:
     p.do("record vitals", systolic=120)
     started = p.events(e.SessionStarted)[0].at
     history = tuple(p.past)
-    run = Run(p.program, p.s, Around(history=history), p.now)
+    run = Run.of(p.program, p.s, Around(history=history), p.now)
     assert correcting.place_then(run, "drip", started) == "stay.1/drip.1"
     assert correcting.place_then(run, "drip", p.now) == ""
     assert correcting.place_then(run, "drip", MONDAY) == ""
@@ -1025,8 +1025,8 @@ def test_on_every_way_gates_read_what_is_so(way: Way) -> None:
     state = way.last
     now = state.last
     assert now is not None
-    run = Run(way.program, state, AROUND, now)
-    true = Run(way.program, state, AROUND, now)
+    run = Run.of(way.program, state, AROUND, now)
+    true = Run.of(way.program, state, AROUND, now)
     true.s.readings = correcting._true_readings(correcting.records(way.events), now)
     for test in _tests(way.program):
         assert test.truth(run) == test.truth(true), test.text
@@ -1043,7 +1043,7 @@ def test_what_was_decided_is_judged_again_as_it_was(way: Way) -> None:
     )
     found = correcting.records(way.events)
     overridden = any(isinstance(x, e.OverrideUsed) for x in way.events)
-    here = Run(way.program, NOBODY, AROUND, BEGINS)
+    here = Run.of(way.program, NOBODY, AROUND, BEGINS)
     for entry, event in enumerate(way.events, 1):
         decision = correcting._decision(way.program, event)
         if decision is None:

@@ -20,7 +20,7 @@ HOUR = timedelta(hours=1)
 
 def waiting(p: Patient) -> list[tuple[str, str, list[str]]]:
     """The finished phases that wait: phase, where it would lead, which comparisons are missing."""
-    run = Run(p.program, p.look(), p.around, p.now)
+    run = Run.of(p.program, p.look(), p.around, p.now)
     return [(phase, to, [c.text for c in clauses]) for phase, to, clauses in undecided(run)]
 
 

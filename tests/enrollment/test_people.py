@@ -389,7 +389,7 @@ def test_what_a_shift_will_meet_is_known_from_the_pace_of_what_recurs() -> None:
         'every: [{daily_at: ["08:00", "20:00"], when: always}]}\n'
         "once: {by: [nurse]}"
     )
-    run = Run(p.program, p.s, p.around, p.now)
+    run = Run.of(p.program, p.s, p.around, p.now)
 
     def hours(name: str) -> list[float]:
         found = coming(run, p.item(name), p.now + timedelta(hours=24))

@@ -37,6 +37,7 @@ from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.decide import Decision, catch_up, decide
 from kat_workflow.enrollment.opening import open_items
+from kat_workflow.enrollment.reach import reach_of
 from kat_workflow.enrollment.refusals import DEVIATIONS, REFUSALS
 from kat_workflow.enrollment.run import Run
 from kat_workflow.enrollment.signing import signatures
@@ -150,10 +151,10 @@ def test_no_step_that_could_open_is_overlooked(way: Way) -> None:
     for step in way.steps:
         now = step.after.last
         assert now is not None
-        run = Run(way.program, step.after, AROUND, now)
+        run = Run.of(way.program, step.after, AROUND, now)
         run.events.append(e.HoldLifted("any", now, "somebody"))  # after which all is looked at
 
-        skipped = open_items(run)
+        skipped = open_items(run, reach_of(way.program, tuple(run.s.visits)))
 
         assert not skipped
         assert len(run.events) == 1, run.events[1:]

@@ -374,7 +374,7 @@ class Questions(Shell):
         for row in rows:
             if row.stream not in runs:
                 program, state = self._read(row.stream.partition(":")[2])
-                runs[row.stream] = Run(program, state, around_site(place), now)
+                runs[row.stream] = Run.of(program, state, around_site(place), now)
             run = runs[row.stream]
             item = run.s.items.get(row.item)  # None: it was settled meanwhile
             for at in () if item is None else coming(run, item, end):
@@ -534,7 +534,7 @@ def _reader(by: Actor, state: Enrollment, site: Site, now: datetime, emergency: 
 def _waiting(
     program: Program, state: Enrollment, around: Around, now: datetime, reader: Actor | None
 ) -> tuple[Waiting, ...]:
-    run = Run(program, state, around, now)
+    run = Run.of(program, state, around, now)
     return tuple(
         Waiting(
             phase,

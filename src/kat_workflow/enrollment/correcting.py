@@ -477,7 +477,7 @@ def _follow(
     opening.plan_anew(run, plans)
     if new:
         occurred = next(each.newest.occurred for each in after if new in each.ids)
-        then = Run(run.program, run.s, run.around, occurred)
+        then = Run.of(run.program, run.s, run.around, occurred)
         then.s.readings = _true_readings(after, occurred)
         run.late[new] = then
 
@@ -563,7 +563,7 @@ def _then(
 ) -> Run:
     """A workbench of a past instant, with what was known to have been read by then, or with these
     readings."""
-    then = Run(run.program, state, run.around, at)
+    then = Run.of(run.program, state, run.around, at)
     then.ignored = EVERY_GATE
     then.s.readings = taken_by(state, at) if readings is None else readings
     return then

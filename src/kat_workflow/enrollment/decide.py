@@ -55,21 +55,19 @@ def decide(
     act = command.act
     if enrollment.erased is not None:
         return Refusal(command.words, (_is_erased(enrollment.erased),))
-    now = command.at
-    if enrollment.last is not None and enrollment.last > now:
-        now = enrollment.last
-    is_timer = type(act) is c.Elapsed
-    if not is_timer and enrollment.wake is not None and enrollment.wake <= now:
+    now, last, due = command.at, enrollment.last, enrollment.wake
+    if last is not None and last > now:
+        now = last
+    if due is not None and due <= now and type(act) is not c.Elapsed:
         timer = next_timer(enrollment)
         assert timer is not None  # it is due at `wake`
         return Behind(timer)
-    run = Run(program, enrollment, around, now)
-    run.command, run.person = command.id, command.by.person
-    run.emergency = bool(command.emergency)
+    person, emergency = command.by.person, bool(command.emergency)
+    run = Run.of(program, enrollment, around, now, command.id, person, emergency)
     try:
         judge = Judge(run, command)
         _chapter(act)(judge, act)
-        if run.acting_for or run.emergency:
+        if emergency or run.acting_for:
             from kat_workflow.enrollment import people  # noqa: PLC0415  # seldom needed
 
             people.write_down(judge)
@@ -80,10 +78,12 @@ def decide(
             exposure.tell(run)
         if run.looped and _asks_leave(act):
             raise Refused((_LOOPS,))
-        run.s.wake = wake(run.s)
     except Refused as refused:
         return Refusal(command.words, refused.reasons)
-    return Decision(tuple(run.events), run.s, run.role, tuple(run.beside.values()))
+    s = run.s
+    s.wake = wake(s)
+    beside = tuple(run.beside.values()) if run.beside else ()
+    return Decision(tuple(run.events), s, run.role, beside)
 
 
 def catch_up(

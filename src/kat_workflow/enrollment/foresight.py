@@ -52,7 +52,7 @@ def foresee_hold(
     program: Program, enrollment: Enrollment, around: Around, now: datetime
 ) -> Foresight:
     """What a hold that is set now would do. The timers that are due have been run."""
-    run = Run(program, enrollment, around, now)
+    run = Run.of(program, enrollment, around, now)
     # Several holds that overlap are one pause, from the first of them on.
     since = next((hold.masks for hold in run.s.holds.values()), now)
     times = [each for item in run.s.items.values() for each in _times(run, item, since)]

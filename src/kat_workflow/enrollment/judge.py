@@ -77,7 +77,7 @@ class Judge:
         run = self.run
         if self.told is None:
             return run
-        then = Run(run.program, self.s, run.around, self.occurred)
+        then = Run.of(run.program, self.s, run.around, self.occurred)
         then.emergency = run.emergency
         then.s.readings = taken_by(self.s, self.occurred)
         if self.s.consents:

@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment import opening
 from kat_workflow.enrollment.state import is_within
 from kat_workflow.errors import Clause
-from kat_workflow.program.chart import Goes, NextRound, Undecided, Ways, chart_of
+from kat_workflow.program.chart import Goes, NextRound, Undecided, Ways
 from kat_workflow.program.clock import local_date
 
 if TYPE_CHECKING:
+    from kat_workflow.enrollment.reach import Reach
     from kat_workflow.enrollment.run import Run
     from kat_workflow.enrollment.state import Enrollment, Session, Visit
-    from kat_workflow.program.model import End, Phase, Program, Row
+    from kat_workflow.program.model import End, Phase, Row
 
 NEXT_ROUND = "next round"
 """What stands for a row where a phase begins another round."""
@@ -29,20 +31,14 @@ EXCURSION = "excursion."
 """What the ids of holds begin with that stand while a patient is on an excursion."""
 
 
-def go_at_once(run: Run) -> bool:
+def go_at_once(run: Run, reach: Reach) -> bool:
     """Follow the first `at_once` row that holds; whether anything moved."""
-    urgent = run.tables.urgent
-    if urgent.isdisjoint(run.s.visits):
-        return False
-    for name in run.chart.outermost_first(tuple(run.s.visits)):
-        if name in urgent:
-            phase = run.program.phases[name]
-            masked = run.masked(phase.excursion)
-            ways = run.chart.safety(name) if masked else run.chart.at_once(name)
-            outcome = ways.ask(run)
-            if isinstance(outcome, Goes) and _go(run, phase, outcome):
-                return True
-            _wait_for(run, ways)
+    for phase, at_once, safety in reach.urgent:
+        ways = safety if run.masked(phase.excursion) else at_once
+        outcome = ways.ask(run)
+        if isinstance(outcome, Goes) and _go(run, phase, outcome):
+            return True
+        _wait_for(run, ways)
     return False
 
 
@@ -52,19 +48,22 @@ def _wait_for(run: Run, ways: Ways) -> None:
             run.waiting.append(row.when)
 
 
-def finish_phases(run: Run) -> bool:
+def finish_phases(run: Run, reach: Reach) -> bool:
     """Let the innermost finished phase go on; whether anything moved."""
-    phases, visits, settled = run.program.phases, run.s.visits, run.s.settled
-    for name, whole, first in _finishing(run.program, tuple(visits)):
+    visits, settled = run.s.visits, run.s.settled
+    asked = reach.phases if any(map(_ended, visits.values())) else reach.leaves
+    for name, whole, step, phase in asked:
         visit = visits[name]
         if whole and not visit.ended:
             continue
-        if first and ((last := settled.get(first)) is None or last.place != visit.place):
+        if step and ((last := settled.get(step)) is None or last.place != visit.place):
             continue
-        phase = phases[name]
         if is_finished(run, phase, visit) and _way_on(run, phase, visit):
             return True
     return False
+
+
+_ended = attrgetter("ended")
 
 
 def undecided(run: Run) -> Iterable[tuple[str, str, tuple[Clause, ...]]]:
@@ -88,7 +87,7 @@ def undecided(run: Run) -> Iterable[tuple[str, str, tuple[Clause, ...]]]:
 def is_finished(run: Run, phase: Phase, visit: Visit) -> bool:
     """Whether all that a visit waits for is settled, so that its ways are asked."""
     s, place, kind = run.s, visit.place, phase.kind
-    for name in phase.required_steps:
+    for name in reversed(phase.required_steps):  # mostly it is the last that is missing
         last = s.settled.get(name)
         if last is None or last.place != place:
             return False
@@ -385,21 +384,3 @@ def lift(run: Run, id_: str) -> None:
 
 
 _day_of = lru_cache(maxsize=4096)(local_date)  # of a visit, all day long
-
-
-@lru_cache(maxsize=4096)
-def _finishing(program: Program, active: tuple[str, ...]) -> tuple[tuple[str, bool, str], ...]:
-    """The active phases, innermost first, with what mostly tells at once that one is not finished:
-    whether a part of it must have been, and the first of the steps that must be settled."""
-    asked = []
-    for name in chart_of(program).innermost_first(active):
-        phase = program.phases[name]
-        parts = [program.phases[part].required for part in phase.children]
-        whole = phase.kind == "sequence" or (phase.kind == "tracks" and any(parts))
-        asked.append((name, whole, phase.required_steps[0] if phase.required_steps else ""))
-    return tuple(asked)
-
-
-def urgent_of(program: Program) -> frozenset[str]:
-    """The phases that have `at_once` rows."""
-    return frozenset(name for name, phase in program.phases.items() if phase.at_once)

@@ -6,24 +6,22 @@ has to be worked out again when it is read.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Set
 from datetime import date, datetime, time, timedelta
 from operator import attrgetter
-from typing import TYPE_CHECKING
-
-from msgspec import Struct
+from typing import TYPE_CHECKING, Any
 
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment import watching
 from kat_workflow.enrollment.commands import SYSTEM
+from kat_workflow.enrollment.reach import ANY, steps_among
 from kat_workflow.program.clock import after_quiet, at_clock, local_date, plus, same_clock
 
 if TYPE_CHECKING:
+    from kat_workflow.enrollment.reach import Names, Reach
     from kat_workflow.enrollment.run import Run
     from kat_workflow.enrollment.state import Item, Settlement
     from kat_workflow.program.clock import Site
-    from kat_workflow.program.model import Phase, Program, SessionKind, Step
+    from kat_workflow.program.model import Step
 
 _step_of = attrgetter("step")
 Times = tuple[datetime, datetime | None, datetime | None, datetime | None]
@@ -33,92 +31,93 @@ Plans = dict[str, Times]
 SKIPPED = 0  # the number of an opening that branching skipped: it never opened
 
 
-def open_items(run: Run) -> bool:
+def open_items(run: Run, reach: Reach) -> bool:
     """Open what can open now; whether a step was skipped, which others may depend on.
 
     That an item is open changes nothing a gate can read and finishes no phase, so that all
     of them are opened at once, without starting over.
     """
-    s, wanted = run.s, _wanted(run)
-    if s.standing == "discharged" or not wanted:
+    s, wanted = run.s, _wanted(run, reach)
+    if not wanted or s.standing == "discharged":
         return False
     open_ = set(map(_step_of, s.items.values()))
-    settled, everything = s.settled, wanted is _EVERYTHING
-    for visit in s.visits.values():
-        names, steps = run.tables.steps[visit.phase]
-        if not names or (not everything and wanted.isdisjoint(names)):
+    settled, visits = s.settled, s.visits
+    for name, phase, recurs, first, step in (
+        reach.steps if wanted is ANY else steps_among(reach, wanted)
+    ):
+        if name in open_:
             continue
-        place = visit.place
-        away = visit.away
-        for name, recurs, first, step in steps:
-            if name in open_ or not (everything or name in wanted):
+        visit = visits[phase]
+        last = settled.get(name)
+        if last is not None and last.place == visit.place:
+            if not recurs:
                 continue
-            last = settled.get(name)
-            if last is not None and last.place == place:
-                if not recurs:
-                    continue
-            elif first and first not in settled:
-                continue
-            if _open(run, step, place, visit.entered, away=away):
-                run.looked = 0  # all that is left is looked at anew
-                return True
+        elif first and first not in settled:
+            continue
+        else:
+            last = None
+        if _open(run, step, visit.place, visit.entered, last, away=visit.away):
+            run.looked = 0  # all that is left is looked at anew
+            return True
     for session in s.sessions.values():
         if session.state in ("arrived", "recovering", "stopping"):
             part = "before" if session.state == "arrived" else "after"
             since = session.ended or run.now
-            for name, _, _, step in run.tables.steps[session.kind][1]:
+            for step in run.tables.parts[session.kind]:
                 if (
                     step.part == part
-                    and name not in open_
-                    and (everything or name in wanted)
-                    and not _is_settled(run, name, session.place)
-                    and _open(run, step, session.place, since, runs=session.under_way)
+                    and step.name not in open_
+                    and (wanted is ANY or step.name in wanted)
+                    and not _is_settled(run, step.name, session.place)
+                    and _open(run, step, session.place, since, None, runs=session.under_way)
                 ):
                     run.looked = 0
                     return True
         if session.dosed is not None and session.under_way:
             watch = run.program.sessions[session.kind].watch
             assert watch is not None  # a program that gives something without watching is none
-            if everything or watch.step in wanted:
+            if wanted is ANY or watch.step in wanted:
                 watching.open_reading(run, session, watch, open_)
     return False
 
 
-def _wanted(run: Run) -> Set[str]:
+def _wanted(run: Run, reach: Reach) -> Names:
     """The steps that what has happened since the last look could have let open.
 
     Before the command nothing was left to open, so that most recordings need no look at all.
     """
-    opens, events = run.tables.opens, run.events
+    opens = run.tables.opens
+    events: list[Any] = run.events
     wanted, recorded, moved = _NOTHING, "", False
-    for event in events[run.looked :]:
-        # An event is of one class exactly: `isinstance` would ask each class for its subclasses.
-        if type(event) is e.ItemSettled:
+    for event in events[run.looked :] if run.looked else events:
+        kind = type(event)  # exactly: `isinstance` would ask each class for its subclasses
+        if kind is e.ItemSettled:
             steps = opens.by_step.get(event.step)
-        elif type(event) in _OPEN_NOTHING:
+        elif kind in _OPEN_NOTHING:
             continue
-        elif type(event) is e.ObservationRecorded:
+        elif kind is e.ObservationRecorded:
             steps, recorded = opens.by_form.get(event.form), event.observation
-        elif type(event) is e.PhaseEntered or type(event) is e.PhaseLeft:
+        elif kind is e.PhaseEntered or kind is e.PhaseLeft:
             steps, moved = opens.by_phase[event.phase], True
-        elif type(event) is e.Signed and event.observation == recorded:
+        elif kind is e.Signed and event.observation == recorded:
             continue  # signed in the act that recorded it: it never was without that signature
         else:
-            wanted = _EVERYTHING
-            break
+            run.looked = len(events)
+            return ANY
         if steps:
             wanted = wanted | steps if wanted else steps
     run.looked = len(events)
-    if wanted is not _EVERYTHING:
-        visits, sessions = run.s.visits, run.s.sessions
-        for owner, steps in opens.judged if moved else opens.timed:
-            if owner in visits or (sessions and run.session_of(owner) is not None):
-                wanted = wanted | steps
+    further = reach.judged if moved else reach.timed
+    if further:
+        wanted = wanted | further
+    if run.s.sessions:
+        by_kind = opens.judged if moved else opens.timed
+        for session in run.s.sessions.values():
+            wanted = wanted | by_kind.get(session.kind, _NOTHING)
     return wanted
 
 
-_NOTHING: frozenset[str] = frozenset()
-_EVERYTHING = frozenset(["*"])
+_NOTHING: Names = frozenset()
 _OPEN_NOTHING = frozenset(
     [
         e.ItemOpened,
@@ -131,77 +130,30 @@ _OPEN_NOTHING = frozenset(
 )
 
 
-class Opens(Struct, frozen=True):
-    """Which steps of a program could open when a step is settled, a form is recorded, or a phase is
-    entered or left. By phase or session kind, those that are `judged` by a gate could open when
-    any phase is, and the `timed` ones of them by the mere passing of time.
-    """
-
-    by_step: dict[str, frozenset[str]]
-    by_form: dict[str, frozenset[str]]
-    by_phase: dict[str, frozenset[str]]
-    judged: tuple[tuple[str, frozenset[str]], ...]
-    timed: tuple[tuple[str, frozenset[str]], ...]
-
-
-def opens_of(program: Program) -> Opens:
-    """What can open when, worked out once per program."""
-    by_step, by_form, by_phase = (defaultdict[str, set[str]](set) for _ in range(3))
-    judged, timed = (defaultdict[str, set[str]](set) for _ in range(2))
-    for step in program.steps.values():
-        name, test, anchor = step.name, step.only_if, step.counted_from
-        steps, forms, phases = set(step.after), set(), {step.owner}
-        if step.every or step.at_most > 1 or step.part == "watch":
-            steps.add(name)
-        if anchor.kind == "step":
-            steps.add(anchor.name)
-        elif anchor.kind == "fact":
-            forms.add(anchor.name.rpartition(".")[0])
-        # What it waits for counts where it now matters: that changes with the phase around that.
-        phases.update(program.steps[other].owner for other in steps)
-        if test is not None:
-            forms.update(read[0] for read in test.reads)
-            steps.update(test.steps)
-            steps.update(tally.partition(":")[0] for tally in test.tallies)
-            judged[step.owner].add(name)
-            if test.temporal:
-                timed[step.owner].add(name)
-        for keys, index in ((steps, by_step), (forms, by_form), (phases, by_phase)):
-            for key in keys:
-                index[key].add(name)
-    by_phase.update((name, by_phase[name]) for name in program.phases)
-    return Opens(
-        _frozen(by_step),
-        _frozen(by_form),
-        _frozen(by_phase),
-        tuple(_frozen(judged).items()),
-        tuple(_frozen(timed).items()),
-    )
-
-
-def _frozen(index: dict[str, set[str]]) -> dict[str, frozenset[str]]:
-    return {key: frozenset(names) for key, names in index.items()}
-
-
 def _is_settled(run: Run, step: str, place: str) -> bool:
     last = run.s.settled.get(step)
     return last is not None and last.place == place
 
 
 def _open(
-    run: Run, step: Step, place: str, entered: datetime, away: bool = False, runs: bool = False
+    run: Run,
+    step: Step,
+    place: str,
+    entered: datetime,
+    last: Settlement | None,
+    away: bool = False,
+    runs: bool = False,
 ) -> bool:
     """Open a step of a place if it is time for it; whether it was skipped instead.
 
-    `away`: on an excursion; `runs`: no hold masks it, as in a session under way (R11).
+    `last`: how it was last settled there; `away`: on an excursion; `runs`: no hold masks it, as in
+    a session under way (R11).
     """
-    last = run.s.settled.get(step.name)
-    if last is not None and last.place == place:
+    number = 1
+    if last is not None:
         number = last.number + 1
         if number == SKIPPED + 1 or number > step.at_most:
             return False
-    else:
-        last, number = None, 1
     runs = runs or step.on_hold == "runs"
     if not runs and run.s.holds and run.masked(away):
         return False
@@ -246,8 +198,7 @@ def _let_open(run: Run, step: Step, entered: datetime) -> datetime:
     paper is told next, and is not early. A day's own steps are not of the day before."""
     if step.quiet or step.owner_kind != "phase":
         return run.now if step.quiet else run.since
-    daily = {name for name, _ in run.tables.daily}
-    if daily.isdisjoint(run.program.phases[step.owner].path):
+    if run.tables.daily.keys().isdisjoint(run.program.phases[step.owner].path):
         return run.since
     return max(run.since, at_clock(local_date(entered, run.site), time(0), run.site))
 
@@ -575,21 +526,3 @@ def by_the_clock(run: Run, item: Item, before: Site) -> None:
                 item.id, opens, due, closes, following, "transferred", item.opened, item.calls
             )
         )
-
-
-def steps_of(
-    program: Program,
-) -> dict[str, tuple[frozenset[str], tuple[tuple[str, bool, str, Step], ...]]]:
-    """The steps of each phase and session kind: their names, and what is asked of each on every
-    command: its name, whether it recurs, and the first step that it waits for."""
-    owners: dict[str, Phase | SessionKind] = {**program.phases, **program.sessions}
-    return {
-        name: (
-            frozenset(owner.steps),
-            tuple(
-                (step.name, bool(step.every), step.after[0] if step.after else "", step)
-                for step in (program.steps[each] for each in owner.steps)
-            ),
-        )
-        for name, owner in owners.items()
-    }

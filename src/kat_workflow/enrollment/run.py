@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from kat_workflow.enrollment import alerts, crossing, groups, moving, opening, watching
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition, Beside, Unread
+from kat_workflow.enrollment.reach import reach_of, tables_of
 from kat_workflow.enrollment.renaming import in_names_of_now
 from kat_workflow.enrollment.signing import asks_for_signatures, content_of
 from kat_workflow.enrollment.state import (
@@ -32,11 +33,12 @@ from kat_workflow.enrollment.state import (
     is_within,
 )
 from kat_workflow.program import Cause, Outcome
-from kat_workflow.program.chart import Chart, chart_of
 from kat_workflow.program.clock import Site, at_clock, local_date, parse_duration, plus
 
 if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
     from kat_workflow.enrollment.around import Around, Past
+    from kat_workflow.enrollment.reach import Reach, Tables
+    from kat_workflow.program.chart import Chart
     from kat_workflow.program.forms import Form, Observation, Raw
     from kat_workflow.program.gates import Test
     from kat_workflow.program.model import (
@@ -49,67 +51,72 @@ if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
 EVERY_GATE = "*"
 
 
-class Run:
-    """The workbench of one command."""
+class Run(Struct, eq=False):
+    """The workbench of one command, which `Run.of` begins; `s` is the draft of the enrollment."""
 
-    __slots__ = (
-        "_today",
-        "acting_for",
-        "around",
-        "beside",
-        "chart",
-        "command",
-        "emergency",
-        "entries",
-        "events",
-        "ignored",
-        "late",
-        "lifted",
-        "looked",
-        "looped",
-        "new",
-        "now",
-        "passed",
-        "person",
-        "program",
-        "role",
-        "s",
-        "since",
-        "site",
-        "tables",
-        "unbalanced",
-        "waiting",
-    )
+    program: Program
+    tables: Tables
+    chart: Chart
+    around: Around
+    site: Site
+    s: Enrollment
+    now: datetime
+    since: datetime
+    """When what the command tells happened."""
+    command: str = ""
+    person: str = ""
+    emergency: bool = False
+    """Whether what can be passed in an emergency counts as passed."""
+    role: str = ""
+    acting_for: str = ""
+    """The person whose role is acted in, where that is another's."""
+    events: list[e.Event] = []
+    new: list[tuple[str, str, str]] = []
+    """Readings that nothing was set off by yet: form, step and id."""
+    waiting: list[Test] = []
+    beside: dict[str, Addition] = {}
+    looked: int = 0
+    """How many of the events an open step has been looked for after."""
+    lifted: datetime | None = None
+    """Since when the last hold, lifted now, had stood."""
+    ignored: str = ""
+    """The gate whose override does not count now, or `EVERY_GATE`."""
+    entries: set[str] = set()
+    looped: bool = False
+    passed: list[str] = []
+    """What an emergency has passed."""
+    late: dict[str, Run] = {}
+    """By what a corrected or late reading is judged: its time."""
+    unbalanced: list[str] = []
+    """Sessions that ended, whose ledger was not looked at yet."""
+    _today: date | None = None
 
-    def __init__(
-        self, program: Program, enrollment: Enrollment, around: Around, now: datetime
-    ) -> None:
-        self.program = program
-        self.tables = tables = _tables(program)
-        self.chart = tables.chart
-        self.around = around
-        self.beside: dict[str, Addition] = {}
-        self.site: Site = around.site
-        self.s = copy_of(enrollment)
-        self.now = now
-        self.since = now  # when what the command tells happened
-        self.command = ""
-        self.person = ""
-        self.role = ""
-        self.acting_for = ""  # the person whose role is acted in, where that is another's
-        self.lifted: datetime | None = None  # since when the last hold, lifted now, had stood
-        self.emergency = False  # whether what can be passed in an emergency counts as passed
-        self.passed: list[str] = []  # what an emergency has passed
-        self.looked = 0  # how many of the events an open step has been looked for after
-        self.looped = False
-        self.ignored = ""  # the gate whose override does not count now, or `EVERY_GATE`
-        self.events: list[e.Event] = []
-        self.new: list[tuple[str, str, str]] = []
-        self.late: dict[str, Run] = {}  # by what a corrected or late reading is judged: its time
-        self.entries: set[str] = set()
-        self.waiting: list[Test] = []
-        self.unbalanced: list[str] = []  # sessions that ended, whose ledger was not looked at yet
-        self._today: date | None = None
+    @classmethod
+    def of(
+        cls,
+        program: Program,
+        enrollment: Enrollment,
+        around: Around,
+        now: datetime,
+        command: str = "",
+        person: str = "",
+        emergency: bool = False,
+    ) -> Run:
+        """A workbench for an enrollment, which is left as it is."""
+        tables = tables_of(program)
+        return cls(
+            program,
+            tables,
+            tables.chart,
+            around,
+            around.site,
+            copy_of(enrollment),
+            now,
+            now,
+            command,
+            person,
+            emergency,
+        )
 
     def emit(self, event: e.Event) -> None:
         """Write an event and fold it at once, so that every later gate sees it (R4)."""
@@ -233,18 +240,20 @@ class Run:
     def settle(self) -> None:
         """Repeat, one action at a time, until nothing applies; then set the recheck timer."""
         while True:
-            del self.waiting[:]
+            self.waiting.clear()
             if self.new:
                 alerts.act_on_readings(self)
-            elif not (
-                opening.open_items(self)
-                or moving.go_at_once(self)
-                or moving.finish_phases(self)
+                continue
+            reach = reach_of(self.program, tuple(self.s.visits))
+            if not (
+                opening.open_items(self, reach)
+                or moving.go_at_once(self, reach)
+                or moving.finish_phases(self, reach)
                 or (self.unbalanced and self._flag_imbalance())
                 or moving.close(self)
             ):
                 break
-        self._set_recheck()
+        self._set_recheck(reach)
 
     def truth(self, test: Test) -> bool | None:
         """A gate's truth; one that could turn by time alone is remembered for the recheck."""
@@ -458,7 +467,7 @@ class Run:
 
     # ---- R8: the next instant at which a waiting gate could turn -------------------------------
 
-    def _set_recheck(self) -> None:
+    def _set_recheck(self, reach: Reach) -> None:
         s = self.s
         first: datetime | None = None
         for test in self.waiting:
@@ -466,9 +475,8 @@ class Run:
             if at is not None and at > self.now and (first is None or at < first):
                 first = at
         if not s.holds:
-            for name, at_most in self.tables.daily:
-                visit = s.visits.get(name)
-                if visit is not None and visit.round < at_most:
+            for name, at_most in reach.daily:
+                if s.visits[name].round < at_most:
                     midnight = _midnight_after(self.today(), self.site)
                     if first is None or midnight < first:
                         first = midnight
@@ -566,7 +574,7 @@ class Run:
     def go_on_by(self, program: Program) -> None:
         """From now on another version of the program says what follows."""
         self.program = program
-        self.tables = _tables(program)
+        self.tables = tables_of(program)
         self.chart = self.tables.chart
 
     def today(self) -> date:
@@ -636,32 +644,6 @@ def taken_by(s: Enrollment, at: datetime) -> dict[str, tuple[Observation, ...]]:
 
 
 _lasting = lru_cache(maxsize=1024)(parse_duration)
-
-
-class _Tables(Struct, frozen=True):
-    """What is read of a program at every command. `daily` are the phases whose rounds begin with
-    a local date, and their most rounds."""
-
-    chart: Chart
-    steps: dict[str, tuple[frozenset[str], tuple[tuple[str, bool, str, Step], ...]]]
-    opens: opening.Opens
-    urgent: frozenset[str]
-    daily: tuple[tuple[str, int], ...]
-
-
-@lru_cache(maxsize=256)
-def _tables(program: Program) -> _Tables:
-    return _Tables(
-        chart_of(program),
-        opening.steps_of(program),
-        opening.opens_of(program),
-        moving.urgent_of(program),
-        tuple(
-            (name, phase.repeat.at_most)
-            for name, phase in program.phases.items()
-            if phase.repeat is not None and phase.repeat.one_per
-        ),
-    )
 
 
 @lru_cache(maxsize=1024)

@@ -325,38 +325,7 @@ NOBODY = Enrollment()
 def copy_of(s: Enrollment) -> Enrollment:
     """A builder: the same enrollment, with items and settlements of its own, which change with
     nearly every command. Of the other mappings a fold puts a changed copy in their place."""
-    return Enrollment(
-        s.id,
-        s.program,
-        s.program_version,
-        s.digest,
-        s.patient,
-        s.site,
-        s.standing,
-        s.version,
-        s.enrolled,
-        s.last,
-        s.admitted,
-        s.end,
-        s.end_kind,
-        s.recheck,
-        s.visits,
-        s.items.copy(),
-        s.settled.copy(),
-        s.readings,
-        s.sessions,
-        s.consents,
-        s.holds,
-        s.overrides,
-        s.counts,
-        s.tallies,
-        None,
-        s.decided,
-        s.orders,
-        s.groups,
-        s.erased,
-        s.elsewhere,
-    )
+    return replace(s, items=s.items.copy(), settled=s.settled.copy(), wake=None)
 
 
 def evolve(enrollment: Enrollment, event: e.Event) -> Enrollment:

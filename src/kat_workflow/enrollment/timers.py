@@ -6,8 +6,8 @@ due and late need no timer: they are a function of an item's instants and now.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
@@ -37,12 +37,13 @@ class Timer(Struct, frozen=True, order=True, gc=False):
         return f"timer:{enrollment}/{self.about}/{self.what}@{self.due.isoformat()}"
 
 
-def timers(s: Enrollment, at: datetime | None = None) -> Iterator[Timer]:
+def timers(s: Enrollment, at: datetime | None = None) -> list[Timer]:
     """Every instant the enrollment waits for, or those at one instant, in no particular order.
 
     While a session is under way no timer cuts it: the step that holds it neither closes nor
     recurs before the release (R12).
     """
+    found: list[Timer] = []
     held = bool(s.holds)
     busy = {x.item for x in s.sessions.values() if x.under_way} if s.sessions else ()
     items: Iterable[Item] = s.items.values()
@@ -54,22 +55,24 @@ def timers(s: Enrollment, at: datetime | None = None) -> Iterator[Timer]:
         due, closes, following = item.due, item.closes, item.next
         watch = item.kind == "watch"
         if item.calls and due is not None and (at is None or due == at):
-            yield Timer(due, _WATCH if watch else _WINDOW, item.place, item.id, "late")
+            found.append(Timer(due, _WATCH if watch else _WINDOW, item.place, item.id, "late"))
         if item.id in busy:
             continue
         if closes is not None and (at is None or closes == at):
-            yield Timer(closes, _WINDOW, item.place, item.id, "closes")
+            found.append(Timer(closes, _WINDOW, item.place, item.id, "closes"))
         if following is not None and (at is None or following == at):
-            yield Timer(following, _WATCH if watch else _SCHEDULE, item.place, item.id, "next")
+            kind = _WATCH if watch else _SCHEDULE
+            found.append(Timer(following, kind, item.place, item.id, "next"))
     for session in s.sessions.values():
         lapses = session.lapses
         if lapses is not None and not held and (at is None or lapses == at):
-            yield Timer(lapses, _WINDOW, session.place, session.id, "lapses")
+            found.append(Timer(lapses, _WINDOW, session.place, session.id, "lapses"))
     if s.recheck is not None and (at is None or s.recheck == at):
-        yield Timer(s.recheck, _RECHECK, "", "", "recheck")
+        found.append(Timer(s.recheck, _RECHECK, "", "", "recheck"))
     for told in s.elsewhere.values():
         if at is None or told.at == at:
-            yield Timer(told.at, _WATCH, "", told.call, "elsewhere")
+            found.append(Timer(told.at, _WATCH, "", told.call, "elsewhere"))
+    return found
 
 
 def next_timer(s: Enrollment) -> Timer | None:
@@ -79,27 +82,32 @@ def next_timer(s: Enrollment) -> Timer | None:
 
 def wake(s: Enrollment) -> datetime | None:
     """The instant of `next_timer`, found without making any: it is asked after every command."""
-    first = s.recheck
-    held = bool(s.holds)
-    busy: tuple[str, ...] = ()
-    for session in s.sessions.values():
-        if session.lapses is not None and not held and (first is None or session.lapses < first):
-            first = session.lapses
-        if session.under_way:
-            busy = (*busy, session.item)
+    first = _NEVER if s.recheck is None else s.recheck
     items: Iterable[Item] = s.items.values()
+    held = bool(s.holds)
     if held:
         items = [item for item in items if item.on_hold == "runs"]
+    if s.sessions:
+        busy = []
+        for session in s.sessions.values():
+            if not held and (lapses := session.lapses) is not None and lapses < first:
+                first = lapses
+            if session.under_way:
+                busy.append(session.item)
+        for item in items:
+            if item.id in busy and item.calls and (due := item.due) is not None and due < first:
+                first = due
+        items = [item for item in items if item.id not in busy]
     for item in items:
-        if item.calls and (due := item.due) is not None and (first is None or due < first):
+        if item.calls and (due := item.due) is not None and due < first:
             first = due
-        if busy and item.id in busy:
-            continue
-        if (closes := item.closes) is not None and (first is None or closes < first):
+        if (closes := item.closes) is not None and closes < first:
             first = closes
-        if (following := item.next) is not None and (first is None or following < first):
+        if (following := item.next) is not None and following < first:
             first = following
     for told in s.elsewhere.values():
-        if first is None or told.at < first:
-            first = told.at
-    return first
+        first = min(first, told.at)
+    return None if first is _NEVER else first
+
+
+_NEVER = datetime.max.replace(tzinfo=UTC)

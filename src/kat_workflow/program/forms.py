@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from math import ceil, floor
-from typing import Literal, NamedTuple
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -169,11 +169,11 @@ def accept(form: Form, values: Mapping[str, object]) -> tuple[dict[str, Raw], tu
     None and the reason under `<field>?`. A field that branching leaves out keeps nothing.
     Scores are added when they are complete. With slips nothing may be recorded.
     """
-    rules = _rules(form)
+    fields, scores = _rules(form)
     kept: dict[str, Raw] = {}
     left_out: set[str] = set()
     slips: list[Slip] = []
-    for name, take, must, excuses, condition in rules.asked:
+    for name, take, must, excuses, condition in fields:
         value = values.get(name)
         if condition is not None:
             asked = _is_asked(condition, kept, left_out)
@@ -199,7 +199,7 @@ def accept(form: Form, values: Mapping[str, object]) -> tuple[dict[str, Raw], tu
         slips.extend(_unknown(form, name) for name in values if name not in form.fields)
     if slips:
         return kept, tuple(slips)
-    for name, reckon, lows, bands in rules.scores:
+    for name, reckon, lows, bands in scores:
         score = reckon(kept, left_out)
         if score is None:
             continue
@@ -279,24 +279,11 @@ _Condition = tuple[str, tuple[Raw, ...]]
 _Reckon = Callable[[Mapping[str, Raw], set[str]], int | None]
 
 
-class _Asked(NamedTuple):
-    name: str
-    take: _Take
-    must: bool
-    excuses: Mapping[str, str] | None
-    condition: _Condition | None
-
-
-class _Scored(NamedTuple):
-    name: str
-    reckon: _Reckon
-    lows: tuple[int, ...]
-    bands: tuple[str, ...]
-
-
-class _Rules(NamedTuple):
-    asked: tuple[_Asked, ...]
-    scores: tuple[_Scored, ...]
+_Asked: TypeAlias = "tuple[str, _Take, bool, Mapping[str, str] | None, _Condition | None]"
+"""A field: its name, what takes a value, whether it must be answered, the non-answers it allows by
+their words, and what it is asked for."""
+_Scored: TypeAlias = "tuple[str, _Reckon, tuple[int, ...], tuple[str, ...]]"
+"""A score: its name, what reckons it, where its bands begin and their names."""
 
 
 class _Unfit(Exception):  # not an error: it carries a slip out of a field's rule
@@ -313,19 +300,18 @@ _NON_ANSWERS = {
 
 
 @lru_cache(maxsize=1024)
-def _rules(form: Form) -> _Rules:
-    asked = []
+def _rules(form: Form) -> tuple[tuple[_Asked, ...], tuple[_Scored, ...]]:
+    asked: list[_Asked] = []
     for name, each in form.fields.items():
         excuses = {word: why for word, why in _NON_ANSWERS.items() if why in each.may_be}
-        asked.append(
-            _Asked(name, _TAKES[each.type](each), each.required, excuses or None, each.asked_if)
-        )
-    scores = []
+        take = _TAKES[each.type](each)
+        asked.append((name, take, each.required, excuses or None, each.asked_if))
+    scores: list[_Scored] = []
     for score in form.computed:
         lows = tuple(ceil(band.low) for band in score.bands)
         names = tuple(band.name for band in score.bands)
-        scores.append(_Scored(score.name, _RECKONS[score.method](form, score), lows, names))
-    return _Rules(tuple(asked), tuple(scores))
+        scores.append((score.name, _RECKONS[score.method](form, score), lows, names))
+    return tuple(asked), tuple(scores)
 
 
 def _is_asked(condition: _Condition, kept: Mapping[str, Raw], left_out: set[str]) -> bool | None:
