@@ -238,6 +238,48 @@ def test_an_abort_keeps_the_ledger_open_until_release() -> None:
     assert noted(p) == []
 
 
+def test_what_was_given_undrawn_is_drawn_for_a_session_that_is_over() -> None:
+    p = ordered(CONTROLLED)
+    stocked(p)
+    p.do("start drip", by=ANN)
+    p.do("dose drip", by=ANN, amount="20 mg")
+    p.do("leave against_advice", by=ANN)
+    assert noted(p) == ["ledger-imbalance"]
+
+    p.do("draw drip.1", by=ANN, amount="20 mg", lot="K1")
+
+    assert (book(p).out, on_hand(p)) == ({}, "480")
+    assert noted(p) == ["ledger-imbalance"]
+
+
+def test_what_was_given_and_drawn_after_the_end_is_in_the_book() -> None:
+    p = ordered(CONTROLLED)
+    stocked(p)
+    p.do("leave against_advice", by=ANN)
+
+    p.do("dose drip", by=ANN, amount="20 mg")
+
+    assert noted(p) == ["dose-not-planned", "ledger-imbalance"]
+    assert book(p).out["e-1/drip"].left == Decimal(-20)
+    p.do("draw drip", by=ANN, amount="25 mg", lot="K1")
+    assert noted(p)[2:] == ["ledger-imbalance"]
+    p.do("return drip", by=ANN, amount="5 mg")
+    assert (book(p).out, on_hand(p)) == ({}, "480")
+
+
+def test_what_was_drawn_and_nobody_had_asked_for_is_out_until_it_is_put_away() -> None:
+    again = "        every: [{interval: 1 h, when: always}]\n"
+    p = ordered(program(text(dose=IN_BOOK, more=LEDGER).replace(again, "")))
+    stocked(p)
+    p.do("decline drips", by=ANN, reason="not today")
+
+    p.do("draw drip", by=ANN, amount="20 mg", lot="K1")
+
+    assert book(p).out["e-1/drip"].left == Decimal(20)
+    p.do("leave against_advice", by=ANN)
+    assert noted(p) == ["ledger-imbalance"]
+
+
 # Lots
 
 

@@ -43,8 +43,9 @@ def draw(j: Judge, act: c.Draw) -> None:
     """See `commands.Draw`."""
     book = _controlled(j, act.session)
     kind = book.kind
-    session = None if kind is None else j.run.session_of(kind.name)
-    item = j.session_item(kind) if kind is not None and session is None else None
+    over = _over(j, book, act.session)
+    session = None if kind is None or over else j.run.session_of(kind.name)
+    item = j.asks_for(kind) if kind is not None and not over and session is None else None
     j.actor_in(book.by, f"drawing {book.drug}")
     amount = _amount(j, act.amount, book.unit)
     if not act.lot:
@@ -52,7 +53,11 @@ def draw(j: Judge, act: c.Draw) -> None:
     j.end()
     if kind is not None and item is not None:
         session = j.open_session(kind, item)
-    _handle(j, book, book.name if session is None else session.id, "drawn", amount, act.lot)
+    # What was drawn and nobody had asked for is out for that kind of session in general.
+    id_ = over or (book.name if session is None else session.id)
+    _handle(j, book, id_, "drawn", amount, act.lot)
+    if j.run.s.end:
+        j.run.unbalanced.append(id_)
 
 
 def waste(j: Judge, act: c.Waste) -> None:
@@ -119,13 +124,23 @@ def _about(j: Judge, book: _Book, name: str) -> str:
     if book.kind is None:
         return book.name
     session = j.run.session_of(book.name)
-    number = name.rpartition(".")[2]
-    if number.isdecimal() and 0 < int(number) <= j.run.tally(book.name + ":booked"):
-        return f"{book.name}.{int(number)}"
+    if over := _over(j, book, name):
+        return over
+    if session is None and _out(j.run, book.name) is not None:
+        return book.name
     if session is None:
         says = f"no session {book.name} is open"
         raise j.stop("no-session", says, f"name one that is over: {book.name}.1")
     return session.id
+
+
+def _over(j: Judge, book: _Book, name: str) -> str:
+    """The session that a name means by its number, "" where it has none."""
+    number = name.rpartition(".")[2]
+    if book.kind is None or not number.isdecimal():
+        return ""
+    known = 0 < int(number) <= j.run.tally(book.name + ":booked")
+    return f"{book.name}.{int(number)}" if known else ""
 
 
 def _amount(j: Judge, text: str, unit: str) -> Decimal:
@@ -167,13 +182,13 @@ def _only_lot(out: Out | None) -> str:
     return out.lots[0] if out is not None and len(out.lots) == 1 else ""
 
 
-def given(j: Judge, rule: DoseRule, session: Session, amount: Decimal, lot: str) -> None:
+def given(j: Judge, rule: DoseRule, about: str, amount: Decimal, lot: str) -> None:
     """A dose in the book: out of what was drawn, or straight from a lot."""
     if rule.ledger:
         if amount:
-            _tell(j, "given", rule.drug, lot, amount, rule.unit, session.id)
+            _tell(j, "given", rule.drug, lot, amount, rule.unit, about)
     elif lot:
-        used(j, rule.drug, lot, amount, rule.unit, session.id)
+        used(j, rule.drug, lot, amount, rule.unit, about)
 
 
 def medicine_given(j: Judge, its: Medicine, rule: OrderRule, amount: Decimal, lot: str) -> None:

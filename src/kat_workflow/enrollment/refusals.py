@@ -199,6 +199,8 @@ DEVIATIONS: dict[str, str] = {
     "after-discharge": "Something was recorded after the treatment had ended, such as a result "
     "that came late.",
     "admitted-otherwise": "A patient was reported to have been admitted on a date in the past.",
+    "dose-not-planned": "Something was given although no step was open for it, or the treatment "
+    "had ended. In treatment it is a session, watched and released like any other.",
     "dose-on-hold": "Something was given although a hold stood.",
     "dose-while-ended": "Something was given after the dose of the session had been ended.",
     "dose-while-paused": "Something was given although dosing was paused.",
