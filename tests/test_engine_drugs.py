@@ -383,7 +383,7 @@ def test_the_ledger_of_controlled_drugs_has_what_its_record_must_hold(shelf: Any
     told = shelf("ledger").output
 
     assert "lot K9 of ketamine: 1 g received in 2 containers from W, 1 Main St" in told
-    assert "0.9 g found, 1 g expected (to a disposer), before ann" in told
+    assert "0.9 g found, 1 expected (to a disposer), before ann" in told
     assert "[solution for injection, 50 mg/mL, vial]" in told
     assert "45 mg given, patient P-1" in told
     assert "NAD+" not in told
