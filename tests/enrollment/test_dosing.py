@@ -724,3 +724,15 @@ def test_what_was_given_is_kept_after_the_end_and_counts(end: str) -> None:
     (told_of,) = p.events(e.MedicineGiven)
     assert (told_of.medicine, told_of.amount, told_of.at) == ("drip", "20", given_at)
     assert record_of(p).known.exposures["ketamine (mass)"].recent[0].amount == "0.02"
+
+
+def test_an_order_is_not_stopped_before_it_was_placed() -> None:
+    p = Patient(program(text(order=FIXED)))
+    before = p.now
+    p.wait("1 h")
+    p.do("order ketamine_order", by="doctor", amount="50 mg")
+
+    codes = p.codes("stop order ketamine_order", by="doctor", reason="fever", occurred=before)
+
+    assert codes == ["no-order"]
+    assert p.s.orders["ketamine_order"].stands(p.now)
