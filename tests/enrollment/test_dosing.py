@@ -659,6 +659,21 @@ def test_a_dose_told_after_the_next_order_was_given_on_the_one_before_it() -> No
     assert p.s.orders["ketamine_order"].left == 1
 
 
+def test_what_became_of_the_next_order_does_not_touch_the_one_before_it() -> None:
+    p = fixed(text(order=FIXED.replace("lasts", "times: 1\n    lasts")), "20 mg")
+    given_at = p.now + timedelta(minutes=10)
+    p.wait("1 h")
+    p.do("order ketamine_order", by="doctor", amount="50 mg")
+    p.do("start drip")
+    p.do("cancel drip", reason="nausea")
+    p.do("stop order ketamine_order", by="doctor", reason="fever")
+
+    p.do("dose drip", amount="20 mg", last=True, occurred=given_at)
+
+    assert noted(p) == ["dose-without-start"]
+    assert p.session("drip.2").order == "ketamine_order.1"
+
+
 @pytest.mark.parametrize("how", ["used", "given back", "stopped", "expired"])
 def test_an_order_of_before_counts_as_far_as_it_stood_then(how: str) -> None:
     p = fixed(text(order=FIXED.replace("lasts: 30 d", "times: 1\n    lasts: 2 h")), "20 mg")

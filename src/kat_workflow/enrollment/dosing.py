@@ -79,13 +79,15 @@ def superseded(run: Run, name: str, at: datetime) -> OrderState | None:
         match past.event:
             case e.Ordered() as x if x.order == name and x.at <= at:
                 found = order_state(x)
-            case e.OrderStopped() as x if found is not None and x.order == name:
-                if x.number == found.number:
-                    found = replace(found, until=x.at)
-            case e.SessionStarted() | e.SessionCancelled() | e.MedicineGiven() as x:
-                used = 1 if not isinstance(x, e.SessionCancelled) else -1
-                if found is not None and x.order == f"{name}.{found.number}":
-                    found = found.used(used)
+            case e.OrderStopped(order=its, number=number, at=until) if found is not None and (
+                its,
+                number,
+            ) == (name, found.number):
+                found = replace(found, until=until)
+            case e.SessionStarted() | e.SessionCancelled() | e.MedicineGiven() as x if (
+                found is not None and x.order == f"{name}.{found.number}"
+            ):
+                found = found.used(-1 if isinstance(x, e.SessionCancelled) else 1)
             case _:
                 pass
     return found if found is not None and found.stands(at) else None

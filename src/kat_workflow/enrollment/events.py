@@ -520,7 +520,7 @@ class DrugHandled(_Event, frozen=True, tag="drug-handled"):
     amount: str = ""
     unit: str = ""
     lot: str = ""
-    manner: str = ""
+    manner: Private[str] = ""
 
 
 class AlertRaised(_Event, frozen=True, tag="alert-raised"):
@@ -1141,7 +1141,7 @@ class LotUsed(_Event, frozen=True, tag="lot-used"):
     witness: bool = False
     product: Product = NO_PRODUCT
     volume: str = ""
-    manner: str = ""
+    manner: Private[str] = ""
     name: str = ""
     role: str = ""
 
