@@ -78,7 +78,9 @@ ASKED: dict[str, Callable[[Engine, str, dict[str, Any]], object]] = {
 }
 """Every question about a patient or a list of them, that the walk-in can answer."""
 
-ELSEWHERE = {"next_slot", "deviations", "foresee_version", "group", "groups", "lots"}
+ELSEWHERE = {
+    "next_slot", "deviations", "foresee_version", "group", "groups", "ledger", "lots"
+}  # fmt: skip
 """The same, for which the walk-in has no session, group, drug, deviation or other
 version."""
 

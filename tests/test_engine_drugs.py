@@ -372,6 +372,27 @@ def test_a_lot_tells_which_patient_got_it(shelf: Any) -> None:
     assert "500 mg received" in shelf("lots", "K1").output
 
 
+def test_the_ledger_of_controlled_drugs_has_what_its_record_must_hold(shelf: Any) -> None:
+    by = ["--by", "bo:nurse"]
+    vial = ["--form", "solution for injection", "--strength", "50 mg/mL", "--container", "vial"]
+    of = ["--schedule", "III", "--containers", "2", "--supplier", "W, 1 Main St, RW0000001"]
+    shelf("receive", "ketamine", "K9", "1 g", *vial, *of, "--witness", "ann", *by)
+    shelf("receive", "NAD+", "N1", "5 g", *by)
+    shelf("count", "ketamine", "K9", "0.9 g", "--reason", "to a disposer", "--witness", "ann", *by)
+
+    told = shelf("ledger").output
+
+    assert "lot K9 of ketamine: 1 g received in 2 containers from W, 1 Main St" in told
+    assert "0.9 g found, 1 expected (to a disposer), before ann" in told
+    assert "[solution for injection, 50 mg/mL, vial]" in told
+    assert "45 mg given, patient P-1" in told
+    assert "NAD+" not in told
+    data = json.loads(shelf("ledger", "--schedule", "III", "--json").output)["entries"]
+    assert {each["event"]["drug"] for each in data} == {"ketamine"}
+    assert json.loads(shelf("ledger", "--schedule", "II", "--json").output)["entries"] == []
+    assert json.loads(shelf("ledger", "--drug", "NAD+", "--json").output)["entries"] == []
+
+
 def test_a_status_shows_the_order_in_force(tmp_path: Path, shelf: Any) -> None:
     with opened(tmp_path / "clinic.db", Clock()) as engine:
         id_ = next(iter(engine.census())).enrollment

@@ -79,7 +79,8 @@ _GROUP = {
     "step",
 }
 _MERGED = {"duplicate", "into", "reason"}
-_RECEIVED = {"drug", "lot", "amount", "supplier", "expires"}
+_PRODUCT = ("form", "strength", "container", "schedule")
+_RECEIVED = {"drug", "lot", "amount", "supplier", "expires", "containers", "witness", *_PRODUCT}
 _EXPECT = {
     "phase",
     "open",
@@ -449,6 +450,9 @@ class _Runner:
             site=self.scenario.site.name,
             supplier=said.get("supplier", ""),
             expires=None if expires is None else date.fromisoformat(expires),
+            product=e.Product(**{key: said[key] for key in _PRODUCT if key in said}),
+            containers=int(said.get("containers", 0)),
+            witness=said.get("witness", ""),
         )
 
     def _merged(self, step: Mapping[str, Any], act: str) -> dict[str, Any]:

@@ -98,7 +98,11 @@ def noted(p: Patient) -> list[str]:
 
 
 def stocked(
-    p: Patient, lot: str = "K1", amount: str = "500 mg", expires: date | None = None
+    p: Patient,
+    lot: str = "K1",
+    amount: str = "500 mg",
+    expires: date | None = None,
+    product: e.Product = e.NO_PRODUCT,
 ) -> None:
     """The cupboard of the patient's site gets a lot of ketamine."""
     shelf = Addition("cupboard", 0, p.around.cupboard)
@@ -111,6 +115,8 @@ def stocked(
         expires=expires,
         at=datetime(2026, 3, 1, tzinfo=UTC),
         person="pat",
+        product=product,
+        containers=1,
     )
     p.around = p.around.after([shelf])
 

@@ -656,3 +656,137 @@ def _asked(p: Patient, what: str, number: int) -> Iterator[tuple[str, dict[str, 
 
 def test_every_event_about_drugs_is_told_to_the_patient() -> None:
     assert set(exposure.TELLERS) == ABOUT_DRUGS
+
+
+# What was given before its order, or where nobody had asked for it
+
+
+def test_a_dose_that_was_given_before_its_order_was_given_without_one() -> None:
+    p = weighed(program(text()))
+    given_at = p.now
+    p.wait("1 h")
+    p.do("order ketamine_order", by="doctor", amount="0.5 mg/kg")
+
+    p.do("dose drip", amount="20 mg", last=True, occurred=given_at)
+
+    assert noted(p) == ["dose-without-start", "no-order"]
+    assert (p.session("drip.1").order, p.session("drip.1").ordered) == ("", "")
+    assert p.s.orders["ketamine_order"].left == 1
+
+
+def test_a_start_before_its_order_is_refused_and_says_when_it_was_placed() -> None:
+    p = weighed(program(text()))
+    started = p.now
+    p.wait("1 h")
+    p.do("order ketamine_order", by="doctor", amount="0.5 mg/kg")
+
+    (reason,) = p.refused("start drip", occurred=started).reasons
+
+    assert (reason.code, "was ordered later" in reason.says) == ("no-order", True)
+
+
+def test_a_dose_told_after_the_next_order_was_given_on_the_one_before_it() -> None:
+    p = fixed(text(order=FIXED.replace("lasts", "times: 1\n    lasts")), "20 mg")
+    given_at = p.now + timedelta(minutes=10)
+    p.wait("1 h")
+    p.do("order ketamine_order", by="doctor", amount="50 mg")
+
+    p.do("dose drip", amount="30 mg", last=True, occurred=given_at)
+
+    assert noted(p) == ["dose-without-start", "over-order"]
+    assert (p.session("drip.1").order, p.session("drip.1").ordered) == ("ketamine_order.1", "20")
+    assert p.s.orders["ketamine_order"].left == 1
+
+
+def test_what_became_of_the_next_order_does_not_touch_the_one_before_it() -> None:
+    p = fixed(text(order=FIXED.replace("lasts", "times: 1\n    lasts")), "20 mg")
+    given_at = p.now + timedelta(minutes=10)
+    p.wait("1 h")
+    p.do("order ketamine_order", by="doctor", amount="50 mg")
+    p.do("start drip")
+    p.do("cancel drip", reason="nausea")
+    p.do("stop order ketamine_order", by="doctor", reason="fever")
+
+    p.do("dose drip", amount="20 mg", last=True, occurred=given_at)
+
+    assert noted(p) == ["dose-without-start"]
+    assert p.session("drip.2").order == "ketamine_order.1"
+
+
+@pytest.mark.parametrize("how", ["used", "given back", "stopped", "expired"])
+def test_an_order_of_before_counts_as_far_as_it_stood_then(how: str) -> None:
+    p = fixed(text(order=FIXED.replace("lasts: 30 d", "times: 1\n    lasts: 2 h")), "20 mg")
+    match how:
+        case "used":
+            p.do("start drip")
+            p.do("dose drip", amount="20 mg", last=True)
+            p.do("release drip")
+        case "given back":
+            p.do("start drip")
+            p.do("cancel drip", reason="nausea")
+        case "stopped":
+            p.do("stop order ketamine_order", by="doctor", reason="fever")
+        case _:
+            p.wait("3 h")
+    given_at = p.now
+    p.wait("10 min")
+    p.do("order ketamine_order", by="doctor", amount="50 mg")
+    before = len(noted(p))
+
+    p.do("dose drip", amount="20 mg", last=True, occurred=given_at)
+
+    assert ("no-order" not in noted(p)[before:]) is (how == "given back")
+
+
+def test_a_medicine_that_was_given_before_its_order_is_looked_at() -> None:
+    more = "\nmedicines:\n  rescue: {by: [nurse], order: ketamine_order, source: practice}\n"
+    p = Patient(program(text(order=FIXED, more=more)))
+    given_at = p.now
+    p.wait("1 h")
+    p.do("order ketamine_order", by="doctor", amount="50 mg")
+
+    p.do("give rescue", amount="10 mg", occurred=given_at)
+
+    assert noted(p) == ["no-order"]
+
+
+def test_what_was_given_though_no_step_was_open_is_a_session_that_is_watched() -> None:
+    again = "        every: [{interval: 1 h, when: always}]\n"
+    p = fixed(text(order=FIXED).replace(again, ""))
+    p.do("decline drips", reason="not today")
+
+    p.do("dose drip", amount="20 mg", last=True)
+
+    assert noted(p) == ["dose-not-planned", "dose-without-start"]
+    assert p.is_open("drip.watch")
+    p.do("record drip.watch", systolic=120)
+    p.do("release drip")
+    assert p.outcome("drips") == "declined"
+    assert record_of(p).known.exposures["ketamine (mass)"].recent[0].amount == "0.02"
+
+
+@pytest.mark.parametrize("end", ["against_advice", "died"])
+def test_what_was_given_is_kept_after_the_end_and_counts(end: str) -> None:
+    p = fixed(capped("10 mg", "enrollment"), "10 mg")
+    given_at = p.now
+    p.wait("1 h")
+    p.do(f"leave {end}", reason="gone")
+
+    p.do("dose drip", amount="20 mg", lot="K1", occurred=given_at)
+
+    assert noted(p)[-2:] == ["dose-not-planned", "over-cap"]
+    (told_of,) = p.events(e.MedicineGiven)
+    assert (told_of.medicine, told_of.amount, told_of.at) == ("drip", "20", given_at)
+    assert record_of(p).known.exposures["ketamine (mass)"].recent[0].amount == "0.02"
+
+
+def test_an_order_is_not_stopped_before_it_was_placed() -> None:
+    p = Patient(program(text(order=FIXED)))
+    before = p.now
+    p.wait("1 h")
+    p.do("order ketamine_order", by="doctor", amount="50 mg")
+
+    codes = p.codes("stop order ketamine_order", by="doctor", reason="fever", occurred=before)
+
+    assert codes == ["no-order"]
+    assert p.s.orders["ketamine_order"].stands(p.now)

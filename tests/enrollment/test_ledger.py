@@ -12,11 +12,14 @@ from bedside import MONDAY, Patient, RefusedHereError, program
 from drugs import noted, ordered, stocked, text
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kat_workflow.enrollment import cupboard, patients, state
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition
+from kat_workflow.enrollment.commands import Actor, parse
 from kat_workflow.enrollment.cupboard import Cupboard, Lot, Out
+from kat_workflow.enrollment.decide import Decision
 from kat_workflow.errors import Refusal
 
 LEDGER = """
@@ -236,6 +239,203 @@ def test_an_abort_keeps_the_ledger_open_until_release() -> None:
     p.do("witness waste drip", by=BEN)
     p.do("release drip", by=ANN)
     assert noted(p) == []
+
+
+def test_what_was_given_undrawn_is_drawn_for_a_session_that_is_over() -> None:
+    p = ordered(CONTROLLED)
+    stocked(p)
+    p.do("start drip", by=ANN)
+    p.do("dose drip", by=ANN, amount="20 mg")
+    p.do("leave against_advice", by=ANN)
+    assert noted(p) == ["ledger-imbalance"]
+
+    p.do("draw drip.1", by=ANN, amount="20 mg", lot="K1")
+
+    assert (book(p).out, on_hand(p)) == ({}, "480")
+    assert noted(p) == ["ledger-imbalance"]
+
+
+def test_what_was_given_and_drawn_after_the_end_is_in_the_book() -> None:
+    p = ordered(CONTROLLED)
+    stocked(p)
+    p.do("leave against_advice", by=ANN)
+
+    p.do("dose drip", by=ANN, amount="20 mg")
+
+    assert noted(p) == ["dose-not-planned", "ledger-imbalance"]
+    assert book(p).out["e-1/drip"].left == Decimal(-20)
+    p.do("draw drip", by=ANN, amount="25 mg", lot="K1")
+    assert noted(p)[2:] == ["ledger-imbalance"]
+    p.do("return drip", by=ANN, amount="5 mg")
+    assert (book(p).out, on_hand(p)) == ({}, "480")
+
+
+def test_what_was_drawn_and_nobody_had_asked_for_is_out_until_it_is_put_away() -> None:
+    again = "        every: [{interval: 1 h, when: always}]\n"
+    p = ordered(program(text(dose=IN_BOOK, more=LEDGER).replace(again, "")))
+    stocked(p)
+    p.do("decline drips", by=ANN, reason="not today")
+
+    p.do("draw drip", by=ANN, amount="20 mg", lot="K1")
+
+    assert book(p).out["e-1/drip"].left == Decimal(20)
+    p.do("leave against_advice", by=ANN)
+    assert noted(p) == ["ledger-imbalance"]
+
+
+# What a record of a controlled drug holds (21 CFR 1304.22)
+
+SCHEDULED = program(
+    text(dose=IN_BOOK, more=LEDGER.replace("drug: Ketamine", "drug: Ketamine, schedule: III"))
+)
+VIAL = e.Product("solution for injection", "50 mg/mL", "10 mL vial", "III")
+TABLET = e.Product("tablet", "8 mg", "bottle of 30", "III")
+
+
+def entry(p: Patient, phrase: str, by: str | Actor = ANN, **how: Any) -> e.LotUsed:
+    """A phrase is carried out; what it writes into the site's cupboard."""
+    decision = p.ask(parse(phrase, how), by=by)
+    assert isinstance(decision, Decision)
+    (found,) = [x for each in decision.beside for x in each.events if isinstance(x, e.LotUsed)]
+    p.do(phrase, by=by, **how)
+    return found
+
+
+def test_every_entry_names_product_volume_date_patient_and_person() -> None:
+    p = ordered(SCHEDULED)
+    stocked(p, product=VIAL)
+    nina = Actor("ann", frozenset({"nurse"}), name="Ann Bell, RN")
+    p.do("start drip", by=ANN)
+
+    told_of = [
+        entry(p, "draw drip", nina, amount="50 mg", lot="K1"),
+        entry(p, "dose drip", nina, amount="35 mg", last=True),
+        entry(p, "waste drip", nina, amount="15 mg", manner="in the waste container"),
+        entry(p, "witness waste drip", BEN),
+    ]
+
+    assert [(x.what, x.amount, x.volume) for x in told_of] == [
+        ("drawn", "50", "1 mL"),
+        ("given", "35", "0.7 mL"),
+        ("wasted", "15", "0.3 mL"),
+        ("witnessed", "0", ""),
+    ]
+    assert {(x.product, x.at, x.patient) for x in told_of if x.lot} == {(VIAL, p.now, p.s.patient)}
+    assert (told_of[1].person, told_of[1].name, told_of[1].role) == ("ann", "Ann Bell, RN", "nurse")
+    assert told_of[2].manner == p.events(e.DrugHandled)[1].manner == "in the waste container"
+    assert noted(p) == []
+
+
+def test_waste_of_a_scheduled_drug_says_how_it_was_disposed_of() -> None:
+    p = ordered(SCHEDULED)
+    stocked(p, product=VIAL)
+    p.do("draw drip", by=ANN, amount="50 mg", lot="K1")
+
+    p.do("waste drip", by=ANN, amount="15 mg")
+
+    assert noted(p) == ["no-manner"]
+
+
+def test_a_scheduled_drug_of_an_undescribed_lot_is_drawn_and_looked_at() -> None:
+    p = ordered(SCHEDULED)
+    stocked(p)
+
+    drawn_ = entry(p, "draw drip", amount="50 mg", lot="K1")
+
+    assert noted(p) == ["lot-undescribed"]
+    assert (drawn_.product, drawn_.volume) == (e.Product(schedule="III"), "")
+
+
+@pytest.mark.parametrize(
+    ("product", "amount", "unit", "volume"),
+    [
+        (VIAL, "35", "mg", "0.7 mL"),
+        (VIAL, "0.035", "g", "0.7 mL"),
+        (VIAL, "10", "mg", "0.2 mL"),
+        (e.Product(strength="30 mg/mL"), "10", "mg", "0.333 mL"),
+        (TABLET, "16", "mg", "2 of tablet"),
+        (TABLET, "4", "mg", "0.5 of tablet"),
+        (TABLET, "800", "mg", "100 of tablet"),
+        (e.Product(), "35", "mg", ""),
+        (e.Product(strength="much"), "35", "mg", ""),
+        (e.Product(strength="0 mg/mL"), "35", "mg", ""),
+        (VIAL, "35", "mL", ""),
+        (VIAL, "35", "spoons", ""),
+    ],
+)
+def test_an_amount_is_so_much_of_the_finished_form(
+    product: e.Product, amount: str, unit: str, volume: str
+) -> None:
+    assert Lot("ketamine", "K1", "500", "mg", product=product).volume(amount, unit) == volume
+
+
+@pytest.mark.parametrize(
+    "what", ["form", "strength", "container", "number of containers", "supplier"]
+)
+def test_what_comes_in_of_a_scheduled_drug_is_described(what: str) -> None:
+    shelf = Addition("cupboard", 0, Cupboard())
+    how: dict[str, Any] = {"supplier": "Wholesale", "expires": None, "at": MONDAY, "person": "pat"}
+    product, containers = VIAL, 2
+    match what:
+        case "supplier":
+            how["supplier"] = ""
+        case "number of containers":
+            containers = 0
+        case _:
+            product = replace(VIAL, **{what: ""})
+
+    refusal = cupboard.receive(
+        shelf, "ketamine", "K1", "500 mg", product=product, containers=containers, **how
+    )
+
+    assert refusal is not None
+    assert [(x.code, what in x.says) for x in refusal.reasons] == [("missing-value", True)]
+    full = cupboard.receive(
+        shelf, "ketamine", "K1", "500 mg", product=VIAL, containers=2, **{**how, "supplier": "W"}
+    )
+    assert full is None
+
+
+def test_a_lot_is_one_product_and_its_strength_is_of_what_came() -> None:
+    shelf = Addition("cupboard", 0, Cupboard())
+    how: dict[str, Any] = {"supplier": "W", "expires": None, "at": MONDAY, "person": "pat"}
+
+    wrong = cupboard.receive(
+        shelf, "ketamine", "K1", "5 mL", product=VIAL, containers=1, witness="ann", **how
+    )
+    first = cupboard.receive(
+        shelf, "ketamine", "K1", "500 mg", product=VIAL, containers=1, witness="ann", **how
+    )
+    other = cupboard.receive(shelf, "ketamine", "K1", "500 mg", product=TABLET, containers=1, **how)
+
+    assert wrong is not None
+    assert "is none of what comes in mL" in wrong.reasons[0].says
+    assert first is None
+    assert other is not None
+    assert "as solution for injection 50 mg/mL 10 mL vial" in other.reasons[0].says
+    (received,) = shelf.events
+    assert isinstance(received, e.StockReceived)
+    assert (received.product, received.containers, received.witness) == (VIAL, 1, "ann")
+
+
+def test_a_second_person_at_the_cupboard_is_another_one() -> None:
+    shelf = Addition("cupboard", 0, Cupboard())
+    how: dict[str, Any] = {"at": MONDAY, "person": "pat"}
+
+    came = cupboard.receive(
+        shelf, "NAD+", "N1", "5 g", supplier="", expires=None, witness="pat", **how
+    )
+    cupboard.receive(shelf, "NAD+", "N1", "5 g", supplier="", expires=None, **how)
+    alone = cupboard.count(shelf, "NAD+", "N1", "5 g", reason="", witness="pat", **how)
+    counted = cupboard.count(shelf, "NAD+", "N1", "5 g", reason="", witness="ann", **how)
+
+    assert came is not None
+    assert alone is not None
+    assert [came.reasons[0].code, alone.reasons[0].code] == ["same-person"] * 2
+    assert counted is None
+    last = shelf.events[-1]
+    assert isinstance(last, e.StockCounted)
+    assert last.witness == "ann"
 
 
 # Lots

@@ -54,7 +54,7 @@ orders:
     lasts: 30 d
     source: book
   calm_order:
-    drug: lorazepam
+    drug: hydroxyzine
     route: oral
     by: [doctor, nurse]
     amount: {from: 1 mg, to: 2 mg}
@@ -69,7 +69,7 @@ medicines:
     cap: [{most: 8 mg, per: 24 h}]
     source: book
 ledgers:
-  book_of_ketamine: {title: Ketamine, drug: Ketamine, witnessed_by: [nurse, doctor]}
+  book_of_ketamine: {title: Ketamine, drug: Ketamine, schedule: III, witnessed_by: [nurse, doctor]}
 phases:
   stay:
     steps:
@@ -222,6 +222,27 @@ def test_what_is_wrong_is_found_at_its_place_with_a_way_out(case: Case) -> None:
         marked = shown[shown.index("«") + 1 : shown.index("»")]
         pointed = [f.source[f.place.column - 1 :][: len(marked)] for f in found]
         assert marked in pointed, pointed
+
+
+def test_a_drug_that_is_known_to_be_controlled_stands_in_a_ledger_of_its_schedule() -> None:
+    in_none = checked("drug: hydroxyzine", "drug: lorazepam").findings
+    unsaid = checked("drug: Ketamine, schedule: III", "drug: Ketamine").findings
+    other = checked("schedule: III", "schedule: V").findings
+
+    found = [(x.code, x.severity) for x in (*in_none, *unsaid, *other)]
+    assert found == [("controlled-drug", "warning")] * 3
+    assert "lorazepam is in schedule IV" in in_none[0].message
+    assert "ketamine is in schedule III" in unsaid[0].message
+
+
+def test_what_a_pharmacy_keeps_is_not_accounted_for_here() -> None:
+    program = checked("drug: Ketamine,", "drug: Ketamine, kept_by: the pharmacy,").program
+
+    assert program is not None
+    dose = program.sessions["drip"].dose
+    assert dose is not None
+    assert dose.ledger == ""
+    assert program.ledgers["book_of_ketamine"].kept_by == "the pharmacy"
 
 
 def test_one_fault_in_an_order_is_said_once() -> None:

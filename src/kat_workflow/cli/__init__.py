@@ -81,6 +81,7 @@ VERBS: Mapping[str, Mapping[str, Verb]] = {
         "receive": Verb("cupboard", "Take some of a lot into a site's drug cupboard."),
         "count": Verb("cupboard", "Say how much of a lot was found in the cupboard."),
         "stock": Verb("cupboard", "Say what is in the cupboard, and what is out."),
+        "ledger": Verb("cupboard", "Show the controlled-drug ledger of a site."),
         "lots": Verb("cupboard", "Tell everything that happened to a lot."),
     },
     "Groups": {

@@ -1,8 +1,9 @@
-"""The verbs about drugs: receive, count, stock, lots."""
+"""The verbs about drugs: receive, count, stock, ledger, lots."""
 
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import get_args
 
 import click
 import msgspec
@@ -12,6 +13,7 @@ from kat_workflow.cli.screen import echo_json, echo_rich, json_option
 from kat_workflow.cli.telling import said
 from kat_workflow.engine import Engine
 from kat_workflow.enrollment import events as e
+from kat_workflow.program import Schedule
 
 __all__ = ["COMMANDS"]
 
@@ -28,6 +30,14 @@ __all__ = ["COMMANDS"]
     metavar="DATE",
     help="The last date on which it may be used.",
 )
+@click.option("--form", default="", help="Its finished form: solution for injection, tablet.")
+@click.option("--strength", default="", help="How strong: 50 mg/mL, or 8 mg of a tablet.")
+@click.option("--container", default="", help="What it comes in: 10 mL vial.")
+@click.option("--containers", default=0, help="How many of them.")
+@click.option(
+    "--schedule", type=click.Choice(get_args(Schedule)), default=None, help="That of the drug."
+)
+@click.option("--witness", default="", metavar="PERSON", help="A second person who was there.")
 @click.option("--site", default=None, help="The site; the first one by default.")
 @click.option("--command-id", default=None, help="Makes a retry harmless.")
 @by_option
@@ -41,6 +51,12 @@ def receive(
     amount: str,
     supplier: str,
     expires: datetime | None,
+    form: str,
+    strength: str,
+    container: str,
+    containers: int,
+    schedule: str | None,
+    witness: str,
     site: str | None,
     command_id: str | None,
     by: str,
@@ -49,8 +65,15 @@ def receive(
     """Take some of a lot into a site's drug cupboard.
 
     \b
+    Of a scheduled drug its record asks for form, strength, container, how many, and for the
+    supplier (name, address, registration number).
+
+    \b
     Examples:
-      kat receive ketamine K1042 "500 mg" --supplier Hospira --expires 2027-03-31 --by bo:nurse
+      kat receive NAD+ A17 "5 g" --supplier compounder --expires 2027-03-31 --by bo:nurse
+      kat receive ketamine K1042 "500 mg" --schedule III --form "solution for injection" \\
+          --strength "50 mg/mL" --container "10 mL vial" --containers 1 --supplier Hospira \\
+          --witness ann --by bo:nurse
     """
     last: date | None = None if expires is None else expires.date()
     events = engine.receive(
@@ -61,6 +84,9 @@ def receive(
         site=site or engine.sites[0].name,
         supplier=supplier,
         expires=last,
+        product=e.Product(form, strength, container, schedule or ""),
+        containers=containers,
+        witness=witness,
         command_id=command_id,
     )
     _done(events, as_json)
@@ -71,6 +97,7 @@ def receive(
 @click.argument("lot")
 @click.argument("found")
 @click.option("--reason", default="", help="Why it is not what should be there.")
+@click.option("--witness", default="", metavar="PERSON", help="A second person who was there.")
 @click.option("--site", default=None, help="The site; the first one by default.")
 @click.option("--command-id", default=None, help="Makes a retry harmless.")
 @by_option
@@ -83,6 +110,7 @@ def count(
     lot: str,
     found: str,
     reason: str,
+    witness: str,
     site: str | None,
     command_id: str | None,
     by: str,
@@ -96,7 +124,14 @@ def count(
     """
     place = site or engine.sites[0].name
     events = engine.count(
-        drug, lot, found, by=actor(by), site=place, reason=reason, command_id=command_id
+        drug,
+        lot,
+        found,
+        by=actor(by),
+        site=place,
+        reason=reason,
+        witness=witness,
+        command_id=command_id,
     )
     _done(events, as_json)
 
@@ -145,6 +180,53 @@ def _fields(value: msgspec.Struct) -> dict[str, object]:
 
 
 @click.command()
+@click.option("--site", default=None, help="The site; the first one by default.")
+@click.option("--drug", default="", help="Only of this drug.")
+@click.option("--schedule", type=click.Choice(get_args(Schedule)), default=None, help="Only of it.")
+@as_option
+@json_option
+@on_clinic
+def ledger(
+    ctx: click.Context,
+    engine: Engine,
+    site: str | None,
+    drug: str,
+    schedule: str | None,
+    reader: str | None,
+    why: str,
+    as_json: bool,
+) -> None:
+    """Show the controlled-drug ledger of a site: what came, went and was wasted, and by whom.
+
+    \b
+    Each line has product, amount and volume, patient, date and person. Name and address of a
+    patient stand with the host, under the patient's id.
+
+    \b
+    Examples:
+      kat ledger
+      kat ledger --schedule III --json
+    """
+    place = site or engine.sites[0].name
+    happened = engine.ledger(place, drug, schedule or "", by=reader_of(reader), why=why)
+    if as_json:
+        echo_json({"format": 1, "entries": msgspec.to_builtins(happened)})
+        return
+    its = next(each for each in engine.sites if each.name == place)
+    for each in happened:
+        event = each.event
+        assert isinstance(event, e.StockReceived | e.StockCounted | e.LotUsed)
+        product = event.product
+        what = ", ".join(filter(None, (product.form, product.strength, product.container)))
+        about, who = "", each.person
+        if isinstance(event, e.LotUsed):
+            about = f", patient {event.patient} ({event.enrollment}/{event.about})"
+            who = f"{event.name or each.person}" + (f", {event.role}" if event.role else "")
+        when = local(event.at, its)
+        click.echo(f"{when}  {said(event)}{f' [{what}]' if what else ''}{about}; {who}")
+
+
+@click.command()
 @click.argument("lot")
 @click.option("--drug", default="", help="Only of this drug.")
 @as_option
@@ -180,4 +262,4 @@ def lots(
         click.echo(f"{when}  {name}  {each.person}: {said(each.event)}{about}")
 
 
-COMMANDS = {"receive": receive, "count": count, "stock": stock, "lots": lots}
+COMMANDS = {"receive": receive, "count": count, "stock": stock, "ledger": ledger, "lots": lots}

@@ -100,7 +100,9 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return f"gave {event.medicine}: {event.drug} {event.amount} {event.unit}"
         case e.DrugHandled():
             lot = f" (lot {event.lot})" if event.lot else ""
-            return f"{event.what} for {event.session}: {event.amount} {event.unit}".rstrip() + lot
+            manner = f", {event.manner}" if event.manner else ""
+            moved = f"{event.what} for {event.session}: {event.amount} {event.unit}".rstrip()
+            return f"{moved}{lot}{manner}"
         case e.AlertRaised():
             late = " (late)" if event.late else ""
             return f"called {', '.join(event.tell)}{late}: {event.says}"
@@ -224,8 +226,14 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
 
 
 def _stock(event: e.StockReceived | e.StockCounted | e.LotUsed) -> str:
+    if isinstance(event, e.LotUsed):
+        volume = f" ({event.volume})" if event.volume else ""
+        manner = f": {event.manner}" if event.manner else ""
+        return f"{event.amount} {event.unit}{volume} {event.what}{manner}"
+    seen = f", before {event.witness}" if event.witness else ""
     if isinstance(event, e.StockReceived):
-        return f"{event.amount} {event.unit} received"
-    if isinstance(event, e.StockCounted):
-        return f"{event.found} {event.unit} found, {event.expected} expected"
-    return f"{event.amount} {event.unit} {event.what}"
+        whence = f" from {event.supplier}" if event.supplier else ""
+        containers = f" in {event.containers} containers" if event.containers else ""
+        return f"{event.amount} {event.unit} received{containers}{whence}{seen}"
+    why = f" ({event.reason})" if event.reason else ""
+    return f"{event.found} {event.unit} found, {event.expected} expected{why}{seen}"

@@ -161,10 +161,16 @@ class Clinic(Shell):
         site: str = "main",
         supplier: str = "",
         expires: date | None = None,
+        product: e.Product = e.NO_PRODUCT,
+        containers: int = 0,
+        witness: str = "",
         command_id: str | None = None,
     ) -> tuple[e.Event, ...]:
-        """Some of a lot (`500 mg`) comes into a site's cupboard; it must not be used after the
-        date on which it `expires`. Who may do so is for the host to say. Raises Refused."""
+        """Some of a lot (`500 mg`) comes into a site's cupboard, in so many `containers`; it must
+        not be used after the date on which it `expires`. Of a scheduled drug (`product.schedule`)
+        the whole product, the number of containers and the supplier are asked for; a supplier is
+        written with address and registration number. `witness` is a second person who was there.
+        Who may do so is for the host to say. Raises Refused."""
 
         def judge(addition: Addition, at: datetime) -> Refusal | None:
             return stock.receive(
@@ -176,9 +182,15 @@ class Clinic(Shell):
                 expires=expires,
                 at=at,
                 person=by.person,
+                product=product,
+                containers=containers,
+                witness=witness,
             )
 
-        said = ("receive", drug, lot, amount, supplier, expires)
+        said: tuple[object, ...] = ("receive", drug, lot, amount, supplier, expires)
+        its = (product.form, product.strength, product.container, product.schedule, witness)
+        if any(its) or containers:  # else a retry of what an older version sent would differ
+            said = (*said, *its, str(containers))
         return self._at_cupboard(site, judge, by, command_id, said)
 
     def count(
@@ -190,21 +202,63 @@ class Clinic(Shell):
         by: Actor,
         site: str = "main",
         reason: str = "",
+        witness: str = "",
         command_id: str | None = None,
     ) -> tuple[e.Event, ...]:
         """A lot was counted: so much of it is `found` in the cupboard; a difference needs a
-        `reason`. Raises Refused."""
+        `reason` (broken, lost, given to a disposer). `witness` is a second person who was there.
+        Raises Refused."""
 
         def judge(addition: Addition, at: datetime) -> Refusal | None:
-            return stock.count(addition, drug, lot, found, reason=reason, at=at, person=by.person)
+            person = by.person
+            return stock.count(
+                addition, drug, lot, found, reason=reason, at=at, person=person, witness=witness
+            )
 
-        return self._at_cupboard(site, judge, by, command_id, ("count", drug, lot, found, reason))
+        said = ("count", drug, lot, found, reason, *([witness] if witness else []))
+        return self._at_cupboard(site, judge, by, command_id, said)
 
     def cupboard(self, site: str = "main") -> Cupboard:
         """A site's drugs: its lots, and what of controlled drugs is out and unaccounted for."""
         self._site(site, "cupboard")
         cupboard: Cupboard = self._beside("cupboard", site)
         return cupboard
+
+    def ledger(
+        self,
+        site: str = "main",
+        drug: str = "",
+        schedule: str = "",
+        *,
+        by: Actor | None = None,
+        why: str = "",
+    ) -> tuple[Happened, ...]:
+        """The controlled-drug ledger of a site, oldest first: all that came in, was counted, drawn,
+        given, wasted, witnessed and returned of the drugs that stand in a ledger or a schedule,
+        each with product, volume, patient and person (21 CFR 1304.22(c)). Of one `drug`, or one
+        `schedule`: those of I and II are kept apart from the others. `by` is who is shown it, and
+        `why`, for the access log."""
+        place, kept = self._site(site, "ledger").name, []
+        for entry in self.journal.read(f"cupboard:{place}"):
+            happened = as_happened(entry)
+            event = happened.event
+            if isinstance(event, e.StockReceived | e.StockCounted | e.LotUsed):
+                kept.append((happened, event))
+        controlled = {
+            event.drug.casefold(): event.product.schedule
+            for _, event in kept
+            if event.product.schedule or (isinstance(event, e.LotUsed) and event.what != "used")
+        }
+        found = [
+            (happened, event)
+            for happened, event in kept
+            if event.drug.casefold() in controlled
+            and drug.casefold() in ("", event.drug.casefold())
+            and schedule in ("", controlled[event.drug.casefold()])
+        ]
+        given = (event.patient for _, event in found if isinstance(event, e.LotUsed))
+        self._looked("ledger", by, why, given)
+        return tuple(happened for happened, _ in found)
 
     def lots(
         self, lot: str, drug: str = "", *, by: Actor | None = None, why: str = ""

@@ -228,11 +228,13 @@ class Draw(_Act, frozen=True, tag="draw"):
 
 
 class Waste(_Act, frozen=True, tag="waste"):
-    """Some of what was drawn was wasted (report). Another person witnesses it."""
+    """Some of what was drawn was wasted (report), and in which `manner` it was disposed of.
+    Another person witnesses it."""
 
     session: str
     amount: str = ""
     lot: str = ""
+    manner: str = ""
 
 
 class Return(_Act, frozen=True, tag="return"):

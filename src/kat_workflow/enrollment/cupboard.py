@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -34,6 +35,23 @@ class Lot(Struct, frozen=True, array_like=True, gc=False):
     unit: str
     supplier: str = ""
     expires: date | None = None
+    product: e.Product = e.NO_PRODUCT
+
+    def volume(self, amount: str, unit: str) -> str:
+        """How much of the finished form an amount is: `0.7 mL` of a solution, `2 of tablet`; to a
+        thousandth. "" where its strength is not kept, or measures something else."""
+        from kat_workflow.program import units  # noqa: PLC0415  # see `_quantity`
+
+        strength, _, per = self.product.strength.partition("/")
+        whole, its = units.parse_quantity(strength.strip()), units.unit(unit)
+        if not whole or not whole.value or its is None:
+            return ""
+        if its.dimension != whole.unit.dimension:
+            return ""
+        exact = its.convert(Decimal(amount), whole.unit) / Fraction(whole.value)
+        number = round(Decimal(exact.numerator) / Decimal(exact.denominator), 3)
+        of = f" {per.strip()}" if per else f" of {self.product.form}"
+        return f"{number.normalize():f}{of}"
 
 
 class Out(Struct, frozen=True, array_like=True, gc=False):
@@ -96,7 +114,7 @@ def _received(c: Cupboard, x: e.StockReceived) -> Cupboard:
         for name, lot in c.lots.items()
         if Decimal(lot.on_hand) or lot.expires is None or lot.expires >= today
     }
-    lots[key] = Lot(x.drug, x.lot, str(there), x.unit, x.supplier, x.expires)
+    lots[key] = Lot(x.drug, x.lot, str(there), x.unit, x.supplier, x.expires, x.product)
     return replace(c, lots=lots)
 
 
@@ -153,32 +171,65 @@ def receive(
     expires: date | None,
     at: datetime,
     person: str,
+    product: e.Product = e.NO_PRODUCT,
+    containers: int = 0,
+    witness: str = "",
 ) -> Refusal | None:
     """Some of a lot comes in. Refused: no amount, no name, or a lot that is kept in another unit,
-    from another supplier or until another date."""
+    of another product, from another supplier or until another date; and of a scheduled drug what
+    its record must hold (21 CFR 1304.22: form, strength, container, how many, from whom)."""
+    named = [("drug", drug), ("lot", lot)]
+    if product.schedule:
+        number = str(containers or "")
+        named += [("form", product.form), ("strength", product.strength)]
+        named += [("container", product.container), ("number of containers", number)]
+        named += [("supplier", supplier)]
     reasons = [
         Reason("missing-value", f"the {what} is not named", unblock=(f"name the {what}",))
-        for what, word in (("drug", drug), ("lot", lot))
+        for what, word in named
         if not word.strip()
     ]
+    reasons += _witness(witness, person)
     quantity, slips = _quantity(amount)
     kept = shelf.state.lot(drug, lot)
     if quantity is not None and not quantity.value:
         slips.append(_bad("the amount is nothing", "write it as: 500 mg"))
     elif quantity is not None and kept is not None:
-        same = (quantity.unit.written, supplier, expires)
-        if same != (kept.unit, kept.supplier, kept.expires):
-            says = f"lot {lot} is kept in {kept.unit}, of {kept.supplier}, until {kept.expires}"
+        same = (quantity.unit.written, supplier, expires, product)
+        if same != (kept.unit, kept.supplier, kept.expires, kept.product):
+            its = kept.product
+            what = " ".join(filter(None, (its.form, its.strength, its.container))) or "no product"
+            says = (
+                f"lot {lot} is kept in {kept.unit}, of {kept.supplier}, until {kept.expires}, "
+                f"as {what}"
+            )
             slips.append(_bad(says, "say the same, or correct the number of the lot"))
+    if quantity is not None and product.strength:
+        unit = quantity.unit.written
+        if not Lot(drug, lot, "0", unit, product=product).volume("1", unit):
+            says = f"the strength {product.strength} is none of what comes in {unit}"
+            slips.append(_bad(says, "write it as: 50 mg/mL, or 8 mg of a tablet"))
     if quantity is None or slips or reasons:
         return Refusal("receive", (*reasons, *slips))
     unit, value = quantity.unit.written, str(quantity.value)
-    shelf.emit(e.StockReceived(drug, lot, value, unit, at, person, supplier, expires))
+    shelf.emit(
+        e.StockReceived(
+            drug, lot, value, unit, at, person, supplier, expires, product, containers, witness
+        )
+    )
     return None
 
 
 def count(
-    shelf: Addition, drug: str, lot: str, found: str, *, reason: str, at: datetime, person: str
+    shelf: Addition,
+    drug: str,
+    lot: str,
+    found: str,
+    *,
+    reason: str,
+    at: datetime,
+    person: str,
+    witness: str = "",
 ) -> Refusal | None:
     """The cupboard is counted. Refused: an unknown lot, another unit, or a difference without a
     reason."""
@@ -193,11 +244,22 @@ def count(
     elif quantity is not None and quantity.value != Decimal(kept.on_hand) and not reason:
         says = f"{kept.on_hand} {kept.unit} should be there"
         reasons.append(Reason("reason-missing", says, unblock=("say why there is another amount",)))
+    reasons += _witness(witness, person)
     if quantity is None or reasons:
         return Refusal("count", tuple(reasons))
     value, expected, unit = str(quantity.value), kept.on_hand, kept.unit
-    shelf.emit(e.StockCounted(kept.drug, kept.lot, value, expected, unit, at, person, reason))
+    shelf.emit(
+        e.StockCounted(
+            kept.drug, kept.lot, value, expected, unit, at, person, reason, kept.product, witness
+        )
+    )
     return None
+
+
+def _witness(witness: str, person: str) -> list[Reason]:
+    if witness != person:
+        return []
+    return [Reason("same-person", "a witness is another person", unblock=("ask another person",))]
 
 
 def _quantity(text: str) -> tuple[Quantity | None, list[Reason]]:

@@ -11,11 +11,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import crossing, exposure, ledger
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.exposure import Broken, Drug, drug_of
 from kat_workflow.enrollment.quantities import in_unit, plain, quantity
+from kat_workflow.enrollment.state import OrderState, order_state
 from kat_workflow.errors import Reason
 from kat_workflow.program.clock import local_date, plus
 
@@ -39,8 +42,8 @@ def may_be_given(j: Judge, rule: DoseRule) -> tuple[str, str]:
         _no_order(j, rule.order)
     amount = Decimal(ordered) if ordered else rule.amount or rule.most
     if rule.caps and amount is not None:
-        state = j.s.orders.get(rule.order)
-        times = state.left or 1 if state is not None and id_ else 1
+        state = in_force(j.run, rule.order, j.occurred)
+        times = state.left or 1 if state is not None else 1
         drug, caps = drug_of(rule.drug, rule.unit), rule.caps
         too_much = exposure.exceeded(
             j.run, drug, caps, amount, at=j.occurred, times=times, own=rule.order
@@ -51,12 +54,43 @@ def may_be_given(j: Judge, rule: DoseRule) -> tuple[str, str]:
 
 def order_of(run: Run, rule: DoseRule, at: datetime) -> tuple[str, str]:
     """The order in force for a dose: its id, and what it comes to in the dose's unit."""
-    order = run.s.orders.get(rule.order)
-    if order is None or not order.stands(at):
+    order = in_force(run, rule.order, at)
+    if order is None:
         return "", ""
     ordered = in_unit(order.total, order.unit, rule.unit)
     assert ordered is not None  # the language compares the two units
     return f"{rule.order}.{order.number}", ordered
+
+
+def in_force(run: Run, name: str, at: datetime) -> OrderState | None:
+    """The order of a name that stood at an instant: the last one, or, of what is told late, one
+    that it has superseded since."""
+    order = run.s.orders.get(name)
+    if order is None or order.since is None or order.since <= at:
+        return order if order is not None and order.stands(at) else None
+    return superseded(run, name, at) if order.number > 1 else None
+
+
+def superseded(run: Run, name: str, at: datetime) -> OrderState | None:
+    """The order that stood before the last one was placed, as far as it was not used up by what
+    has been told before."""
+    found: OrderState | None = None
+    for past in run.history():
+        match past.event:
+            case e.Ordered() as x if x.order == name and x.at <= at:
+                found = order_state(x)
+            case e.OrderStopped(order=its, number=number, at=until) if found is not None and (
+                its,
+                number,
+            ) == (name, found.number):
+                found = replace(found, until=until)
+            case e.SessionStarted() | e.SessionCancelled() | e.MedicineGiven() as x if (
+                found is not None and x.order == f"{name}.{found.number}"
+            ):
+                found = found.used(-1 if isinstance(x, e.SessionCancelled) else 1)
+            case _:
+                pass
+    return found if found is not None and found.stands(at) else None
 
 
 def _no_order(j: Judge, name: str) -> None:
@@ -64,6 +98,8 @@ def _no_order(j: Judge, name: str) -> None:
     who = ", ".join(j.program.roles.get(role, role) for role in rule.by)
     if order is None:
         says = f"nobody has ordered {name}"
+    elif order.since is not None and j.occurred < order.since:
+        says = f"{name} was ordered later, on {order.since:%Y-%m-%d %H:%M} UTC"
     elif order.left == 0:
         says = f"the order {name}.{order.number} has been given as often as it may be"
     else:
@@ -115,7 +151,7 @@ def dose(j: Judge, act: c.Dose) -> None:
     """See `commands.Dose`."""
     kind = j.kind_of(act.session)
     session = j.run.session_of(kind.name)
-    item = j.session_item(kind) if session is None else None
+    item = j.asks_for(kind) if session is None else None
     other = next((x for x in j.s.sessions.values() if x.under_way and x.kind != kind.name), None)
     rule = kind.dose
     if rule is None:
@@ -127,9 +163,13 @@ def dose(j: Judge, act: c.Dose) -> None:
         j.against("bad-value", "an amount or a rate is missing", "say what was given")
     j.end()
     run = j.run
-    if session is None and item is not None:
+    if session is None and not run.s.visits:
+        _after_all(j, kind, amount or Decimal(0), act.lot)
+        return
+    if session is None:
         session = j.open_session(kind, item)
-    assert session is not None
+        if item is None:
+            run.deviation("dose-not-planned", f"{rule.drug} was given and no step was open for it")
     if not session.under_way:
         id_, ordered = order_of(run, rule, j.occurred)
         on = local_date(j.occurred, run.site)
@@ -153,6 +193,25 @@ def dose(j: Judge, act: c.Dose) -> None:
     now = run.s.sessions[session.id]
     if last and now.state == "under_way":
         run.emit(e.DosingEnded(session.id, j.occurred, now.given, rule.unit, j.told))
+
+
+def _after_all(j: Judge, kind: SessionKind, amount: Decimal, lot: str) -> None:
+    """What was given once the patient had left is in no session; it counts all the same."""
+    rule, run = kind.dose, j.run
+    assert rule is not None  # something was given
+    drug, text = drug_of(rule.drug, rule.unit), str(amount)
+    broken = exposure.exceeded(run, drug, rule.caps, amount, at=j.occurred, reserves=False)
+    person, role = j.actor.person, run.role
+    run.emit(
+        e.MedicineGiven(
+            kind.name, rule.drug, text, rule.unit, j.occurred, j.at, person, role, "", lot
+        )
+    )
+    run.deviation("dose-not-planned", f"{rule.drug} was given after the treatment had ended")
+    _over_caps(j, drug, broken)
+    ledger.given(j, rule, kind.name, amount, lot)
+    if rule.ledger:
+        run.unbalanced.append(kind.name)
 
 
 def _give(
@@ -180,7 +239,7 @@ def _give(
     if first:
         crossing.dosed(run, kind, session, j.occurred)
         _departures(j, rule, session)
-    ledger.given(j, rule, session, amount, lot)
+    ledger.given(j, rule, session.id, amount, lot)
     _dose_limits(j, rule, session, total, amount)
     if _rate_outside(rule, rate):
         run.deviation("rate-outside", f"the rate of {rule.drug} was outside the program's limits")
@@ -307,8 +366,7 @@ def give(j: Judge, act: c.Give) -> None:
         j.against("bad-value", "the amount is missing", f"write it as: 1 {rule.unit}")
     j.end()
     assert amount is not None  # it would have been refused
-    drug, order = drug_of(rule.drug, rule.unit), run.s.orders.get(rule.name)
-    stands = order is not None and order.stands(j.occurred)
+    drug, order = drug_of(rule.drug, rule.unit), in_force(run, rule.name, j.occurred)
     last = _last_given(run, drug, j.occurred)
     indicated = medicine.only_if is None or medicine.only_if.truth(j.then) is True
     broken = exposure.exceeded(run, drug, medicine.caps, amount, at=j.occurred, reserves=False)
@@ -322,12 +380,12 @@ def give(j: Judge, act: c.Give) -> None:
             j.at,
             j.actor.person,
             run.role,
-            f"{rule.name}.{order.number}" if order is not None and stands else "",
+            "" if order is None else f"{rule.name}.{order.number}",
             act.lot,
             act.reason,
         )
     )
-    if order is None or not stands:
+    if order is None:
         run.deviation("no-order", f"{rule.drug} was given without an order in force")
     elif amount > Decimal(order.total):
         run.deviation("over-order", f"more than the {order.total} {rule.unit} ordered was given")

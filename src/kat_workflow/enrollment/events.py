@@ -509,7 +509,8 @@ class MedicineGiven(_Event, frozen=True, tag="medicine-given"):
 
 
 class DrugHandled(_Event, frozen=True, tag="drug-handled"):
-    """A controlled drug was drawn, wasted or returned for a session, or waste was witnessed."""
+    """A controlled drug was drawn, wasted or returned for a session, or waste was witnessed;
+    `manner` is how it was disposed of."""
 
     session: str
     what: Literal["drawn", "wasted", "returned", "witnessed"]
@@ -519,6 +520,7 @@ class DrugHandled(_Event, frozen=True, tag="drug-handled"):
     amount: str = ""
     unit: str = ""
     lot: str = ""
+    manner: Private[str] = ""
 
 
 class AlertRaised(_Event, frozen=True, tag="alert-raised"):
@@ -1079,9 +1081,23 @@ class DrugGiven(_Event, frozen=True, tag="drug-given"):
 # Of a site's drug cupboard.
 
 
+class Product(Struct, frozen=True, omit_defaults=True):
+    """The finished form of a drug, as a record of controlled drugs names it (21 CFR
+    1304.22(a)(2)): `solution for injection` of a `strength` of `50 mg/mL`, in containers such as
+    `10 mL vial`; a tablet has its strength in `8 mg`. `schedule` is the drug's, "" for none."""
+
+    form: str = ""
+    strength: str = ""
+    container: str = ""
+    schedule: str = ""
+
+
+NO_PRODUCT = Product()
+
+
 class StockReceived(_Event, frozen=True, tag="stock-received"):
     """Some of a lot came into the cupboard; it `expires` at the end of that date (or: must not be
-    used beyond it)."""
+    used beyond it). It came in so many `containers`, and a `witness` was there."""
 
     drug: str
     lot: str
@@ -1091,10 +1107,14 @@ class StockReceived(_Event, frozen=True, tag="stock-received"):
     person: str
     supplier: str = ""
     expires: date | None = None
+    product: Product = NO_PRODUCT
+    containers: int = 0
+    witness: str = ""
 
 
 class StockCounted(_Event, frozen=True, tag="stock-counted"):
-    """The cupboard was counted: `found`, where `expected` should have been."""
+    """The cupboard was counted: `found`, where `expected` should have been; a `witness` was
+    there."""
 
     drug: str
     lot: str
@@ -1104,12 +1124,16 @@ class StockCounted(_Event, frozen=True, tag="stock-counted"):
     at: datetime
     person: str
     reason: Private[str] = ""
+    product: Product = NO_PRODUCT
+    witness: str = ""
 
 
 class LotUsed(_Event, frozen=True, tag="lot-used"):
     """A lot went to or came back from a patient: drawn for a session, given, wasted or returned,
     or, without a ledger, used. `stock` is how much the cupboard's own count of the lot changes,
-    in the lot's unit, "" where it is not kept here; `witness`: waste that needs one."""
+    in the lot's unit, "" where it is not kept here; `witness`: waste that needs one. `volume` is
+    how much it is of the finished form (`0.7 mL`, `2 of tablet`), `manner` how waste was disposed
+    of, `name` the printed name of the person, who acted in a `role`."""
 
     what: Literal["drawn", "given", "wasted", "returned", "witnessed", "used"]
     drug: str
@@ -1123,6 +1147,11 @@ class LotUsed(_Event, frozen=True, tag="lot-used"):
     person: str
     stock: str = ""
     witness: bool = False
+    product: Product = NO_PRODUCT
+    volume: str = ""
+    manner: Private[str] = ""
+    name: str = ""
+    role: str = ""
 
 
 # Of groups. What an enrollment knows of its own place in one:

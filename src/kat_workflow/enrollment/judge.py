@@ -278,12 +278,19 @@ class Judge:
                 says = f"{session.id} is under way"
                 self.against("session-under-way", says, f"{way} {session.id} first")
 
-    def session_item(self, kind: SessionKind) -> Item:
-        """The open item of a step that holds sessions of this kind."""
+    def asks_for(self, kind: SessionKind) -> Item | None:
+        """The open item of a step that holds sessions of this kind, if one is open."""
         for item in self.s.items.values():
             step = self.program.steps.get(item.step)
             if step is not None and step.session == kind.name:
                 return item
+        return None
+
+    def session_item(self, kind: SessionKind) -> Item:
+        """The open item of a step that holds sessions of this kind."""
+        item = self.asks_for(kind)
+        if item is not None:
+            return item
         steps = [x.name for x in self.program.steps.values() if x.session == kind.name]
         raise self.not_open(steps[0])
 
@@ -298,16 +305,19 @@ class Judge:
             self.against("not-yet", says, f"wait until {opens:%Y-%m-%d %H:%M} UTC")
 
     def open_session(
-        self, kind: SessionKind, item: Item, booked_for: datetime | None = None
+        self, kind: SessionKind, item: Item | None, booked_for: datetime | None = None
     ) -> Session:
-        """A session gets its number and its place, for the item that asks for it."""
+        """A session gets its number and its place, for the item that asks for it. Where none does
+        and something was given all the same, it belongs to the whole stay."""
         number = self.run.tally(kind.name + ":booked") + 1
         id_ = f"{kind.name}.{number}"
-        place, lapses = f"{item.place}/{id_}", self.lapses(kind, booked_for)
+        if item is None:
+            around, for_ = next(iter(self.s.visits.values())).place, ""
+        else:
+            around, for_ = item.place, item.id
+        place, lapses = f"{around}/{id_}", self.lapses(kind, booked_for)
         self.run.emit(
-            e.SessionBooked(
-                id_, kind.name, number, place, item.id, self.occurred, booked_for, lapses
-            )
+            e.SessionBooked(id_, kind.name, number, place, for_, self.occurred, booked_for, lapses)
         )
         return self.s.sessions[id_]
 

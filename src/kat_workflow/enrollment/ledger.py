@@ -11,15 +11,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.cupboard import Out
 from kat_workflow.enrollment.quantities import in_unit, plain, quantity
 from kat_workflow.program.clock import local_date
 
 if TYPE_CHECKING:
-    from kat_workflow.enrollment import commands as c
-    from kat_workflow.enrollment.cupboard import Cupboard
+    from kat_workflow.enrollment.cupboard import Cupboard, Lot
     from kat_workflow.enrollment.judge import Judge
     from kat_workflow.enrollment.run import Run
     from kat_workflow.enrollment.state import Session
@@ -43,8 +44,9 @@ def draw(j: Judge, act: c.Draw) -> None:
     """See `commands.Draw`."""
     book = _controlled(j, act.session)
     kind = book.kind
-    session = None if kind is None else j.run.session_of(kind.name)
-    item = j.session_item(kind) if kind is not None and session is None else None
+    over = _over(j, book, act.session)
+    session = None if kind is None or over else j.run.session_of(kind.name)
+    item = j.asks_for(kind) if kind is not None and not over and session is None else None
     j.actor_in(book.by, f"drawing {book.drug}")
     amount = _amount(j, act.amount, book.unit)
     if not act.lot:
@@ -52,7 +54,11 @@ def draw(j: Judge, act: c.Draw) -> None:
     j.end()
     if kind is not None and item is not None:
         session = j.open_session(kind, item)
-    _handle(j, book, book.name if session is None else session.id, "drawn", amount, act.lot)
+    # What was drawn and nobody had asked for is out for that kind of session in general.
+    id_ = over or (book.name if session is None else session.id)
+    _handle(j, book, id_, "drawn", amount, act.lot)
+    if j.run.s.end:
+        j.run.unbalanced.append(id_)
 
 
 def waste(j: Judge, act: c.Waste) -> None:
@@ -70,13 +76,17 @@ def _put_away(j: Judge, act: c.Waste | c.Return, what: Literal["wasted", "return
     id_ = _about(j, book, act.session)
     out = _out(j.run, id_)
     j.actor_in(book.by, f"accounting for {book.drug}")
+    manner = act.manner if isinstance(act, c.Waste) else ""
     amount, left = _amount(j, act.amount, book.unit), Decimal(0) if out is None else out.left
     if amount > left:
         says = f"only {plain(max(left, Decimal(0)))} {book.unit} of {book.drug} can be {what}"
         j.against("implausible", f"{says}: {out or 'nothing is out'}", "record the draw first")
     j.end()
     lot = act.lot or _only_lot(out)
-    _handle(j, book, id_, what, amount, lot)
+    _handle(j, book, id_, what, amount, lot, manner)
+    if what == "wasted" and j.program.ledgers[book.ledger].schedule and not manner:
+        says = f"it is not said how what was wasted of {book.drug} was disposed of"
+        j.run.deviation("no-manner", says)
 
 
 def witness(j: Judge, act: c.WitnessWaste) -> None:
@@ -119,13 +129,23 @@ def _about(j: Judge, book: _Book, name: str) -> str:
     if book.kind is None:
         return book.name
     session = j.run.session_of(book.name)
-    number = name.rpartition(".")[2]
-    if number.isdecimal() and 0 < int(number) <= j.run.tally(book.name + ":booked"):
-        return f"{book.name}.{int(number)}"
+    if over := _over(j, book, name):
+        return over
+    if session is None and _out(j.run, book.name) is not None:
+        return book.name
     if session is None:
         says = f"no session {book.name} is open"
         raise j.stop("no-session", says, f"name one that is over: {book.name}.1")
     return session.id
+
+
+def _over(j: Judge, book: _Book, name: str) -> str:
+    """The session that a name means by its number, "" where it has none."""
+    number = name.rpartition(".")[2]
+    if book.kind is None or not number.isdecimal():
+        return ""
+    known = 0 < int(number) <= j.run.tally(book.name + ":booked")
+    return f"{book.name}.{int(number)}" if known else ""
 
 
 def _amount(j: Judge, text: str, unit: str) -> Decimal:
@@ -142,17 +162,34 @@ def _handle(
     what: Literal["drawn", "wasted", "returned", "witnessed"],
     amount: Decimal,
     lot: str,
+    manner: str = "",
 ) -> None:
     run = j.run
     text, unit = (plain(amount), rule.unit) if what != "witnessed" else ("", "")
-    run.emit(e.DrugHandled(session, what, j.at, j.actor.person, run.role, text, unit, lot))
-    stock = ""
+    run.emit(e.DrugHandled(session, what, j.at, j.actor.person, run.role, text, unit, lot, manner))
+    stock, schedule = "", j.program.ledgers[rule.ledger].schedule
     if what == "drawn":
         stock = _lot_deviations(j, rule.drug, lot, -amount, rule.unit, known=True)
+        kept = run.stream("cupboard").state.lot(rule.drug, lot)
+        if schedule and kept is not None and not kept.product.strength:
+            says = f"the cupboard does not know form and strength of lot {lot} of {rule.drug}"
+            run.deviation("lot-undescribed", says)
     elif what == "returned" and lot:
         stock = _in_lot(run.stream("cupboard").state, rule.drug, lot, amount, rule.unit)
     witnesses = what == "wasted" and bool(j.program.ledgers[rule.ledger].witnessed_by)
-    _tell(j, what, rule.drug, lot, amount, rule.unit, session, stock, witness=witnesses)
+    _tell(
+        j,
+        what,
+        rule.drug,
+        lot,
+        amount,
+        rule.unit,
+        session,
+        stock,
+        witness=witnesses,
+        schedule=schedule,
+        manner=manner,
+    )
 
 
 # Of doses
@@ -167,20 +204,22 @@ def _only_lot(out: Out | None) -> str:
     return out.lots[0] if out is not None and len(out.lots) == 1 else ""
 
 
-def given(j: Judge, rule: DoseRule, session: Session, amount: Decimal, lot: str) -> None:
+def given(j: Judge, rule: DoseRule, about: str, amount: Decimal, lot: str) -> None:
     """A dose in the book: out of what was drawn, or straight from a lot."""
     if rule.ledger:
         if amount:
-            _tell(j, "given", rule.drug, lot, amount, rule.unit, session.id)
+            schedule = j.program.ledgers[rule.ledger].schedule
+            _tell(j, "given", rule.drug, lot, amount, rule.unit, about, schedule=schedule)
     elif lot:
-        used(j, rule.drug, lot, amount, rule.unit, session.id)
+        used(j, rule.drug, lot, amount, rule.unit, about)
 
 
 def medicine_given(j: Judge, its: Medicine, rule: OrderRule, amount: Decimal, lot: str) -> None:
     """A controlled medicine in the book: out of what was drawn for it."""
     run = j.run
     lot = lot or _only_lot(_out(run, its.name))
-    _tell(j, "given", rule.drug, lot, amount, rule.unit, its.name)
+    schedule = j.program.ledgers[its.ledger].schedule
+    _tell(j, "given", rule.drug, lot, amount, rule.unit, its.name, schedule=schedule)
     out = _out(run, its.name)
     if out is not None and out.left < 0:
         says = f"more of {its.name} was given than was drawn: {out}"
@@ -266,20 +305,31 @@ def _tell(
     stock: str = "",
     *,
     witness: bool = False,
+    schedule: str = "",
+    manner: str = "",
 ) -> None:
-    s = j.s
+    s, actor = j.s, j.actor
+    kept: Lot | None = j.run.stream("cupboard").state.lot(drug, lot)
+    product, text = e.NO_PRODUCT if kept is None else kept.product, plain(amount)
+    if schedule and not product.schedule:
+        product = replace(product, schedule=schedule)
     entry = e.LotUsed(
         what,
         drug,
         lot,
-        plain(amount),
+        text,
         unit,
         s.id,
         s.patient,
         about,
         j.occurred,
-        j.actor.person,
+        actor.person,
         stock,
         witness,
+        product,
+        "" if kept is None or not amount else kept.volume(text, unit),
+        manner,
+        actor.name,
+        j.run.role,
     )
     j.run.stream("cupboard").emit(entry)

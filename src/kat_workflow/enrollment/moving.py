@@ -314,6 +314,8 @@ def discharge(
     if s.id in (record := run.stream("patient")).state.known.enrollments:
         record.emit(e.EnrollmentEnded(s.id, end.name, end.kind, when))
     run.unbalanced += [name for name, its in run.program.medicines.items() if its.ledger]
+    kinds = run.program.sessions.values()
+    run.unbalanced += [kind.name for kind in kinds if kind.dose is not None and kind.dose.ledger]
     if left_early and end.kind not in ("died", "entered_in_error"):  # these close at once
         call_after_leaving_early(run)
     for name in end.work:

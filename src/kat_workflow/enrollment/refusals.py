@@ -199,6 +199,8 @@ DEVIATIONS: dict[str, str] = {
     "after-discharge": "Something was recorded after the treatment had ended, such as a result "
     "that came late.",
     "admitted-otherwise": "A patient was reported to have been admitted on a date in the past.",
+    "dose-not-planned": "Something was given although no step was open for it, or the treatment "
+    "had ended. In treatment it is a session, watched and released like any other.",
     "dose-on-hold": "Something was given although a hold stood.",
     "dose-while-ended": "Something was given after the dose of the session had been ended.",
     "dose-while-paused": "Something was given although dosing was paused.",
@@ -209,9 +211,13 @@ DEVIATIONS: dict[str, str] = {
     "drug was not accounted for, or more was given than was drawn. It stays open in the site's "
     "cupboard until it is wasted or returned.",
     "lot-expired": "A lot was used after its date.",
+    "lot-undescribed": "A scheduled drug was drawn from a lot whose form and strength the cupboard "
+    "does not know, so that its record lacks them. Receive lots with them.",
     "lot-unknown": "A controlled drug was drawn from a lot that the site's cupboard does not keep.",
     "moved-past-gates": "A patient was reported to be in a phase that the program's gates had not "
     "opened.",
+    "no-manner": "Some of a scheduled drug was wasted, and it is not said how it was disposed of: "
+    "say `manner`.",
     "no-order": "Something was given without an order in force.",
     "over-cap": "More was given than one session may give, or than a cap over hours, days or the "
     "course allows.",

@@ -224,7 +224,8 @@ class ConsentState(Struct, frozen=True, array_like=True, gc=False):
 
 class OrderState(Struct, frozen=True, array_like=True, gc=False):
     """The last order of a name: `amount` in the basis of its rule, `total` in `unit`; `left`
-    administrations (None: as often as needed); the rest is as in `events.Ordered`."""
+    administrations (None: as often as needed); it is in force `since` it was placed; the rest is
+    as in `events.Ordered`."""
 
     number: int
     amount: str
@@ -236,10 +237,16 @@ class OrderState(Struct, frozen=True, array_like=True, gc=False):
     bolus_over: str = ""
     infusion_over: str = ""
     rate: str = ""
+    since: datetime | None = None
 
     def stands(self, now: datetime) -> bool:
-        """Whether it is in force."""
-        return self.left != 0 and (self.until is None or now < self.until)
+        """Whether it is in force: what happened before it was placed was not done on it."""
+        begun = self.since is None or self.since <= now
+        return begun and self.left != 0 and (self.until is None or now < self.until)
+
+    def used(self, times: int = 1) -> OrderState:
+        """With so many administrations less."""
+        return self if self.left is None else replace(self, left=self.left - times)
 
 
 class HoldState(Struct, frozen=True, array_like=True, gc=False):
@@ -858,8 +865,9 @@ def _session_over(s: Enrollment, id_: str, at: datetime) -> None:
     _at(s, at)
 
 
-def _ordered(s: Enrollment, x: e.Ordered) -> None:
-    order = OrderState(
+def order_state(x: e.Ordered) -> OrderState:
+    """An order as it stands when it has been placed."""
+    return OrderState(
         x.number,
         x.amount,
         x.total,
@@ -870,8 +878,12 @@ def _ordered(s: Enrollment, x: e.Ordered) -> None:
         x.bolus_over,
         x.infusion_over,
         x.rate,
+        x.at,
     )
-    s.orders = {**s.orders, x.order: order}
+
+
+def _ordered(s: Enrollment, x: e.Ordered) -> None:
+    s.orders = {**s.orders, x.order: order_state(x)}
     _decided(s, x.at)
 
 
@@ -884,8 +896,8 @@ def _use_order(s: Enrollment, id_: str, times: int = 1) -> None:
     """An administration of an order is used up, or (-1) given back, unless a newer one stands."""
     name, _, number = id_.rpartition(".")
     order = s.orders.get(name)
-    if order is not None and order.left is not None and number == str(order.number):
-        s.orders = {**s.orders, name: replace(order, left=order.left - times)}
+    if order is not None and number == str(order.number):
+        s.orders = {**s.orders, name: order.used(times)}
 
 
 def _dose_checked(s: Enrollment, x: e.DoseChecked) -> None:

@@ -24,6 +24,20 @@ __all__ = ["LONGEST", "Doses"]
 LONGEST = 168
 """Hours: the longest rolling window of a cap; single amounts are not kept much longer."""
 
+CONTROLLED = {
+    "methadone": "II",
+    "buprenorphine": "III",
+    "esketamine": "III",
+    "ketamine": "III",
+    "chlordiazepoxide": "IV",
+    "diazepam": "IV",
+    "lorazepam": "IV",
+    "midazolam": "IV",
+    "phenobarbital": "IV",
+}
+"""Drugs of treatment programs that are scheduled in the United States (21 CFR 1308.12 to 1308.14):
+a reminder and no list of them all. What a program says is what holds."""
+
 _PER_WEIGHT = ("mass", -1)
 
 
@@ -47,7 +61,9 @@ class Doses(Words):
             if full in tables["ledgers"]:
                 witnesses = self.roles(unit, ledger.witnessed_by, (*path, "witnessed_by"))
                 title = ledger.title or in_words(name)
-                self.ledgers[full] = model.Ledger(full, title, ledger.drug, witnesses)
+                self.ledgers[full] = model.Ledger(
+                    full, title, ledger.drug, witnesses, ledger.schedule, ledger.kept_by
+                )
         for name, medicine in written.medicines.items():
             if unit.prefix + name in tables["medicines"]:
                 self._medicine(unit, unit.prefix + name, medicine, ("medicines", name))
@@ -266,10 +282,26 @@ class Doses(Words):
         )
 
     def _ledger(self, unit: Unit, ledger: str, drug: str, path: Path) -> str:
+        """The ledger that is kept here for a drug. A drug that is known to be controlled stands in
+        one, here or elsewhere, that names its schedule."""
         name = self.names.find("ledgers", unit, ledger, (*path, "ledger")) or ""
-        if name in self.ledgers:
-            self._same_drug(unit, path, drug, self.ledgers[name].drug, "ledger")
-        return name
+        its, schedule = self.ledgers.get(name), CONTROLLED.get(drug.casefold(), "")
+        if not ledger and schedule:
+            message = f"{drug} is in schedule {schedule}, and what is given stands in no ledger"
+            hint = f"write ledger: … and under ledgers: drug: {drug}, schedule: {schedule}"
+            self._controlled(unit, path, message, hint)
+        if its is None:
+            return name
+        self._same_drug(unit, path, drug, its.drug, "ledger")
+        if schedule and its.schedule != schedule:
+            message = f"{drug} is in schedule {schedule}, and the ledger {ledger} says otherwise"
+            self._controlled(unit, (*path, "ledger"), message, f"write schedule: {schedule}")
+        return "" if its.kept_by else name
+
+    def _controlled(self, unit: Unit, path: Path, message: str, hint: str) -> None:
+        self.report.add(
+            unit.document, "controlled-drug", path, message, hint, on="key", severity="warning"
+        )
 
     def _same_drug(self, unit: Unit, path: Path, drug: str, other: str, key: str) -> None:
         if drug.casefold() != other.casefold():

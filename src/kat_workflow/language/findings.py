@@ -720,6 +720,13 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "A dose says its `amount:`, its `most:`, or the `order:` it is given on.",
     ),
     (
+        "controlled-drug",
+        "A controlled drug is given and stands in no ledger of its schedule.",
+        "What is given of a drug that is known to be scheduled (21 CFR 1308) is accounted for: "
+        "name a `ledger:` with its `schedule:`; where a pharmacy keeps that book, say so under "
+        "`kept_by:`. A clinic may treat this warning as an error.",
+    ),
+    (
         "other-drug",
         "The order or the ledger is for another drug.",
         "What is given, what was ordered and the book it stands in must name the same drug.",

@@ -17,7 +17,7 @@ from typing import Any, get_args, get_type_hints
 
 from attrs import NOTHING, Factory, field, fields, frozen
 
-from kat_workflow.program import OnHold
+from kat_workflow.program import OnHold, Schedule
 from kat_workflow.program.forms import FieldType
 from kat_workflow.program.model import EndKind
 
@@ -43,6 +43,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "outcome": ("declined", "skipped", "missed", "waived", "withheld", "unable"),
     "hold": get_args(OnHold),
     "quiet": ("waits",),
+    "schedule": get_args(Schedule),
     "per": ("program day", "enrollment"),
     "round": ("program day",),
     "route": ("intravenous", "intramuscular", "sublingual", "nasal", "oral"),
@@ -352,6 +353,10 @@ class Cap:
 class Ledger:
     title: str = key("The ledger's name for people.", default="")
     drug: str = key("The controlled drug.")
+    schedule: str = key(
+        "Its schedule: I to V (21 CFR 1308); none where it is in none.", "schedule", ""
+    )
+    kept_by: str = key("Who keeps it, where it is not kept with this program's record.", default="")
     witnessed_by: list[str] = key(
         "Roles of the second person when some is wasted; [] for none.", "role"
     )

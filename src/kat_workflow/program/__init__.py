@@ -16,3 +16,6 @@ Outcome = Literal[
 Cause = Literal["", "patient", "clinic", "unfit", "no-show"]
 """Who or what cancelled a session: the patient, the clinic, the patient's state on the day, or
 that nobody came; "" where it was none of these."""
+
+Schedule = Literal["I", "II", "III", "IV", "V"]
+"""Of controlled substances in the United States, the strictest first (21 CFR 1308)."""

@@ -334,12 +334,15 @@ class CapRule:
 @frozen(eq=False)
 class Ledger:
     """The book of a controlled drug: what is drawn is given, wasted or returned. What is wasted
-    needs a witness in one of these roles, another person; () for none."""
+    needs a witness in one of these roles, another person; () for none. `schedule` is the drug's.
+    What is `kept_by` somebody else (a pharmacy) is not drawn here, and waits for no balance."""
 
     name: str
     title: str
     drug: str
     witnessed_by: tuple[str, ...]
+    schedule: str = ""
+    kept_by: str = ""
 
 
 @frozen(eq=False)

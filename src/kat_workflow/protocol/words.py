@@ -581,7 +581,10 @@ class Words:
 
     def ledger(self, ledger: Ledger) -> str:
         """The book of a controlled drug."""
-        said = f"{clean(ledger.drug)}: drawn = given + wasted + returned."
+        drug = clean(ledger.drug) + (f" (schedule {ledger.schedule})" if ledger.schedule else "")
+        if ledger.kept_by:
+            return sentence(f"{drug}: kept by {clean(ledger.kept_by)}, and not in this record")
+        said = f"{drug}: drawn = given + wasted + returned."
         if not ledger.witnessed_by:
             return said
         return f"{said} Another person witnesses what is wasted: {self.roles(ledger.witnessed_by)}."
