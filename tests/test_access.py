@@ -267,10 +267,11 @@ def test_in_an_emergency_somebody_without_a_role_here_reads_but_no_other_patient
     assert (look.person, look.emergency) == ("cleo", "fire")
 
 
-def test_an_entry_that_is_no_look_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("body", [b'{"event":"x"}', b'{"at":"\xff","through":"\xff"}'])
+def test_an_entry_that_is_no_look_is_named(tmp_path: Path, body: bytes) -> None:
     journal = open_journal(tmp_path / "other.db")
     journal.append(
-        [Append("patient:P-1", 0, (b'{"event":"x"}',))],
+        [Append("patient:P-1", 0, (body,))],
         command="c", digest="d", recorded=EIGHT, person="p", role="",
     )  # fmt: skip
 

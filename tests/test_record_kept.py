@@ -72,6 +72,8 @@ BROKEN = {
     "its census row is not what",
     "DELETE FROM kat_programs": "is not kept",
     "UPDATE kat_programs SET files = '{\"walk-in/walk-in.yaml\":\"x\"}'": "is not the one that",
+    "UPDATE kat_programs SET files = x'7b2261223a22e025227d'": "the files of a program cannot be",
+    "UPDATE kat_programs SET files = x'7b'": "the files of a program cannot be read",
     "UPDATE kat_streams SET row = (SELECT max(row) FROM kat_streams WHERE stream LIKE 'pat%')"
     " WHERE stream LIKE 'pat%'": "a patient's own stream: its state row is not what",
     "UPDATE kat_streams SET row = x'90' WHERE stream LIKE 'pat%'": "a patient's own stream",
@@ -93,6 +95,21 @@ def test_what_is_not_sound_is_named_and_never_copied(
     with pytest.raises(JournalError, match=r"not sound|cannot be read"):
         backup(engine, tmp_path / "copy.db")
     assert not (tmp_path / "copy.db").exists()
+
+
+def test_a_patient_whose_row_is_spoiled_is_read_from_the_entries(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """The decoder's own error would have quoted what it could not read."""
+    before = engine.patient("P-1")
+    with closing(sqlite3.connect(tmp_path / "clinic.db")) as connection, connection:
+        spoiled = b"\x81\xa7patient\xa1\xff"
+        connection.execute(
+            "UPDATE kat_streams SET row = ? WHERE stream = 'patient:P-1'", (spoiled,)
+        )
+
+    with Engine.open(tmp_path / "clinic.db", programs=tmp_path / "programs") as again:
+        assert again.patient("P-1") == before
 
 
 def test_an_access_log_is_kept_as_a_record_is(engine: Engine, tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ class Child:
     def freezes(self) -> None:
         """Wait until it has stopped."""
         while not (state := self._state()).startswith("T"):
-            assert state and not state.startswith("Z"), "it ended and did not stop"
+            assert state[:1] not in ("", "Z"), "it ended and did not stop"
 
     def thaws(self) -> None:
         """Let it go on."""

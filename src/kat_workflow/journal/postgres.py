@@ -64,6 +64,7 @@ from kat_workflow.journal.records import (
     Standing,
     not_empty,
     read_census,
+    read_files,
     read_item,
 )
 
@@ -328,7 +329,6 @@ _Answer = TypeVar("_Answer")
 _Element = TypeVar("_Element")
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-_decode_files = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class PostgresJournal:
@@ -656,7 +656,7 @@ class PostgresJournal:
             (digest,),
         )
         for kept, name, version, main, files in found:
-            return KeptProgram(kept, name, version, main, _decode_files(files))
+            return KeptProgram(kept, name, version, main, read_files(files))
         return None
 
     def programs(self, id: str | None = None) -> list[KeptProgram]:  # noqa: A002

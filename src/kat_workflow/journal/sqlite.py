@@ -59,6 +59,7 @@ from kat_workflow.journal.records import (
     damaged,
     not_empty,
     read_census,
+    read_files,
     read_item,
 )
 
@@ -171,7 +172,6 @@ _UPSERT_CENSUS = "INSERT OR REPLACE INTO kat_census VALUES (?, ?, ?, ?)"
 _Answer = TypeVar("_Answer")
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-_decode_files = msgspec.json.Decoder(dict[str, str]).decode
 
 _WAYS_OUT = {
     sqlite3.SQLITE_BUSY: "another process holds it; end that one's transaction and try again",
@@ -520,7 +520,7 @@ class SqliteJournal:
             "SELECT digest, id, version, main, files FROM kat_programs WHERE digest = ?", (digest,)
         )
         for kept, name, version, main, files in found:
-            return KeptProgram(kept, name, version, main, _decode_files(files))
+            return KeptProgram(kept, name, version, main, read_files(files))
         return None
 
     def programs(self, id: str | None = None) -> list[KeptProgram]:  # noqa: A002
