@@ -100,6 +100,9 @@ class _Rows:
                         yield Fault(says, stream)
                 except KatError as error:
                     yield Fault(f"it cannot be worked out again: {error}", stream)
+                except Exception:  # a fold of what nobody wrote may fail in any way
+                    says = "it cannot be worked out again: its entries contradict each other"
+                    yield Fault(says, stream)
             after = page[-1].chain.stream
         yield from self._of_nobody()
 

@@ -592,7 +592,12 @@ class SqliteJournal:
 
     def _schema(self) -> int | None:
         found = self._select("SELECT 1 FROM sqlite_master WHERE name = 'kat_schema'", ())
-        return int(self._select("SELECT version FROM kat_schema", ())[0][0]) if found else None
+        if not found:
+            return None
+        match self._select("SELECT version FROM kat_schema", ()):
+            case [(int(version),)]:
+                return version
+        raise damaged("the number of the schema")
 
     def _create(self) -> None:
         def create(cursor: sqlite3.Cursor) -> None:
