@@ -20,6 +20,7 @@ from kat_workflow import Actor, Engine, JournalError, Refused
 from kat_workflow.cli import kat
 from kat_workflow.engine.access import AccessLog, Look
 from kat_workflow.journal import Append, open_journal
+from kat_workflow.journal.sqlite import SqliteJournal
 
 ROUND = "ward round"
 
@@ -85,9 +86,9 @@ ELSEWHERE = {
 version."""
 
 HOST = {
-    "follow", "listen", "outbox", "program_of", "site_of", "program", "approved", "register",
-    "roster",
-    "cupboard", "kept_files", "patient_ids", "open", "close", "run_due", "run_due_in", "scheduler",
+    "follow", "listen", "outbox", "looked", "program_of", "site_of", "program", "approved",
+    "register", "roster", "cupboard", "kept_files", "patient_ids", "open", "close", "run_due",
+    "run_due_in", "scheduler",
 }  # fmt: skip
 """What is for the host itself, or shows nothing of a patient."""
 
@@ -130,6 +131,21 @@ def test_a_question_that_names_nobody_is_the_hosts_own(
 
     (look,) = log.of_patient("P-1")
     assert (look.person, look.roles, look.why) == ("", (), "")
+
+
+def test_what_a_host_shows_of_its_own_feed_is_written_down_by_one_call(
+    engine: Engine, log: AccessLog, patient: str
+) -> None:
+    other = engine.enroll("walk-in", patient="P-2", by=ANN)
+
+    engine.looked("dashboard", (patient, other, patient), by=BO, why=ROUND)
+    engine.looked("pager", (patient,))
+    engine.looked("dashboard", (), by=BO)
+
+    own, both = log.of_patient("P-1")
+    assert (both.through, both.patients, both.person) == ("dashboard", ("P-1", "P-2"), "bo")
+    assert (own.through, own.enrollment, own.person) == ("pager", patient, "")
+    assert log.by_person("bo") == (both,)
 
 
 def test_a_list_says_everybody_who_was_on_it_in_one_entry(
@@ -197,8 +213,7 @@ def unwritable(tmp_path: Path, engine: Engine, patient: str) -> Iterator[sqlite3
     """Another connection that may keep the log from being written."""
     assert engine.access is not None
     engine.access.close()
-    engine.access = AccessLog(open_journal(tmp_path / "access.db"))
-    engine.access.journal._connection.execute("PRAGMA busy_timeout=0")  # type: ignore[attr-defined]
+    engine.access = AccessLog(SqliteJournal(tmp_path / "access.db", patience=0))
     connection = sqlite3.connect(tmp_path / "access.db", isolation_level=None)
     with closing(connection):
         connection.execute("BEGIN IMMEDIATE")
@@ -212,6 +227,8 @@ def test_where_the_log_cannot_be_written_nothing_is_shown_and_commands_go_on(
     for question in ASKED.values():
         with pytest.raises(JournalError, match="access log cannot be written"):
             question(engine, patient, {"by": ANN, "why": ROUND})
+    with pytest.raises(JournalError, match="access log cannot be written"):
+        engine.looked("dashboard", (patient,))
 
     engine.record(patient, "look", {"systolic": 120}, by=ANN)
 
@@ -252,10 +269,11 @@ def test_in_an_emergency_somebody_without_a_role_here_reads_but_no_other_patient
     assert (look.person, look.emergency) == ("cleo", "fire")
 
 
-def test_an_entry_that_is_no_look_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("body", [b'{"event":"x"}', b'{"at":"\xff","through":"\xff"}'])
+def test_an_entry_that_is_no_look_is_named(tmp_path: Path, body: bytes) -> None:
     journal = open_journal(tmp_path / "other.db")
     journal.append(
-        [Append("patient:P-1", 0, (b'{"event":"x"}',))],
+        [Append("patient:P-1", 0, (body,))],
         command="c", digest="d", recorded=EIGHT, person="p", role="",
     )  # fmt: skip
 
@@ -279,6 +297,7 @@ def test_a_clinic_without_a_log_and_every_command_write_nothing(
     with Engine.open(tmp_path / "clinic.db", programs=tmp_path / "programs") as bare:
         assert bare.access is None
         assert bare.status(patient).patient == "P-1"
+        bare.looked("dashboard", (patient,), by=ANN)
 
 
 def test_a_log_that_cannot_be_opened_gives_the_journal_back(tmp_path: Path) -> None:
@@ -322,6 +341,44 @@ def test_the_report_of_a_patient_tells_who_looked_and_why(run: Callable[..., Any
     assert "cleo" in broken
     assert "bo" not in broken
     assert disclosed == ""
+
+
+def test_the_outbox_is_drained_whatever_the_log_says_but_a_person_who_reads_it_is_written_down(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Who is to be called is not kept waiting by a log; a machine that sends is nobody's look."""
+    programs(
+        tmp_path,
+        (
+            "phases:",
+            "alerts:\n  - {when: pressure.systolic > high, says: Come now, tell: [doctor],"
+            " answer_within: 5 min}\nphases:",
+        ),
+    )
+    id_ = run("enroll", "walk-in", "--patient", "P-1", "--by", "ann:nurse").output.strip()
+    run("record", id_, "look", "systolic=120", "--by", "ann:nurse")
+    run("record", id_, "pressure", "systolic=190", "--by", "ann:nurse")
+
+    drained = run("outbox")
+    read = run("outbox", "--as", "bo:doctor", "--why", ROUND)
+
+    assert "Come now" in drained.output
+    assert read.output == drained.output
+    looks = json.loads(run("access", "--patient", "P-1", "--json").output)["looks"]
+    (look,) = [x for x in looks if x["through"] == "outbox"]
+    assert (look["person"], look["why"], look["patients"]) == ("bo", ROUND, ["P-1"])
+
+
+def test_a_report_of_deviations_says_who_asked_for_it(run: Callable[..., Any]) -> None:
+    id_ = run("enroll", "walk-in", "--patient", "P-1", "--by", "ann:nurse").output.strip()
+    late = ("record", id_, "look", "systolic=120", "--emergency", "fire", "--by", "bo:doctor")
+    assert run(*late).exit_code == 0
+
+    said = run("deviations", "--as", "cleo:doctor", "--why", "audit")
+
+    assert "1 in all" in said.output
+    looks = json.loads(run("access", "--person", "cleo", "--json").output)["looks"]
+    assert [(x["through"], x["why"]) for x in looks] == [("deviations", "audit")]
 
 
 @pytest.mark.parametrize(

@@ -319,7 +319,6 @@ def test_a_reader_that_holds_an_old_view_keeps_the_log_and_is_said_to(tmp_path: 
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM kat_entries").fetchone()
-        journal._connection.execute("PRAGMA busy_timeout=0")  # type: ignore[attr-defined]
 
         assert not engine.erase(
             the_patient(engine), by=DPO, ground=GROUND, command_id="r-1"

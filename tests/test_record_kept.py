@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from walk_in import ANN, BO, Clock, programs
+from walk_in import ANN, BO, EIGHT, Clock, programs
 
 from kat_workflow import Engine, JournalError, Refused
 from kat_workflow.cli import kat
@@ -19,6 +19,7 @@ from kat_workflow.engine.access import AccessLog
 from kat_workflow.engine.auditing import verify
 from kat_workflow.engine.keeping import backup, export, import_record, restore
 from kat_workflow.engine.migrating import migrate
+from kat_workflow.enrollment.events import ItemAssigned, encode
 from kat_workflow.journal import open_journal
 from kat_workflow.journal.keeping import NOTICE, Part2, opened_export, records
 
@@ -72,6 +73,8 @@ BROKEN = {
     "its census row is not what",
     "DELETE FROM kat_programs": "is not kept",
     "UPDATE kat_programs SET files = '{\"walk-in/walk-in.yaml\":\"x\"}'": "is not the one that",
+    "UPDATE kat_programs SET files = x'7b2261223a22e025227d'": "the files of a program cannot be",
+    "UPDATE kat_programs SET files = x'7b'": "the files of a program cannot be read",
     "UPDATE kat_streams SET row = (SELECT max(row) FROM kat_streams WHERE stream LIKE 'pat%')"
     " WHERE stream LIKE 'pat%'": "a patient's own stream: its state row is not what",
     "UPDATE kat_streams SET row = x'90' WHERE stream LIKE 'pat%'": "a patient's own stream",
@@ -93,6 +96,39 @@ def test_what_is_not_sound_is_named_and_never_copied(
     with pytest.raises(JournalError, match=r"not sound|cannot be read"):
         backup(engine, tmp_path / "copy.db")
     assert not (tmp_path / "copy.db").exists()
+
+
+def test_entries_that_no_course_could_have_are_named_and_end_no_audit(
+    engine: Engine, tmp_path: Path
+) -> None:
+    body, _ = encode(ItemAssigned("nobody-opened-it", "ann", "ann", EIGHT))
+    with closing(sqlite3.connect(tmp_path / "clinic.db")) as connection, connection:
+        changed = connection.execute(
+            """UPDATE kat_entries SET body = ? WHERE position =
+            (SELECT max(position) FROM kat_entries WHERE stream LIKE 'enrollment:%')""",
+            (body,),
+        )
+        assert changed.rowcount == 1
+
+    said = [str(fault) for fault in verify(engine.journal).faults]
+
+    assert any("it is not as it was written" in each for each in said)
+    assert any("its entries contradict each other" in each for each in said)
+
+
+def test_a_patient_whose_row_is_spoiled_is_read_from_the_entries(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """The decoder's own error would have quoted what it could not read."""
+    before = engine.patient("P-1")
+    with closing(sqlite3.connect(tmp_path / "clinic.db")) as connection, connection:
+        spoiled = b"\x81\xa7patient\xa1\xff"
+        connection.execute(
+            "UPDATE kat_streams SET row = ? WHERE stream = 'patient:P-1'", (spoiled,)
+        )
+
+    with Engine.open(tmp_path / "clinic.db", programs=tmp_path / "programs") as again:
+        assert again.patient("P-1") == before
 
 
 def test_an_access_log_is_kept_as_a_record_is(engine: Engine, tmp_path: Path) -> None:

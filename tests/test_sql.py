@@ -27,7 +27,8 @@ TERMS = "' AND '.join(terms)"
 OURS = {
     # The conditions are fixed texts with our own column names, chosen by which filters are given.
     "sqlite.py": {TERMS},
-    "postgres.py": {TERMS, "', '.join(['%b'] * 34)"},
+    # How many rows a list may have is a number whatever comes in.
+    "postgres.py": {TERMS, "', '.join(['%b'] * 34)", "int(rows)"},
 }
 """Expressions within a statement that are no constant, by file."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from kat_workflow.courses.counterfactual import (
     page,
 )
 from kat_workflow.engine import Engine
+from kat_workflow.engine.access import AccessLog
+from kat_workflow.errors import JournalError
 from kat_workflow.journal import Journal, open_journal
 from kat_workflow.language import load, shipped
 from kat_workflow.language.library import Folder
@@ -226,7 +229,9 @@ def test_the_command_reads_a_record_and_changes_nothing(tmp_path: Path) -> None:
     asked = ["counterfactual", "detox-4-day", "--db", str(db), "--programs", str(tmp_path)]
     asked += ["--sites", str(sites)]
 
-    shown = CliRunner().invoke(kat, [*asked, "--html", str(tmp_path / "r.html")])
+    log = str(tmp_path / "access.db")
+    named = ["--access", log, "--as", "rae:researcher", "--why", "a stricter limit"]
+    shown = CliRunner().invoke(kat, [*asked, "--html", str(tmp_path / "r.html"), *named])
     plain = CliRunner().invoke(kat, [*asked, "--json"])
 
     assert shown.exit_code == 0, shown.output
@@ -234,3 +239,23 @@ def test_the_command_reads_a_record_and_changes_nothing(tmp_path: Path) -> None:
     assert json.loads(plain.output)["by_line"][0]["what"] == "blocked"
     with open_journal(db) as journal:
         assert len(journal.follow(0, 100_000)) == entries
+    with closing(AccessLog(log)) as looks:
+        (look,) = looks.by_person("rae")
+        assert (look.through, look.why) == ("counterfactual", "a stricter limit")
+        assert looks.of_patient(*look.patients) == (look,)
+
+
+def test_where_the_access_log_cannot_be_written_nothing_is_told_again(tmp_path: Path) -> None:
+    with open_journal() as journal:
+        clinic = recorded(journal, "detox-4-day", STRAIGHT)
+        clinic.access = AccessLog()
+        clinic.access.close()
+        library = shipped()
+
+        with pytest.raises(JournalError, match="access log"):
+            counterfactual(
+                clinic,
+                load("detox-4-day", library),
+                library,
+                of=enrolled_in(clinic, "detox-4-day"),
+            )

@@ -162,6 +162,26 @@ def test_a_page_of_a_site_s_worklist_is_one_stretch_of_an_index(
     assert "Sort" not in plan
 
 
+def test_how_to_find_the_first_page_of_a_long_list_is_planned_once_and_not_for_each_question(
+    url: str,
+) -> None:
+    """A limit that stood among the values was planned for each time, for longer than it took."""
+    many = tuple(item(f"i{number:04d}", A, site="main") for number in range(2000))
+    with psycopg.connect(url) as connection, PostgresJournal(connection=connection) as journal:
+        write(journal, Append(A, 1, (b"2",), items=many), command="c2")
+        connection.execute("ANALYZE kat_items")
+
+        for _ in range(20):
+            page, after = journal.worklist(role="nurse", site="main")
+
+        planned = connection.execute(
+            """SELECT generic_plans, custom_plans FROM pg_prepared_statements
+            WHERE statement LIKE '%FROM kat_items%'"""
+        ).fetchall()
+    assert (len(page), after is not None) == (50, True)
+    assert planned == [(15, 5)]
+
+
 @pytest.mark.parametrize("more", [{}, {"site": "main"}, {"role": "nurse", "site": "main"}])
 @pytest.mark.parametrize(
     ("few", "index"),

@@ -169,6 +169,20 @@ def test_a_journal_of_a_newer_release_is_not_touched(path: Path) -> None:
         SqliteJournal(path)
 
 
+@pytest.mark.parametrize("number", [None, "two", b"\xff", "none at all"])
+def test_a_journal_whose_schema_has_a_spoiled_number_is_said_to_be_damaged(
+    path: Path, number: object
+) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TABLE kat_schema")
+        connection.execute("CREATE TABLE kat_schema (version)")
+        if number != "none at all":
+            connection.execute("INSERT INTO kat_schema VALUES (?)", (number,))
+
+    with pytest.raises(JournalError, match="number of the schema cannot be read"):
+        SqliteJournal(path)
+
+
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a journal\n" * 100)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from kat_workflow.cli.patients import on_clinic
+from kat_workflow.cli.patients import as_option, on_clinic, reader_of
 from kat_workflow.cli.screen import (
     ProgramName,
     echo_json,
@@ -271,6 +271,7 @@ def _show_differences(said: dict[str, dict[str, float]]) -> None:
 @click.argument("candidate", type=ProgramName())
 @click.option("--of", metavar="PROGRAM", help="Whose enrollments; those of the same program.")
 @click.option("--html", type=_NEW, metavar="FILE", help="Also write a page with plots.")
+@as_option
 @json_option
 @on_clinic
 def counterfactual(
@@ -279,6 +280,8 @@ def counterfactual(
     candidate: str,
     of: str | None,
     html: Path | None,
+    reader: str | None,
+    why: str,
     as_json: bool,
 ) -> None:
     """Say what a candidate program would have done with the patients of a record.
@@ -303,6 +306,8 @@ def counterfactual(
         found,
         of=enrolled_in(engine, of or program.id),
         watch=lambda them: watched(them, "Telling it again"),
+        by=reader_of(reader),
+        why=why,
     )
     said = account(program, differences, counts)
     if html is not None:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from kat_workflow.cli.patients import actor, instant_of, local, on_clinic, open_clinic, site_of
+from kat_workflow.cli.patients import (
+    actor,
+    as_option,
+    instant_of,
+    local,
+    on_clinic,
+    open_clinic,
+    reader_of,
+    site_of,
+)
 from kat_workflow.cli.screen import (
     ProgramName,
     echo_json,
@@ -309,6 +318,7 @@ def register(ctx: click.Context, engine: Engine, program: str | None, as_json: b
 @click.option("--site", default="", help="Of those at one site; of all sites by default.")
 @click.option("--since", metavar="INSTANT", help="Recorded then or later.")
 @click.option("--until", metavar="INSTANT", help="Recorded before then.")
+@as_option
 @json_option
 @on_clinic
 def deviations(
@@ -318,6 +328,8 @@ def deviations(
     site: str,
     since: str | None,
     until: str | None,
+    reader: str | None,
+    why: str,
     as_json: bool,
 ) -> None:
     """List deviations, overrides and emergencies of all patients, and who has looked at them.
@@ -330,7 +342,9 @@ def deviations(
     engine.run_due()
     zone = next((each for each in engine.sites if each.name == site), engine.sites[0])
     first, last = (None if text is None else instant_of(text, zone) for text in (since, until))
-    found = engine.deviations(program.partition("@")[0], site, since=first, until=last)
+    found = engine.deviations(
+        program.partition("@")[0], site, since=first, until=last, by=reader_of(reader), why=why
+    )
     if as_json:
         echo_json({"format": 1, "deviations": msgspec.to_builtins(found)})
         return

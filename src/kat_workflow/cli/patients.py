@@ -1054,13 +1054,23 @@ def unmerge(
 @click.command()
 @click.option("--after", default=0, metavar="POSITION", help="What was sent last; 0: everything.")
 @click.option("--limit", default=100, show_default=True, help="How many at the most.")
+@as_option
 @json_option
 @on_clinic
-def outbox(ctx: click.Context, engine: Engine, after: int, limit: int, as_json: bool) -> None:
+def outbox(
+    ctx: click.Context,
+    engine: Engine,
+    after: int,
+    limit: int,
+    reader: str | None,
+    why: str,
+    as_json: bool,
+) -> None:
     """List whom somebody is to tell, since a position. Nothing is sent.
 
     Each notification has a key of its own: send it once. Keep the position that is printed last,
-    and ask from there the next time.
+    and ask from there the next time. A machine that sends names nobody, and waits for no access
+    log; a person who reads says --as.
 
     \b
     Examples:
@@ -1069,6 +1079,9 @@ def outbox(ctx: click.Context, engine: Engine, after: int, limit: int, as_json: 
     """
     engine.run_due()
     found = engine.outbox(after, limit)
+    if reader is not None:
+        them = (each.enrollment for each in found.notifications)
+        engine.looked("outbox", them, by=reader_of(reader), why=why)
     if as_json:
         echo_json({"format": 1, **msgspec.to_builtins(found)})
         return

@@ -23,8 +23,10 @@ from attrs import asdict, define, field, frozen
 from msgspec.structs import replace
 
 from kat_workflow.engine import Engine, Happened
+from kat_workflow.engine.views import as_happened
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.commands import Actor
 from kat_workflow.errors import KatError, Reason, Refusal, Refused
 from kat_workflow.journal.memory import MemoryJournal
 from kat_workflow.language import compile_files
@@ -353,18 +355,24 @@ def counterfactual(
     *,
     of: Iterable[str],
     watch: Callable[[Sequence[str]], Iterable[str]] = iter,
+    by: Actor | None = None,
+    why: str = "",
 ) -> tuple[list[Difference], dict[str, Any]]:
     """What the candidate would have made of enrollments of another program or version.
 
     `clinic` holds the record and knows its sites; `library` finds the candidate and what it
-    contains. Returns the differences, and how much of the record could be said again.
+    contains. Returns the differences, and how much of the record could be said again. They hold
+    ids and words of the program, but are worked out of all that is recorded of everybody: that
+    `by` asked for it, and `why`, is written to the clinic's access log first, as one look.
     """
+    of = sorted(of)
+    clinic.looked("counterfactual", of, by=by, why=why)
     places = {site.name: site for site in clinic.sites}
     differences: list[Difference] = []
     counts: Counter[str] = Counter()
     in_force: dict[str, tuple[Program, Library]] = {}
-    for enrollment in watch(sorted(of)):
-        happened = clinic.history(enrollment)
+    for enrollment in watch(of):
+        happened = [as_happened(each) for each in clinic.journal.read(f"enrollment:{enrollment}")]
         begun = happened[0].event
         assert isinstance(begun, e.Enrolled)  # every enrollment begins so
         said = list(commands_of(happened))

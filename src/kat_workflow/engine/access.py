@@ -168,7 +168,7 @@ class AccessLog:
 def _look(entry: Entry) -> Look:
     try:
         return _decode(entry.body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise JournalError(
             f"entry {entry.position} of the access log is no look; see that the log is no other"
             " journal, and restore its last backup"

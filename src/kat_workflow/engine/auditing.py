@@ -106,6 +106,9 @@ class _Rows:
                         yield Fault(says, stream)
                 except KatError as error:
                     yield Fault(f"it cannot be worked out again: {error}", stream)
+                except Exception:  # a fold of what nobody wrote may fail in any way
+                    says = "it cannot be worked out again: its entries contradict each other"
+                    yield Fault(says, stream)
             after = page[-1].chain.stream
         yield from self._of_nobody()
 
@@ -199,6 +202,7 @@ class _Rows:
     def _listed(self, stream: str, items: Iterable[ItemRow]) -> bool:
         """Whether every list shows these items of an enrollment, in their order, and no others."""
         due = sorted(items, key=lambda row: (row.sort, row.item))
+        most = max(_PAGE, len(due) + 1)  # the same for nearly all: each limit is a statement
         one = due[0] if due else None
         asked: list[tuple[dict[str, Any], list[ItemRow]]] = [({}, due)]
         if one is not None:
@@ -208,7 +212,7 @@ class _Rows:
         for person in {row.assigned for row in due}:
             asked.append(({"assigned": person}, [row for row in due if row.assigned == person]))
         return all(
-            self._journal.worklist(stream=stream, limit=len(due) + 1, **names)[0] == rows
+            self._journal.worklist(stream=stream, limit=most, **names)[0] == rows
             for names, rows in asked
         )
 

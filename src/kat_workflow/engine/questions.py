@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -463,7 +463,7 @@ class Questions(Shell):
 
         Keep the last `position` that you have dealt with and ask again from there. It is for the
         host itself: nothing is withheld (see `may_read`), and no access is logged: whatever shows
-        it to a person says so to `AccessLog.note`.
+        it to a person says so first (`looked`).
         """
         entries = self.journal.follow(after, limit)
         return tuple(as_happened(entry) for entry in entries)
@@ -483,7 +483,9 @@ class Questions(Shell):
 
         The library sends nothing: a host drains this, sends each notification once by its `key`,
         and keeps `Outbox.next` only when it has. What it had not kept is given again. Run the
-        timers first (`run_due`): it is their running that lets an unanswered call go on.
+        timers first (`run_due`): it is their running that lets an unanswered call go on. No access
+        is logged, so that no call waits for a log: whatever shows it to a person who is not called
+        says so first (`looked`).
         """
         found: list[Notification] = []
         while True:
@@ -500,6 +502,23 @@ class Questions(Shell):
                         return Outbox(tuple(found), after)
             if len(entries) < _OUTBOX:
                 return Outbox(tuple(found), after)
+
+    def looked(
+        self, through: str, enrollments: Iterable[str], *, by: Actor | None = None, why: str = ""
+    ) -> None:
+        """Write down that somebody is about to be shown something of these enrollments' patients.
+
+        It is for what shows a person what `follow`, `listen` or `outbox` told the host; every
+        question writes its own look. `through` names where it is shown. Without an access log
+        nothing is done; raises JournalError where it cannot be written: then show nothing.
+        """
+        if self.access is None:
+            return
+        states = [self._read(each)[1] for each in dict.fromkeys(enrollments)]
+        if states:
+            alone = states[0].id if len(states) == 1 else ""
+            patients = (state.patient for state in states)
+            self._looked(through, by, why, patients, enrollment=alone)
 
     # ---- the clinic -------------------------------------------------------------------------
 

@@ -388,7 +388,8 @@ class Shell:
         stream = f"{what}:{key}"
         row = self.journal.row(stream)
         if row is not None:
-            with suppress(msgspec.DecodeError):  # else it is of another version
+            # else it is of another version, or spoiled
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
                 return beside_decoder(what).decode(row[1])
         return self._replayed(what, key)
 

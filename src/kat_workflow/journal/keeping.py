@@ -76,8 +76,8 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 NOTICE = "42 CFR part 2 prohibits unauthorized use or disclosure of these records."
 """The short statement that goes with a disclosure, after 42 CFR § 2.32(a)(2) as of 2024.
 
-Its wording was not compared with the regulation's own text: each clinic checks it before it relies
-on it, and gives `Part2` another one if need be.
+The wording is that of several clinics' forms which quote the rule of 2024 alike; the regulation's
+own text we could not reach. A clinic compares it once, and gives `Part2` another one if need be.
 """
 
 

@@ -64,6 +64,7 @@ from kat_workflow.journal.records import (
     Standing,
     not_empty,
     read_census,
+    read_files,
     read_item,
 )
 
@@ -328,7 +329,6 @@ _Answer = TypeVar("_Answer")
 _Element = TypeVar("_Element")
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-_decode_files = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class PostgresJournal:
@@ -613,7 +613,7 @@ class PostgresJournal:
         if after is not None:
             values += [micros(after.sort), after.stream, after.item]
         # One more than asked for tells whether there is another page.
-        found = self._select(_worklist(given, after is not None), (*values, limit + 1))
+        found = self._select(_worklist(given, after is not None, limit + 1), values)
         rows = [read_item(body) for (body,) in found[:limit]]
         if len(found) <= limit or not rows:
             return rows, None
@@ -656,7 +656,7 @@ class PostgresJournal:
             (digest,),
         )
         for kept, name, version, main, files in found:
-            return KeptProgram(kept, name, version, main, _decode_files(files))
+            return KeptProgram(kept, name, version, main, read_files(files))
         return None
 
     def programs(self, id: str | None = None) -> list[KeptProgram]:  # noqa: A002
@@ -994,7 +994,9 @@ def _known(rows: Rows, known: Written, digest: str) -> Receipt:
 
 
 @lru_cache(maxsize=64)
-def _worklist(given: tuple[str, ...], later: bool) -> str:
+def _worklist(given: tuple[str, ...], later: bool, rows: int) -> str:
+    # How many rows stands in the text. Were it a value, the server would take a tenth of the list
+    # for it, find any plan of the moment cheaper than one for good, and plan for each question.
     terms = [f"{name} = %b" for name in given]
     if "role" not in given:
         terms.append("lead")
@@ -1002,7 +1004,7 @@ def _worklist(given: tuple[str, ...], later: bool) -> str:
         terms.append("(sort, stream, item) > (%b, %b, %b)")
     return (
         f"SELECT body FROM kat_items WHERE {' AND '.join(terms)}"  # noqa: S608  # our own names
-        " ORDER BY sort, stream, item LIMIT %b"
+        f" ORDER BY sort, stream, item LIMIT {int(rows)}"
     )
 
 

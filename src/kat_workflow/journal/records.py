@@ -20,6 +20,7 @@ __all__ = [
     "damaged",
     "not_empty",
     "read_census",
+    "read_files",
     "read_item",
 ]
 
@@ -46,6 +47,7 @@ Record = KeptProgram | Written | Entry | Standing | KeptCheckpoint
 
 _decode_item = Decoder(ItemRow).decode
 _decode_census = Decoder(CensusRow).decode
+_decode_files = Decoder(dict[str, str]).decode
 
 
 def not_empty(name: str) -> JournalError:
@@ -67,6 +69,14 @@ def read_census(body: bytes) -> CensusRow:
         return _decode_census(body)
     except (DecodeError, UnicodeDecodeError):
         raise damaged("a row of the census") from None
+
+
+def read_files(body: bytes | str) -> dict[str, str]:
+    """The files of a program that a store keeps as JSON."""
+    try:
+        return _decode_files(body)
+    except (DecodeError, UnicodeDecodeError):
+        raise damaged("the files of a program") from None
 
 
 def damaged(what: str) -> JournalError:

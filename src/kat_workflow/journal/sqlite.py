@@ -62,6 +62,7 @@ from kat_workflow.journal.records import (
     damaged,
     not_empty,
     read_census,
+    read_files,
     read_item,
 )
 
@@ -181,7 +182,6 @@ _ASKED = 512
 _Answer = TypeVar("_Answer")
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-_decode_files = msgspec.json.Decoder(dict[str, str]).decode
 
 _WAYS_OUT = {
     sqlite3.SQLITE_BUSY: "another process holds it; end that one's transaction and try again",
@@ -523,7 +523,7 @@ class SqliteJournal:
             "SELECT digest, id, version, main, files FROM kat_programs WHERE digest = ?", (digest,)
         )
         for kept, name, version, main, files in found:
-            return KeptProgram(kept, name, version, main, _decode_files(files))
+            return KeptProgram(kept, name, version, main, read_files(files))
         return None
 
     def programs(self, id: str | None = None) -> list[KeptProgram]:  # noqa: A002
@@ -595,7 +595,12 @@ class SqliteJournal:
 
     def _schema(self) -> int | None:
         found = self._select("SELECT 1 FROM sqlite_master WHERE name = 'kat_schema'", ())
-        return int(self._select("SELECT version FROM kat_schema", ())[0][0]) if found else None
+        if not found:
+            return None
+        match self._select("SELECT version FROM kat_schema", ()):
+            case [(int(version),)]:
+                return version
+        raise damaged("the number of the schema")
 
     def _create(self) -> None:
         def create(cursor: sqlite3.Cursor) -> None:
