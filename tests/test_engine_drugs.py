@@ -85,6 +85,15 @@ LIBRARY = {
 }
 
 
+BAGS = PROGRAM.format(name="bags", drug="NAD+", low="10 mg", high="80 mg", cap="100 mg")
+LIBRARY["bags/bags.yaml"] = (
+    BAGS.replace("ledgers:\n  bags_book: {drug: ketamine, witnessed_by: [nurse, doctor]}\n", "")
+    .replace("      ledger: bags_book\n", "      lot: bag.lot\n")
+    .replace("    watch:", "    before: {bag: {by: [nurse], record: bag_form}}\n    watch:")
+    .replace("orders:", "  bag_form: {title: Bag, fields: {lot: {type: text}}}\norders:")
+)
+
+
 class Clock:
     """A clock that only a test moves."""
 
@@ -256,6 +265,19 @@ def test_a_recall_finds_who_got_what_of_a_lot_at_any_site(engine: Engine) -> Non
     assert [x.position for x in found] == sorted(x.position for x in found)
     assert len(engine.lots("K1")) == len(found) + 1
     assert engine.lots("K9") == ()
+
+
+def test_a_recall_finds_who_got_a_lot_that_only_the_check_of_the_bag_names(engine: Engine) -> None:
+    id_ = ordered(engine, "bags", "60 mg", "P-1", "main")
+    engine.do(id_, "arrive drip", by=ANN)
+    engine.record(id_, "bag", {"lot": "A17"}, by=ANN)
+    engine.do(id_, "start drip", by=ANN)
+    engine.do(id_, "dose drip", by=ANN, given={"amount": "60 mg"})
+
+    (found,) = engine.lots("A17")
+
+    assert isinstance(found.event, e.LotUsed)
+    assert (found.event.patient, found.event.amount) == ("P-1", "60")
 
 
 def test_what_came_in_twice_under_one_command_came_in_once(engine: Engine) -> None:

@@ -22,6 +22,7 @@ FLOORS = [
     ["drawing", "manual", "courses"],
     ["simulation"],
     ["pytest_plugin", "cli"],
+    ["__main__"],
 ]
 """From the ground up; rooms on one floor do not know each other, except as OPEN says."""
 

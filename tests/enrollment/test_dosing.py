@@ -19,6 +19,7 @@ from kat_workflow.enrollment import exposure
 from kat_workflow.enrollment.decide import ABOUT_DRUGS
 from kat_workflow.enrollment.exposure import REMEMBERED
 from kat_workflow.enrollment.patients import PatientRecord, evolve
+from kat_workflow.program.model import Program
 
 FIXED = """
   ketamine_order:
@@ -135,6 +136,48 @@ def test_the_lot_of_a_dose_is_kept_and_goes_on_for_the_rest() -> None:
     p.do("dose drip", amount="20 mg", lot="N7")
     p.do("end dosing drip", amount="25 mg")
     assert [x.lot for x in p.events(e.DoseGiven)] == ["N7", "N7"]
+
+
+def with_bags() -> Program:
+    """A program whose dose comes from the bag that was looked at before it."""
+    bag = "before: {bag: {by: [nurse], record: note}}"
+    return program(text(dose="\n      lot: bag.text", session=bag))
+
+
+def test_a_dose_is_of_the_lot_that_was_recorded_for_its_session() -> None:
+    p = ordered(with_bags())
+    p.do("arrive drip")
+    p.do("record bag", text="A17")
+    held(p, "20 mg")
+    p.wait("1 h")
+    p.do("order ketamine_order", by="doctor", amount="0.5 mg/kg")
+    p.do("arrive drip")
+    p.do("record bag", text="A18")
+    held(p, "20 mg")
+
+    assert [x.lot for x in p.events(e.DoseGiven)] == ["A17", "A18"]
+
+
+def test_what_was_said_with_the_dose_is_its_lot_whatever_was_recorded_before() -> None:
+    p = ordered(with_bags())
+    p.do("arrive drip")
+    p.do("record bag", text="A17")
+    p.do("start drip")
+    p.do("dose drip", amount="20 mg", lot="N7", last=True)
+
+    assert [x.lot for x in p.events(e.DoseGiven)] == ["N7"]
+
+
+def test_the_bag_of_the_session_before_is_not_that_of_this_one() -> None:
+    p = ordered(with_bags())
+    p.do("arrive drip")
+    p.do("record bag", text="A17")
+    held(p, "20 mg")
+    p.wait("1 h")
+    p.do("order ketamine_order", by="doctor", amount="0.5 mg/kg")
+    p.do("dose drip", amount="20 mg", last=True)
+
+    assert [x.lot for x in p.events(e.DoseGiven)] == ["A17", ""]
 
 
 def test_what_was_given_under_a_hold_is_kept_and_looked_at() -> None:

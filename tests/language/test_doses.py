@@ -156,11 +156,16 @@ class Case:
 
 ORDER_MARK = "  «ketamine_order»:\n    drug"
 DRUG = "    dose:\n      drug: ketamine\n"
+BEFORE = DRUG, "    before: {{bagged: {{by: [nurse], record: body}}}}\n" + DRUG + "      lot: {}\n"
 CASES = [
     # names
     Case("unknown-order", DOSE, "      order: «ketamin_order»\n      ledger", "ketamine_order"),
     Case("unknown-order", "order: calm_order", "order: «calming»", '"calming" is a medicine'),
     Case("unknown-order", "[doctor], order: ketamine_order", "[doctor], order: «x»", "known"),
+    Case("unknown-step", DOSE, "      lot: «bag.mood»\n" + DOSE, "lot: bag_check.lot"),
+    Case("unknown-step", BEFORE[0], BEFORE[1].format("«bag.mood»"), 'did you mean "bagged"?'),
+    Case("unknown-field", BEFORE[0], BEFORE[1].format("«bagged.modo»"), 'did you mean "mood"?'),
+    Case("type-mismatch", BEFORE[0], BEFORE[1].format("«bagged.weight»"), "the number of the lot"),
     Case("unknown-ledger", "ledger: book_of_ketamine", "ledger: «a_book»", "known: book_of"),
     Case("unknown-role", "witnessed_by: [nurse, doctor]", "witnessed_by: [«nurze»]", "nurse"),
     Case("unknown-role", "checked_by: [nurse, doctor]", "checked_by: [nurse, «docter»]", "doctor"),

@@ -18,7 +18,7 @@ from kat_workflow.enrollment import crossing, exposure, ledger
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.exposure import Broken, Drug, drug_of
 from kat_workflow.enrollment.quantities import in_unit, plain, quantity
-from kat_workflow.enrollment.state import OrderState, order_state
+from kat_workflow.enrollment.state import OrderState, is_within, order_state
 from kat_workflow.errors import Reason
 from kat_workflow.program.clock import local_date, plus
 
@@ -222,7 +222,7 @@ def _give(
     assert rule is not None  # something was given
     first = session.dosed is None
     total = Decimal(session.given or 0) + amount
-    lot = lot or session.lot or ledger.lot_of(run, rule, session)
+    lot = lot or session.lot or ledger.lot_of(run, rule, session) or _recorded_lot(j, rule, session)
     run.emit(
         e.DoseGiven(
             session.id,
@@ -243,6 +243,17 @@ def _give(
     _dose_limits(j, rule, session, total, amount)
     if _rate_outside(rule, rate):
         run.deviation("rate-outside", f"the rate of {rule.drug} was outside the program's limits")
+
+
+def _recorded_lot(j: Judge, rule: DoseRule, session: Session) -> str:
+    """The lot that was recorded for this session, if the program says where."""
+    if rule.lot is None:
+        return ""
+    step, field = rule.lot
+    for reading in reversed(j.run.readings(j.program.steps[step].form)):
+        if reading.step == step and is_within(reading.place, session.place):
+            return str(reading.values.get(field) or "")
+    return ""
 
 
 def _departures(j: Judge, rule: DoseRule, session: Session) -> None:

@@ -734,9 +734,8 @@ class SqliteJournal:
                         self._undo(cursor)
                         said = "the host's transaction was undone with it; begin it again"
                         if isinstance(error, _FAILURES):
-                            raise JournalError(
-                                f"{self._name}: cannot append: {error}; {said}"
-                            ) from error
+                            ours = self._ours(error, "append")
+                            raise JournalError(f"{ours}; {said}") from error
                     elif isinstance(error, _FAILURES):
                         # Where nothing can be written any more, one that is sent again is answered.
                         known = _known(cursor, command.command, command.digest)

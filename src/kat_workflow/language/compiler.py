@@ -680,6 +680,8 @@ class _Builder(Parts):
         for rule in self.orders.values():
             if rule.weight is not None:
                 kept.setdefault(rule.weight[0], model.Retention())
+        for step, _ in self.lots.values():
+            kept.setdefault(self.steps[step].form, model.Retention())
         return {
             form: evolve(kept[form], fields=_with_reasons(read))
             for form in self.layout.forms
@@ -696,6 +698,8 @@ class _Builder(Parts):
                 form = self.steps[source].form if source in self.steps else source
                 read.add(_Read(form, name, source if source in self.steps else "", ""))
         read.update(_Read(*rule.weight, "", "") for rule in self.orders.values() if rule.weight)
+        for session, (asked, lot) in self.lots.items():
+            read.add(_Read(self.steps[asked].form, lot, asked, session))
         return tuple(sorted(read))
 
     def _keeping(

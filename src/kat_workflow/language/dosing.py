@@ -10,6 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from kat_workflow.language import grammar
+from kat_workflow.language.findings import closest
 from kat_workflow.language.layout import Held, Layout
 from kat_workflow.language.names import Path, Unit, in_words
 from kat_workflow.language.words import Around, Words, duration
@@ -49,6 +50,8 @@ class Doses(Words):
         self.orders: dict[str, model.OrderRule] = {}
         self.medicines: dict[str, model.Medicine] = {}
         self.ledgers: dict[str, model.Ledger] = {}
+        self.lots: dict[str, tuple[str, str]] = {}
+        """Of which step and field a session's dose has its lot."""
 
     def declare_drugs(self, unit: Unit) -> None:
         """The orders, medicines and ledgers of a file."""
@@ -279,7 +282,31 @@ class Doses(Words):
             caps=self._caps(unit, its.cap, (*path, "cap"), measure, source),
             ledger=ledger,
             checked_by=checks,
+            lot=self._lot(held, its.lot, (*path, "lot")) if its.lot else None,
         )
+
+    def _lot(self, held: Held, written: str, path: Path) -> tuple[str, str] | None:
+        """The step of this session, and its field, in which the lot is recorded."""
+        unit, name = held.unit, written.rpartition(".")[0]
+        if name not in held.written.before:
+            message = f'"{name}" is no step before this session'
+            hint = (
+                closest(name, held.written.before) or "write lot: bag_check.lot, a step of before"
+            )
+            self.report.add(unit.document, "unknown-step", path, message, hint)
+            return None
+        found = self.recorded(unit, written, path)
+        if found is None:
+            return None
+        _, field = found
+        if field.type != "text":
+            message = f'"{written}" is {field.type}, not text'
+            hint = "name the field that holds the number of the lot"
+            self.report.add(unit.document, "type-mismatch", path, message, hint)
+            return None
+        lot = unit.prefix + name, field.name
+        self.lots[unit.prefix + str(held.path[-1])] = lot
+        return lot
 
     def _ledger(self, unit: Unit, ledger: str, drug: str, path: Path) -> str:
         """The ledger that is kept here for a drug. A drug that is known to be controlled stands in

@@ -388,6 +388,7 @@ class Dose:
     order: str = key("The order it is given on; without one in force nothing starts.", "order", "")
     cap: list[Cap] = key("Caps over hours, days and courses.", default=[])
     ledger: str = key("The controlled-drug ledger.", "ledger", "")
+    lot: str = key("Where its lot is recorded before it is given: `bag_check.lot`.", default="")
     checked_by: list[str] = key("Roles of the second person who checks it first.", "role", [])
 
 

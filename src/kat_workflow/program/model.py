@@ -367,7 +367,8 @@ class DoseRule:
     """What is given in a session. Amounts and rates are in the words of the file.
 
     `amount` is fixed, or an `order` says it; `most` is the most that one session may give.
-    Before anything is given, another person in one of the roles `checked_by` checks it.
+    Before anything is given, another person in one of the roles `checked_by` checks it. `lot` is
+    the step of the session, and the field of its form, in which the lot is recorded.
     """
 
     drug: str
@@ -383,6 +384,7 @@ class DoseRule:
     caps: tuple[CapRule, ...] = ()
     ledger: str = ""
     checked_by: tuple[str, ...] = ()
+    lot: tuple[str, str] | None = None
 
 
 @frozen(eq=False)
