@@ -452,8 +452,9 @@ def test_an_interruption_ends_quietly(author: Author) -> None:
     pipe = author.folder / "slow.yaml"
     os.mkfifo(pipe)
     # Whoever starts the tests in the background has their children ignore interrupts.
-    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-    words = [sys.executable, "-c", hears + KAT[-1], "fmt", str(pipe)]
+    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    hears += "from kat_workflow.cli import main; main()"
+    words = [sys.executable, "-c", hears, "fmt", str(pipe)]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
         with pipe.open("wb"):  # opens only once the other side has begun to read
             running.send_signal(signal.SIGINT)
