@@ -813,6 +813,22 @@ def test_counselling_notes_are_read_by_whom_the_step_names_and_by_whoever_wrote_
     assert for_reader(p.program, THERAPIST, recorded) is recorded
 
 
+def test_what_is_read_again_after_a_retraction_is_withheld_from_whoever_may_not_read_it() -> None:
+    p = one(TALK)
+    p.do("record talk", points=9, signed=True, by="thea:therapist")
+    (before,) = p.s.readings["score"]
+    retracted = e.ObservationRetracted(
+        "o-2", "score", "talk", p.now, "thea", "therapist", "another patient", restored=(before,)
+    )
+
+    shown = for_reader(p.program, NURSE, retracted)
+
+    assert isinstance(shown, e.ObservationRetracted)
+    assert [each.values for each in shown.restored] == [{"points": WITHHELD}]
+    assert shown.reason == WITHHELD
+    assert for_reader(p.program, THERAPIST, retracted) is retracted
+
+
 def test_a_call_is_read_by_whom_it_calls_and_by_nobody_else_who_may_not() -> None:
     p = one(TALK)
     p.do("record talk", points=9, signed=True, by="thea:therapist")

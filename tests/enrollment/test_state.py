@@ -126,6 +126,22 @@ def test_the_wake_is_the_first_timer_at_every_moment() -> None:
         assert next_timer(state) == first
 
 
+def test_a_session_that_is_under_way_when_its_step_is_late_wakes() -> None:
+    text = clinic().replace(
+        "session: drip",
+        "session: drip, due: 5 min, when_late: {tell: [nurse], answer_within: 5 min}",
+        1,
+    )
+    p = Patient(program(text))
+    p.do("start drip")
+
+    timer = next_timer(p.s)
+
+    assert timer is not None
+    assert (timer.what, timer.about) == ("late", p.item("drips").id)
+    assert wake(p.s) == timer.due == MONDAY + timedelta(minutes=5)
+
+
 def test_a_booking_that_may_lapse_wakes() -> None:
     p = Patient(program(clinic("no_show_after: 30 min")))
     p.do("book drip", given={"for": MONDAY + HOUR})

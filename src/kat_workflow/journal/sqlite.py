@@ -1110,19 +1110,22 @@ def _ends(
 def _among(cursor: sqlite3.Cursor, statement: str, keys: Sequence[str]) -> Iterable[Any]:
     """The rows of a question that ends with IN, for these keys."""
     if len(keys) == 1:
-        return cursor.execute(_of_keys(statement, 1), keys)
+        question = _of_keys(statement, 1)
+        return cursor.execute(question, keys)
     found: list[Any] = []
     for start in range(0, len(keys), _ASKED):
         asked = list(keys[start : start + _ASKED])
         # Of few lengths, so that SQLite need not prepare a statement for each.
         length = 1 << (len(asked) - 1).bit_length()
         asked += asked[-1:] * (length - len(asked))
-        found += cursor.execute(_of_keys(statement, length), asked).fetchall()
+        question = _of_keys(statement, length)
+        found += cursor.execute(question, asked).fetchall()
     return found
 
 
 @lru_cache(maxsize=64)
 def _of_keys(statement: str, length: int) -> str:
+    """A question of ours with as many places for keys."""
     return f"{statement} ({', '.join('?' * length)})"
 
 
