@@ -250,10 +250,10 @@ def _recorded_lot(j: Judge, rule: DoseRule, session: Session) -> str:
     if rule.lot is None:
         return ""
     step, field = rule.lot
-    for reading in reversed(j.run.readings(j.program.steps[step].form)):
-        if reading.step == step and is_within(reading.place, session.place):
-            return str(reading.values.get(field) or "")
-    return ""
+    kept = reversed(j.run.readings(j.program.steps[step].form))
+    here = (x for x in kept if x.step == step and is_within(x.place, session.place))
+    reading = next(here, None)
+    return "" if reading is None else str(reading.values.get(field) or "")
 
 
 def _departures(j: Judge, rule: DoseRule, session: Session) -> None:
