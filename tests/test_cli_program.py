@@ -114,6 +114,19 @@ def test_help_loads_no_verb_and_no_tables() -> None:
 # check
 
 
+def test_a_file_that_is_here_is_looked_at_though_one_that_ships_has_the_same_name(
+    author: Author, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    author.writes("language: 1\n", "detox-4-day")
+    drafts = (author.folder / "programs").rename(author.folder / "drafts")
+    monkeypatch.chdir(drafts)  # in which there is no folder of programs: those that ship are found
+
+    said = author("check", "detox-4-day/detox-4-day.yaml")
+
+    assert said.code == 1
+    assert "missing-key" in said.out
+
+
 def test_a_sound_program_checks_clean(author: Author) -> None:
     author.writes(TEXT)
 

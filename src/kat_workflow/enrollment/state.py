@@ -287,8 +287,8 @@ class Enrollment(Struct, array_like=True, gc=False):
     the entries of outermost phases (with `#`: of further rounds) and what gates count; `wake` is
     when the first timer is due; `decided` when gates last decided something: what happened before
     it and is told now is a late entry; `orders` the last order of each name; `groups` are those
-    that go on, by id; `elsewhere` is what
-    others have told, or are to be told, and is not heeded yet.
+    that go on, by id; `elsewhere` is what others have told, or are to be told, and is not heeded
+    yet.
     """
 
     id: str = ""

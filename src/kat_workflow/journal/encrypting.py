@@ -215,6 +215,10 @@ class EncryptedJournal:
     def __init__(self, stored: Journal, keys: Keys | Mapping[str, bytes] | None) -> None:
         self.stored = stored
         self.keys = keys if keys is None or isinstance(keys, Keys) else Keys(keys)
+        self._look()
+
+    def _look(self) -> None:
+        """See what is stored by now."""
         self._known: dict[str, str] = {}  # stored names of patients' streams that are there
         self._names: dict[str, str] = {}  # and the other way round
         self._since = sys.maxsize  # what stands plain from here on should not
@@ -222,7 +226,7 @@ class EncryptedJournal:
             self._see_pseudonyms(self.keys)
             self._since = 1
             with suppress(JournalError):  # what cannot be read is for an audit to tell
-                self._since = _first_encrypted(stored)
+                self._since = _first_encrypted(self.stored)
 
     @property
     def locked(self) -> bool:
@@ -451,7 +455,7 @@ class EncryptedJournal:
     def load(self, records: Iterable[Record], check: Callable[[Journal], None]) -> None:
         """See `Journal.load`: records as they are stored."""
         self.stored.load(records, check)
-        self.__init__(self.stored, self.keys)  # type: ignore[misc]
+        self._look()
 
     def faults(self) -> list[str]:
         """See `Journal.faults`."""

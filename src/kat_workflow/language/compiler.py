@@ -127,7 +127,9 @@ def check(
     `overlay` is a file with a clinic's own figures, in the library or anywhere. What comes of
     it is another version of the program, named after both: `1.0.0+north`, with its own digest.
     """
-    library, name = _located(str(path_or_id), programs or shipped())
+    text, library = str(path_or_id), programs or shipped()
+    # A file that is here is meant, though a program that ships may have the same name.
+    library, name = _around(text, library) if _is_here(text) else _located(text, library)
     if overlay is not None:
         library, name = with_overlay(library, name, str(overlay))
     checked = _compile(library, name)
@@ -165,6 +167,15 @@ def _located(text: str, programs: Library) -> tuple[Library, str]:
         program, _, version = text.partition("@")
         plain, *older = program_names(program, version)
         return programs, next((name for name in older if name in names), plain)
+    return _around(text, programs)
+
+
+def _is_here(text: str) -> bool:
+    return text.endswith((".yaml", ".yml")) and OsPath(text).is_file()
+
+
+def _around(text: str, programs: Library) -> tuple[Library, str]:
+    """The folder in which a file lies, as a library, and its name there."""
     file = OsPath(text).absolute()
     own_folder = file.parent.name == file.stem.partition("@")[0]
     root = file.parent.parent if own_folder else file.parent
