@@ -525,7 +525,7 @@ class Words:
                 f"Before it is given a second person checks it: {self.roles(dose.checked_by)}.",
             )
         if dose.lot is not None:
-            yield ("Lot", f"Given from the lot of {self.fact('.'.join(dose.lot))}.")
+            yield ("Lot", f"Recorded before it is given: {self.fact('.'.join(dose.lot))}.")
         if dose.ledger:
             yield (
                 "Ledger",
