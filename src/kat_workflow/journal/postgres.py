@@ -33,8 +33,7 @@ from itertools import islice
 from queue import Empty, LifoQueue
 from struct import pack
 from threading import RLock
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 from msgspec.structs import astuple
@@ -42,17 +41,13 @@ from msgspec.structs import astuple
 from kat_workflow.errors import Conflict, JournalError, KatError
 from kat_workflow.journal import (
     Append,
-    CensusRow,
     Chain,
-    Cursor,
     Entry,
-    ItemRow,
     Journal,
     KeptProgram,
     Receipt,
     Written,
     in_order,
-    instant,
     micros,
     reused,
     shown,
@@ -63,10 +58,8 @@ from kat_workflow.journal.records import (
     Record,
     Standing,
     not_empty,
-    read_census,
-    read_files,
-    read_item,
 )
+from kat_workflow.journal.sql import SELECT_COMMANDS, SqlJournal
 
 try:
     import psycopg
@@ -261,9 +254,6 @@ _LOCK = "SELECT pg_advisory_xact_lock(7037300, 'kat_entries'::regclass::oid::int
 _SCRUB = "VACUUM (FULL) kat_entries, kat_commands, kat_streams, kat_items, kat_census"
 
 _APPEND = f"SELECT * FROM kat_append({', '.join(['%b'] * 34)})"  # noqa: S608  # our own text
-_SELECT_ENTRIES = """SELECT position, stream, version, recorded, cause, person, role, body,
-    "values", salt, link FROM kat_entries"""
-_SELECT_COMMANDS = "SELECT command, digest, salt, first, last FROM kat_commands"
 _TABLES = (
     "kat_entries", "kat_commands", "kat_streams", "kat_items", "kat_census", "kat_programs",
     "kat_checkpoints",
@@ -331,7 +321,7 @@ _Element = TypeVar("_Element")
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-class PostgresJournal:
+class PostgresJournal(SqlJournal):
     """A `Journal` in the database at a URL, or in that of a host's own `connection`.
 
     `patience` is how many seconds to wait for a transaction that writes, for one of the
@@ -339,6 +329,8 @@ class PostgresJournal:
     journal; a process that was forked opens its own. The tables lie in the first schema of the
     search path, which a URL may set (`?options=-csearch_path%3Dname`).
     """
+
+    KEPT = "kept"
 
     def __init__(
         self,
@@ -417,71 +409,21 @@ class PostgresJournal:
         """See `Journal.receipt`."""
 
         def look(rows: Rows) -> Receipt | None:
-            query = _SELECT_COMMANDS + " WHERE command = %b"
+            query = SELECT_COMMANDS + " WHERE command = %b"
             found = rows.execute(query, (command,), prepare=True).fetchone()
             return None if found is None else _known(rows, Written(*found), digest)
 
         return self._carry_out("read", look)
 
-    def read(self, stream: str, after_version: int = 0) -> list[Entry]:
-        """See `Journal.read`."""
-        found = self._select(
-            f"{_SELECT_ENTRIES} WHERE stream = %b AND version > %b ORDER BY version",
-            (stream, after_version),
-        )
-        return [_entry(row) for row in found]
-
-    def version(self, stream: str) -> int:
-        """See `Journal.version`."""
-        found = self._select("SELECT version FROM kat_streams WHERE stream = %b", (stream,))
-        return int(found[0][0]) if found else 0
-
-    def row(self, stream: str) -> tuple[int, bytes] | None:
-        """See `Journal.row`."""
-        found = self._select(
-            'SELECT version, "row" FROM kat_streams WHERE stream = %b AND "row" IS NOT NULL',
-            (stream,),
-        )
-        return (found[0][0], found[0][1]) if found else None
-
-    def follow(self, after_position: int, limit: int) -> list[Entry]:
-        """See `Journal.follow`."""
-        found = self._select(
-            f"{_SELECT_ENTRIES} WHERE position > %b ORDER BY position LIMIT %b",
-            (after_position, limit),
-        )
-        return [_entry(row) for row in found]
-
-    def chains(self, after: str = "", limit: int = 1000) -> list[Chain]:
-        """See `Journal.chains`."""
-        found = self._select(
-            """SELECT stream, version, link, salt FROM kat_streams WHERE stream > %b
-            ORDER BY stream LIMIT %b""",
-            (after, limit),
-        )
-        return [Chain(*row) for row in found]
-
-    def written(self, after: str = "", limit: int = 1000) -> list[Written]:
-        """See `Journal.written`."""
-        found = self._select(
-            f"{_SELECT_COMMANDS} WHERE command > %b ORDER BY command LIMIT %b", (after, limit)
-        )
-        return [Written(*row) for row in found]
-
     def written_by(self, causes: Iterable[str]) -> list[Written]:
         """See `Journal.written_by`."""
-        found = self._select(f"{_SELECT_COMMANDS} WHERE command = ANY(%b)", (_Texts(set(causes)),))
+        found = self._select(f"{SELECT_COMMANDS} WHERE command = ANY(?)", (_Texts(set(causes)),))
         return [Written(*row) for row in found]
 
     def keep_checkpoint(self, position: int, body: bytes) -> None:
         """See `Journal.keep_checkpoint`."""
         row = position, body
         self._carry_out("keep a checkpoint", lambda rows: rows.execute(_KEEP_CHECKPOINT, row))
-
-    def checkpoints(self) -> list[bytes]:
-        """See `Journal.checkpoints`."""
-        found = self._select("SELECT body FROM kat_checkpoints ORDER BY position, kept", ())
-        return [body for (body,) in found]
 
     def scrub(self) -> bool:
         """See `Journal.scrub`; nobody can use the journal while its tables are written anew.
@@ -492,46 +434,6 @@ class PostgresJournal:
             return False
         self._carry_out("scrub", lambda rows: rows.execute(_SCRUB))
         return True
-
-    def kept_checkpoints(self) -> list[KeptCheckpoint]:
-        """See `Journal.kept_checkpoints`."""
-        found = self._select(
-            "SELECT position, body FROM kat_checkpoints ORDER BY position, kept", ()
-        )
-        return [KeptCheckpoint(*row) for row in found]
-
-    def standings(self, after: str = "", limit: int = 1000) -> list[Standing]:
-        """See `Journal.standings`."""
-        found = self._select(
-            """SELECT stream, version, link, salt, "row", wake FROM kat_streams
-            WHERE stream > %b ORDER BY stream LIMIT %b""",
-            (after, limit),
-        )
-        last = found[-1][0] if found else after
-        items: dict[str, list[ItemRow]] = {}
-        for stream, body in self._select(
-            """SELECT stream, body FROM kat_items WHERE lead AND stream > %b AND stream <= %b
-            ORDER BY stream, item""",
-            (after, last),
-        ):
-            items.setdefault(stream, []).append(read_item(body))
-        census = {
-            stream: read_census(body)
-            for stream, body in self._select(
-                "SELECT stream, body FROM kat_census WHERE stream > %b AND stream <= %b",
-                (after, last),
-            )
-        }
-        return [
-            Standing(
-                Chain(stream, version, end, salt),
-                row,
-                None if wake is None else instant(wake),
-                tuple(items.get(stream, ())),
-                census.get(stream),
-            )
-            for stream, version, end, salt, row, wake in found
-        ]
 
     @contextmanager
     def snapshot(self) -> Iterator[Journal]:
@@ -572,70 +474,10 @@ class PostgresJournal:
     def size(self) -> int:
         """See `Journal.size`."""
         ((size,),) = self._select(
-            "SELECT sum(pg_total_relation_size(name::regclass))::bigint FROM unnest(%b) AS name",
+            "SELECT sum(pg_total_relation_size(name::regclass))::bigint FROM unnest(?) AS name",
             (_Texts(_TABLES),),
         )
         return int(size)
-
-    def due(self, now: datetime, limit: int) -> list[tuple[str, datetime]]:
-        """See `Journal.due`."""
-        found = self._select(
-            "SELECT stream, wake FROM kat_streams WHERE wake <= %b ORDER BY wake, stream LIMIT %b",
-            (micros(now), limit),
-        )
-        return [(stream, instant(wake)) for stream, wake in found]
-
-    def worklist(
-        self,
-        *,
-        role: str | None = None,
-        site: str | None = None,
-        stream: str | None = None,
-        patient: str | None = None,
-        assigned: str | None = None,
-        limit: int = 50,
-        after: Cursor | None = None,
-    ) -> tuple[list[ItemRow], Cursor | None]:
-        """See `Journal.worklist`.
-
-        A site, with or without a role, a stream or a patient is found by an index; a role at all
-        sites is found by going through every item, and so is whose they are, within the rest.
-        """
-        asked = {
-            "role": role,
-            "site": site,
-            "stream": stream,
-            "patient": patient,
-            "assigned": assigned,
-        }
-        given = tuple(name for name, value in asked.items() if value is not None)
-        values: list[object] = [asked[name] for name in given]
-        if after is not None:
-            values += [micros(after.sort), after.stream, after.item]
-        # One more than asked for tells whether there is another page.
-        found = self._select(_worklist(given, after is not None, limit + 1), values)
-        rows = [read_item(body) for (body,) in found[:limit]]
-        if len(found) <= limit or not rows:
-            return rows, None
-        return rows, Cursor(rows[-1].sort, rows[-1].stream, rows[-1].item)
-
-    def census(self, site: str, standing: str | None = None) -> list[CensusRow]:
-        """See `Journal.census`."""
-        found = self._select(
-            "SELECT body FROM kat_census WHERE site = %b AND standing = %b ORDER BY stream"
-            if standing is not None
-            else "SELECT body FROM kat_census WHERE site = %b ORDER BY stream",
-            (site,) if standing is None else (site, standing),
-        )
-        return [read_census(body) for (body,) in found]
-
-    def streams(self, prefix: str = "") -> list[str]:
-        """See `Journal.streams`."""
-        found = self._select(
-            "SELECT stream FROM kat_streams WHERE stream >= %b AND stream < %b ORDER BY stream",
-            (prefix, prefix + chr(0x10FFFF)),
-        )
-        return [stream for (stream,) in found]
 
     def keep_program(
         self,
@@ -649,48 +491,22 @@ class PostgresJournal:
         row = digest, id, version, main, _encode(dict(files))
         self._carry_out("keep a program", lambda rows: rows.execute(_KEEP_PROGRAM, row))
 
-    def program(self, digest: str) -> KeptProgram | None:
-        """See `Journal.program`."""
-        found = self._select(
-            "SELECT digest, id, version, main, files FROM kat_programs WHERE digest = %b",
-            (digest,),
-        )
-        for kept, name, version, main, files in found:
-            return KeptProgram(kept, name, version, main, read_files(files))
-        return None
-
-    def programs(self, id: str | None = None) -> list[KeptProgram]:  # noqa: A002
-        """See `Journal.programs`."""
-        found = self._select(
-            """SELECT digest, id, version, main FROM kat_programs
-            WHERE %b::text IS NULL OR id = %b ORDER BY id, version, digest""",
-            (id, id),
-        )
-        return [KeptProgram(kept, name, version, main, {}) for kept, name, version, main in found]
-
     def close(self) -> None:
         """See `Journal.close`; a host's connection stays open."""
         self._closed = True
         if self._process == os.getpid():
             self._empty()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     # Reading and writing
 
     def _select(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        query = statement.replace("?", "%b")
         return self._carry_out(
-            "read", lambda rows: rows.execute(statement, values, prepare=True).fetchall()
+            "read", lambda rows: rows.execute(query, values, prepare=True).fetchall()
         )
+
+    def _page(self, given: tuple[str, ...], values: list[object], later: bool, rows: int) -> Any:
+        return self._select(_worklist(given, later, rows), values)
 
     def _carry_out(
         self, what: str, work: Callable[[Rows], _Answer], whole: bool = False
@@ -997,20 +813,15 @@ def _known(rows: Rows, known: Written, digest: str) -> Receipt:
 def _worklist(given: tuple[str, ...], later: bool, rows: int) -> str:
     # How many rows stands in the text. Were it a value, the server would take a tenth of the list
     # for it, find any plan of the moment cheaper than one for good, and plan for each question.
-    terms = [f"{name} = %b" for name in given]
+    terms = [f"{name} = ?" for name in given]
     if "role" not in given:
         terms.append("lead")
     if later:
-        terms.append("(sort, stream, item) > (%b, %b, %b)")
+        terms.append("(sort, stream, item) > (?, ?, ?)")
     return (
         f"SELECT body FROM kat_items WHERE {' AND '.join(terms)}"  # noqa: S608  # our own names
         f" ORDER BY sort, stream, item LIMIT {int(rows)}"
     )
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    position, stream, version, recorded, *rest = row
-    return Entry(position, stream, version, instant(recorded), *rest)
 
 
 # What the driver is told of our values

@@ -30,8 +30,7 @@ from itertools import repeat
 from random import uniform
 from threading import Lock, RLock
 from time import monotonic, sleep
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import astuple
@@ -39,9 +38,7 @@ from msgspec.structs import astuple
 from kat_workflow.errors import Conflict, JournalError, KatError, Refused
 from kat_workflow.journal import (
     Append,
-    CensusRow,
     Chain,
-    Cursor,
     Entry,
     ItemRow,
     Journal,
@@ -49,7 +46,6 @@ from kat_workflow.journal import (
     Receipt,
     Written,
     in_order,
-    instant,
     micros,
     reused,
     shown,
@@ -61,10 +57,8 @@ from kat_workflow.journal.records import (
     Standing,
     damaged,
     not_empty,
-    read_census,
-    read_files,
-    read_item,
 )
+from kat_workflow.journal.sql import SELECT_COMMANDS, SqlJournal
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "SqliteJournal"]
 
@@ -140,13 +134,9 @@ _UPDATE_STREAM = """UPDATE kat_streams SET version = ?, link = ?, row = ?, wake 
     WHERE stream = ?"""
 _SELECT_ENDS = """SELECT NULL, max(position), NULL FROM kat_entries UNION ALL
     SELECT stream, version, link FROM kat_streams WHERE stream IN"""
-_SELECT_VERSION = "SELECT version FROM kat_streams WHERE stream = ?"
-_SELECT_ENTRIES = """SELECT position, stream, version, recorded, cause, person, role, body,
-    "values", salt, link FROM kat_entries"""
-_SELECT_COMMANDS = "SELECT command, digest, salt, first, last FROM kat_commands"
 _AMONG = " WHERE command IN (SELECT value FROM json_each(?))"
 _SELECT_NAMES = "SELECT command FROM kat_commands WHERE command IN"
-_SELECT_COMMAND = _SELECT_COMMANDS + " WHERE command = ?"
+_SELECT_COMMAND = SELECT_COMMANDS + " WHERE command = ?"
 _INSERT_COMMAND = "INSERT INTO kat_commands VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _SELECT_CAUSES = """SELECT salt, command FROM kat_commands WHERE command IN
     (SELECT cause FROM kat_entries WHERE stream = ? AND version BETWEEN ? AND ?)"""
@@ -157,11 +147,6 @@ _ERASE_VALUES = """UPDATE kat_entries SET "values" = x'', salt = ? WHERE positio
 _ERASE_ROWS = (
     "DELETE FROM kat_items WHERE stream = ?",
     "DELETE FROM kat_census WHERE stream = ?",
-)
-_SELECT_BESIDE = (
-    """SELECT stream, body FROM kat_items WHERE lead = 1 AND stream > ? AND stream <= ?
-        ORDER BY stream, item""",
-    "SELECT stream, body FROM kat_census WHERE stream > ? AND stream <= ?",
 )
 _SELECT_ANY = "SELECT 1 FROM kat_commands UNION ALL SELECT 1 FROM kat_entries LIMIT 1"
 _SELECT_SALT = "SELECT salt FROM kat_streams WHERE stream = ?"
@@ -223,12 +208,14 @@ class _Turn:
         return self.answer
 
 
-class SqliteJournal:
+class SqliteJournal(SqlJournal):
     """A `Journal` in a SQLite file, or in the database of a host's own `connection`.
 
     `patience` is how many seconds to wait for another process that writes. Threads share the
     journal; a process that was forked opens its own.
     """
+
+    KEPT = "rowid"
 
     def __init__(
         self,
@@ -293,63 +280,16 @@ class SqliteJournal:
         with self._doing("read") as cursor:
             return self._patiently(lambda: _known(cursor, command, digest))
 
-    def read(self, stream: str, after_version: int = 0) -> list[Entry]:
-        """See `Journal.read`."""
-        found = self._select(
-            f"{_SELECT_ENTRIES} WHERE stream = ? AND version > ? ORDER BY version",
-            (stream, after_version),
-        )
-        return [_entry(row) for row in found]
-
-    def version(self, stream: str) -> int:
-        """See `Journal.version`."""
-        found = self._select(_SELECT_VERSION, (stream,))
-        return int(found[0][0]) if found else 0
-
-    def row(self, stream: str) -> tuple[int, bytes] | None:
-        """See `Journal.row`."""
-        found = self._select("SELECT version, row FROM kat_streams WHERE stream = ?", (stream,))
-        return found[0] if found and found[0][1] is not None else None
-
-    def follow(self, after_position: int, limit: int) -> list[Entry]:
-        """See `Journal.follow`."""
-        found = self._select(
-            f"{_SELECT_ENTRIES} WHERE position > ? ORDER BY position LIMIT ?",
-            (after_position, limit),
-        )
-        return [_entry(row) for row in found]
-
-    def chains(self, after: str = "", limit: int = 1000) -> list[Chain]:
-        """See `Journal.chains`."""
-        found = self._select(
-            """SELECT stream, version, link, salt FROM kat_streams WHERE stream > ?
-            ORDER BY stream LIMIT ?""",
-            (after, limit),
-        )
-        return [Chain(*row) for row in found]
-
-    def written(self, after: str = "", limit: int = 1000) -> list[Written]:
-        """See `Journal.written`."""
-        found = self._select(
-            f"{_SELECT_COMMANDS} WHERE command > ? ORDER BY command LIMIT ?", (after, limit)
-        )
-        return [Written(*row) for row in found]
-
     def written_by(self, causes: Iterable[str]) -> list[Written]:
         """See `Journal.written_by`."""
         asked = _encode(sorted(set(causes))).decode()
-        found = self._select(_SELECT_COMMANDS + _AMONG, (asked,))
+        found = self._select(SELECT_COMMANDS + _AMONG, (asked,))
         return [Written(*row) for row in found]
 
     def keep_checkpoint(self, position: int, body: bytes) -> None:
         """See `Journal.keep_checkpoint`."""
         row = position, body
         self._written("keep a checkpoint", lambda cursor: cursor.execute(_KEEP_CHECKPOINT, row))
-
-    def checkpoints(self) -> list[bytes]:
-        """See `Journal.checkpoints`."""
-        found = self._select("SELECT body FROM kat_checkpoints ORDER BY position, rowid", ())
-        return [body for (body,) in found]
 
     def scrub(self) -> bool:
         """See `Journal.scrub`; in a transaction of the host, it is asked again after its commit.
@@ -361,40 +301,6 @@ class SqliteJournal:
             return False
         ((busy, _, _),) = self._select("PRAGMA wal_checkpoint(TRUNCATE)", ())
         return not busy
-
-    def kept_checkpoints(self) -> list[KeptCheckpoint]:
-        """See `Journal.kept_checkpoints`."""
-        found = self._select(
-            "SELECT position, body FROM kat_checkpoints ORDER BY position, rowid", ()
-        )
-        return [KeptCheckpoint(*row) for row in found]
-
-    def standings(self, after: str = "", limit: int = 1000) -> list[Standing]:
-        """See `Journal.standings`."""
-        found = self._select(
-            """SELECT stream, version, link, salt, row, wake FROM kat_streams WHERE stream > ?
-            ORDER BY stream LIMIT ?""",
-            (after, limit),
-        )
-        last = found[-1][0] if found else after
-        items: dict[str, list[ItemRow]] = {}
-        census = {}
-        for statement in _SELECT_BESIDE:
-            for stream, body in self._select(statement, (after, last)):
-                if statement is _SELECT_BESIDE[0]:
-                    items.setdefault(stream, []).append(read_item(body))
-                else:
-                    census[stream] = read_census(body)
-        return [
-            Standing(
-                Chain(stream, version, end, salt),
-                row,
-                None if wake is None else instant(wake),
-                tuple(items.get(stream, ())),
-                census.get(stream),
-            )
-            for stream, version, end, salt, row, wake in found
-        ]
 
     @contextmanager
     def snapshot(self) -> Iterator[Journal]:
@@ -443,66 +349,6 @@ class SqliteJournal:
             # A copy is one file: it is moved about by itself.
             target.execute("PRAGMA journal_mode=DELETE")
 
-    def due(self, now: datetime, limit: int) -> list[tuple[str, datetime]]:
-        """See `Journal.due`."""
-        found = self._select(
-            "SELECT stream, wake FROM kat_streams WHERE wake <= ? ORDER BY wake, stream LIMIT ?",
-            (micros(now), limit),
-        )
-        return [(stream, instant(wake)) for stream, wake in found]
-
-    def worklist(
-        self,
-        *,
-        role: str | None = None,
-        site: str | None = None,
-        stream: str | None = None,
-        patient: str | None = None,
-        assigned: str | None = None,
-        limit: int = 50,
-        after: Cursor | None = None,
-    ) -> tuple[list[ItemRow], Cursor | None]:
-        """See `Journal.worklist`.
-
-        A site, with or without a role, a stream or a patient is found by an index; a role at all
-        sites is found by going through every item, and so is whose they are, within the rest.
-        """
-        asked = {
-            "role": role,
-            "site": site,
-            "stream": stream,
-            "patient": patient,
-            "assigned": assigned,
-        }
-        given = tuple(name for name, value in asked.items() if value is not None)
-        values: list[object] = [asked[name] for name in given]
-        if after is not None:
-            values += [micros(after.sort), after.stream, after.item]
-        # One more than asked for tells whether there is another page.
-        found = self._select(_worklist(given, after is not None), (*values, limit + 1))
-        rows = [read_item(body) for (body,) in found[:limit]]
-        if len(found) <= limit or not rows:
-            return rows, None
-        return rows, Cursor(rows[-1].sort, rows[-1].stream, rows[-1].item)
-
-    def census(self, site: str, standing: str | None = None) -> list[CensusRow]:
-        """See `Journal.census`."""
-        found = self._select(
-            "SELECT body FROM kat_census WHERE site = ? AND standing = ? ORDER BY stream"
-            if standing is not None
-            else "SELECT body FROM kat_census WHERE site = ? ORDER BY stream",
-            (site,) if standing is None else (site, standing),
-        )
-        return [read_census(body) for (body,) in found]
-
-    def streams(self, prefix: str = "") -> list[str]:
-        """See `Journal.streams`."""
-        found = self._select(
-            "SELECT stream FROM kat_streams WHERE stream >= ? AND stream < ? ORDER BY stream",
-            (prefix, prefix + chr(0x10FFFF)),
-        )
-        return [stream for (stream,) in found]
-
     def keep_program(
         self,
         digest: str,
@@ -517,40 +363,11 @@ class SqliteJournal:
         row = digest, id, version, main, _encode(dict(files))
         self._written("keep a program", lambda cursor: cursor.execute(_KEEP_PROGRAM, row))
 
-    def program(self, digest: str) -> KeptProgram | None:
-        """See `Journal.program`."""
-        found = self._select(
-            "SELECT digest, id, version, main, files FROM kat_programs WHERE digest = ?", (digest,)
-        )
-        for kept, name, version, main, files in found:
-            return KeptProgram(kept, name, version, main, read_files(files))
-        return None
-
-    def programs(self, id: str | None = None) -> list[KeptProgram]:  # noqa: A002
-        """See `Journal.programs`."""
-        found = self._select(
-            """SELECT digest, id, version, main FROM kat_programs
-            WHERE ?1 IS NULL OR id = ?1 ORDER BY id, version, digest""",
-            (id,),
-        )
-        return [KeptProgram(kept, name, version, main, {}) for kept, name, version, main in found]
-
     def close(self) -> None:
         """See `Journal.close`; a host's connection stays open."""
         if not self._hosted and self._process == os.getpid():
             with self._lock, suppress(sqlite3.Error):
                 self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # Opening
 
@@ -623,6 +440,9 @@ class SqliteJournal:
                 return self._patiently(lambda: cursor.execute(statement, values).fetchall())
             except _FAILURES as error:
                 raise self._ours(error, "read") from error
+
+    def _page(self, given: tuple[str, ...], values: list[object], later: bool, rows: int) -> Any:
+        return self._select(_worklist(given, later), (*values, rows))
 
     def _forked(self) -> JournalError:
         return JournalError(f"{self._name} was opened before a fork; open it again here")
@@ -1212,17 +1032,6 @@ def _worklist(given: tuple[str, ...], later: bool) -> str:
         f"SELECT body FROM kat_items WHERE {' AND '.join(terms)}"  # noqa: S608  # our own names
         " ORDER BY sort, stream, item LIMIT ?"
     )
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    position, stream, version, recorded, *rest = row
-    try:
-        entry = Entry(position, stream, version, instant(recorded), *rest)
-    except (TypeError, OverflowError):
-        raise damaged(f"entry {position}") from None
-    if type(entry.body) is not bytes:  # SQLite keeps any kind in any column
-        raise damaged(f"entry {position}")
-    return entry
 
 
 def _code(error: sqlite3.Error) -> int:
