@@ -244,7 +244,7 @@ class OrderState(Struct, frozen=True, array_like=True, gc=False):
         begun = self.since is None or self.since <= now
         return begun and self.left != 0 and (self.until is None or now < self.until)
 
-    def used(self, times: int = 1) -> OrderState:
+    def used(self, times: int) -> OrderState:
         """With so many administrations less."""
         return self if self.left is None else replace(self, left=self.left - times)
 
