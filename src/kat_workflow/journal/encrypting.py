@@ -64,6 +64,7 @@ from kat_workflow.journal import (
     in_order,
     is_payload,
     micros,
+    placed,
     shown,
 )
 from kat_workflow.journal.records import KeptCheckpoint, Record, Standing
@@ -572,28 +573,28 @@ class EncryptedJournal:
             keys = self.unlocked()
             place = _PATIENT if own else entry.stream
             body = keys.decrypt(
-                body, _about("body", place, entry.version, *_head(entry)), lambda: _where(entry)
+                body, _about("body", place, entry.version, *_head(entry)), lambda: placed(entry)
             )
             had, body = body[:1] == b"+", body[1:]
             if (own or had) and not values and not salt:
-                raise JournalError(f"{_where(entry)} has lost its values; run kat journal verify")
+                raise JournalError(f"{placed(entry)} has lost its values; run kat journal verify")
             salt = salt if had else b""
         elif not told or not salt:
-            self._see_plain(entry.position, lambda: _where(entry))
+            self._see_plain(entry.position, lambda: placed(entry))
         if is_payload(values):
             name, values = self._values(self.unlocked(), entry)
             salt = salt if values else b""
         else:
             name = self._named(name)
             if values:
-                self._see_plain(entry.position, lambda: _where(entry))
+                self._see_plain(entry.position, lambda: placed(entry))
         return replace(entry, stream=name, body=body, values=values, salt=salt)
 
     def _values(self, keys: Keys, entry: Entry) -> tuple[str, bytes]:
         """The name of an entry's stream, and its values."""
         held = sha256(entry.body).hexdigest()
         about = _about("values", entry.stream, entry.version, *_head(entry), held)
-        plain = keys.decrypt(entry.values, about, lambda: _where(entry))
+        plain = keys.decrypt(entry.values, about, lambda: placed(entry))
         if not entry.stream.startswith(_PATIENT):
             return entry.stream, plain
         name, _, values = plain.partition(b"\n")
@@ -688,10 +689,6 @@ def _about(*parts: object) -> bytes:
 
 def _head(entry: Entry) -> tuple[int, str, str, str]:
     return micros(entry.recorded), entry.cause, entry.person, entry.role
-
-
-def _where(entry: Entry) -> str:
-    return f"{shown(entry.stream)}: version {entry.version} (position {entry.position})"
 
 
 def _sealed_item(keys: Keys, row: ItemRow, at: str) -> ItemRow:
