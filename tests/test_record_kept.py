@@ -141,7 +141,8 @@ def test_an_access_log_is_kept_as_a_record_is(engine: Engine, tmp_path: Path) ->
         assert verify(log.journal).faults == ()
     restore(tmp_path / "copy.db", restored)
 
-    looks = AccessLog(restored).of_patient("P-1", "P-0")
+    with closing(AccessLog(restored)) as log:
+        looks = log.of_patient("P-1", "P-0")
     assert [look.through for look in looks] == ["patient", "patient", "census"]
     with closing(sqlite3.connect(restored)) as connection, connection:
         connection.execute("UPDATE kat_entries SET person = 'bo' WHERE position = 1")
