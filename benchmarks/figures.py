@@ -14,6 +14,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -33,7 +34,7 @@ from benchmarks.measure import Effort, Figure, Side, cost
 from benchmarks.server import Databases, Server
 from kat_workflow.enrollment.events import decode as decode_event
 from kat_workflow.enrollment.state import Enrollment, decode_row, encode_row, replay
-from kat_workflow.journal import Append, Journal, open_journal
+from kat_workflow.journal import Append, Journal, auditing, open_journal
 from kat_workflow.journal.sqlite import SqliteJournal
 from kat_workflow.language import load
 
@@ -151,7 +152,8 @@ def state(effort: Effort) -> Iterator[Figure]:
 
 
 def long(effort: Effort) -> Iterator[Figure]:
-    """An enrollment with 5,000 entries: from its state row, from its entries, and on the disk."""
+    """An enrollment with 5,000 entries: from its state row, from its entries, on the disk; and
+    whether every link of its record holds."""
     for mark, stores in large_fixture.STORES.items():
         with stores() as fresh:
             yield from _long(mark, fresh(), effort)
@@ -196,6 +198,21 @@ def _long(mark: str, where: str, effort: Effort) -> Iterator[Figure]:
             yield Figure("long-row", "bytes", lambda: size, _kib, 8)
         both = (cost(replayed, perf_counter), cost(read_only, perf_counter))
         yield Figure(f"long-replay{mark}", "us/entry", *both, 3)
+        rows = large_fixture.written_for(where, large_fixture.BARE_ROWS)
+
+        def verified() -> int:
+            finding = auditing.verify(auditing.recorded(journal))
+            assert not finding.faults
+            return finding.entries
+
+        def hashed() -> int:
+            found, end = bare(rows).fetchall(), b""
+            for *_, told, salt, body, values in found:
+                end = sha256(end + told + salt + body + values).digest()
+            return len(found)
+
+        proof = (cost(verified, perf_counter), cost(hashed, perf_counter))
+        yield Figure(f"verify{mark}", "us/entry", *proof, 3.5)
         each, text = large_fixture.bytes_of(where) / entries, told / entries
         yield Figure(f"long-entry{mark}", "bytes", lambda: each, lambda: text, 5 if mark else 3)
 
@@ -328,7 +345,7 @@ GROUPS: dict[str, Callable[[Effort], Iterator[Figure]]] = {
     "simulation": simulation,
 }
 """What can be asked for by name; `groupcommit` has two figures, `state` four, `simulation` five,
-`worklist` six and `long` seven."""
+`worklist` six and `long` nine."""
 
 
 def _kib() -> float:

@@ -182,6 +182,10 @@ _POSTGRES = (
     ),
     "VACUUM ANALYZE kat_streams, kat_items",
 )
+BARE_ROWS = """SELECT e.position, e.stream, e.version, e.recorded, e.cause, e.person, e.role,
+    e.link, e.salt, c.first, c.last, c.digest, c.salt, e.body, e."values"
+    FROM kat_entries e JOIN kat_commands c ON c.command = e.cause ORDER BY e.position"""
+"""What verifying a record comes down to: its entries, each with what is kept of its command."""
 BARE_LIST = """SELECT body FROM kat_items WHERE role = ? AND site = ?
     ORDER BY sort, stream, item LIMIT 51"""
 """What a worklist comes down to: its rows, read by the index that has them in order."""

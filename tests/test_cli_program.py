@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from short_detox import TEXT
@@ -468,9 +469,37 @@ def test_an_interruption_ends_quietly(author: Author) -> None:
     hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     hears += "from kat_workflow.cli import main; main()"
     words = [sys.executable, "-c", hears, "fmt", str(pipe)]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
-        with pipe.open("wb"):  # opens only once the other side has begun to read
-            running.send_signal(signal.SIGINT)
-            assert running.wait(60) == 130
+    running = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    try:
+        writes = opened_once_it_is_read(pipe, running)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+        os.close(writes)
+    finally:  # whatever has failed: a child that reads on would be waited for without end
+        running.kill()
+        running.wait()
         assert running.stderr is not None
-        assert running.stderr.read().strip() == "Stopped."
+        running.stderr.close()
+
+    assert (running.returncode, said.strip()) == (130, "Stopped.")
+
+
+def test_a_program_that_ends_before_it_reads_is_not_waited_for(tmp_path: Path) -> None:
+    """As the test above would, for ever, if the command line failed before it got to the file."""
+    os.mkfifo(tmp_path / "pipe")
+    with (
+        subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"]) as running,
+        pytest.raises(AssertionError, match="ended with 3 before it read"),
+    ):
+        opened_once_it_is_read(tmp_path / "pipe", running)
+
+
+def opened_once_it_is_read(pipe: Path, running: subprocess.Popen[Any]) -> int:
+    """The writing end of a named pipe. To open it would wait for whoever reads, also for a process
+    that has died: it is tried as long as that one lives."""
+    while running.poll() is None:
+        with suppress(OSError):  # nobody reads yet
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        with suppress(subprocess.TimeoutExpired):
+            running.wait(0.01)
+    raise AssertionError(f"it ended with {running.returncode} before it read")

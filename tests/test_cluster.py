@@ -13,9 +13,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -64,6 +66,28 @@ time.sleep(600)
 """A worker in a process of its own, which may hold on to what it is given."""
 
 
+class Bedside:
+    """A clinic that begins what it is woken for, and goes on when it is let: not, if `holds` says
+    so, before `goes_on`. Whoever closes the fleet must have let it."""
+
+    def __init__(self, engine: Engine, holds: Callable[[str], bool] = lambda _: True) -> None:
+        self.engine, self._holds = engine, holds
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self._may = Event()
+
+    def goes_on(self) -> None:
+        self._may.set()
+
+    def run_due_in(self, enrollment: str) -> int:
+        self.begun.append(enrollment)
+        if self._holds(enrollment):
+            assert self._may.wait(60)
+        ran = self.engine.run_due_in(enrollment)
+        self.ended.append(enrollment)
+        return ran
+
+
 class Fleet:
     """A database with what a fleet needs, an engine on it, and workers beside."""
 
@@ -96,10 +120,10 @@ class Fleet:
         found: list[Any] = self.client.list_workflows(status=list(standing) or None)
         return found
 
-    def worker(self, **options: object) -> Worker:
+    def worker(self, at: Bedside | None = None, **options: object) -> Worker:
         """A worker in this process, on an engine of its own."""
         engine = self._open.enter_context(Engine.open(self.url, programs=self.programs))
-        worker = Worker(engine, self.url, **options)  # type: ignore[arg-type]
+        worker = Worker(at or engine, self.url, **options)  # type: ignore[arg-type]
         self._open.callback(worker.stop)
         worker.start()
         return worker
@@ -281,6 +305,21 @@ def test_installing_arms_what_waits_already_and_a_second_time_nothing(
     fleet.close()
 
 
+def test_workers_that_begin_at_once_prepare_the_database_once(
+    database: str, tmp_path: Path
+) -> None:
+    fleet = Fleet(database, tmp_path)
+    for n in range(3):
+        fleet.enrolled(f"P-{n}", timedelta(0))
+
+    with ThreadPoolExecutor(4) as hosts:
+        armed = list(hosts.map(install, [database] * 4))
+
+    assert sorted(armed) == [0, 0, 0, 3]
+    assert len(fleet.rows("DELAYED")) == 3
+    fleet.close()
+
+
 def test_erasing_arms_nothing_and_takes_no_other_timer_away(fleet: Fleet) -> None:
     """The patient's own stream gets another name, and a note is taken out of a course."""
     left = fleet.enrolled("P-1", timedelta(0))
@@ -324,12 +363,32 @@ def test_what_a_killed_worker_had_in_hand_is_taken_over(fleet: Fleet) -> None:
     says(child, "holds")
 
     child.kill()
-    fleet.worker()
+    fleet.worker(silence=3600)  # its lock tells, without waiting for a sign of life
     until(lambda: fleet.ran(patients, 1))
 
     assert fleet.each_once(patients, 1)
     until(lambda: len(status(fleet.url).workers) == 1)
     assert status(fleet.url).orphans == 0
+
+
+def test_a_worker_that_was_taken_for_dead_is_known_again_when_it_is_back(fleet: Fleet) -> None:
+    """Frozen, it lost its session: a peer forgot it, and has let its lock go."""
+    child = fleet.child()
+    fleet.worker(silence=3600)
+    until(lambda: len(status(fleet.url).workers) == 2)
+    os.kill(child.pid, signal.SIGSTOP)
+    with psycopg.connect(fleet.url, autocommit=True) as connection:
+        ended = connection.execute(
+            """SELECT pg_terminate_backend(pid) FROM pg_locks JOIN kat_workers
+            ON lock = (classid::bigint << 32 | objid::bigint) AND executor LIKE 'child-%'
+            WHERE locktype = 'advisory' AND objsubid = 1"""
+        ).fetchall()
+    assert ended == [(True,)]
+    until(lambda: [x.process for x in status(fleet.url).workers] == [os.getpid()])
+
+    os.kill(child.pid, signal.SIGCONT)
+
+    until(lambda: [x.standing for x in status(fleet.url).workers] == ["works", "works"])
 
 
 def test_what_a_frozen_worker_had_in_hand_is_taken_over(fleet: Fleet) -> None:
@@ -475,6 +534,150 @@ def test_a_worker_that_is_told_to_look_does_not_wait_for_the_grace(fleet: Fleet)
     assert fleet.each_once([lost], 1)
 
 
+def test_what_is_in_the_queue_or_in_hand_is_not_armed_again(fleet: Fleet) -> None:
+    fleet.enrolled("P", ROUNDS + timedelta(minutes=1))
+    clinic = Bedside(fleet.engine)
+    fleet.worker(clinic, grace=3600)
+    until(lambda: len(clinic.begun) == 1)
+
+    try:
+        with wakes.connect(fleet.url) as connection:
+            assert upkeep.reconcile(connection, 0.0) == 0
+            # Under another protocol it waits for a worker of that one, and is no wake-up here.
+            connection.execute(
+                "UPDATE dbos.workflow_status SET application_version = 'kat-0'"
+                " WHERE status = 'PENDING'"
+            )
+            assert upkeep.reconcile(connection, 0.0) == 1
+    finally:
+        clinic.goes_on()
+
+
+def test_while_the_workers_are_behind_nothing_is_armed_again(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is overdue then stands in a line longer than is looked at."""
+    fleet.enrolled("P-1", ROUNDS + timedelta(minutes=1))
+    clinic = Bedside(fleet.engine)
+    fleet.worker(clinic, grace=3600)
+    until(lambda: len(clinic.begun) == 1)
+    fleet.enrolled("P-2", ROUNDS - timedelta(seconds=1))
+    fleet.client.delete_workflows([x.workflow_id for x in fleet.rows("DELAYED", "ENQUEUED")])
+    until(lambda: status(fleet.url).overdue == 2)
+
+    try:
+        with wakes.connect(fleet.url) as connection:
+            monkeypatch.setattr(upkeep, "MANY", 1)
+            assert upkeep.reconcile(connection, 0.0) == 0
+            monkeypatch.setattr(upkeep, "MANY", 1000)
+            assert upkeep.reconcile(connection, 0.0) == 1
+    finally:
+        clinic.goes_on()
+
+
+def test_what_failed_is_left_alone_for_the_grace_and_then_armed_again(
+    fleet: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    enrollment = fleet.enrolled("P", ROUNDS + timedelta(minutes=10))
+    clinic = Bedside(fleet.engine)
+    fleet.worker(clinic, grace=3600)
+    until(lambda: len(clinic.begun) == 1)
+    failed = """UPDATE dbos.workflow_status SET status = 'ERROR', completed_at = %s,
+        updated_at = %s WHERE queue_partition_key = %s"""
+    now = int(time.time() * 1000)
+
+    try:
+        with wakes.connect(fleet.url) as connection:
+            connection.execute(failed, (now, now, enrollment))
+            assert upkeep.reconcile(connection, 100.0) == 0
+            connection.execute(failed, (now - 101_000, now - 101_000, enrollment))
+            assert upkeep.reconcile(connection, 100.0) == 1
+    finally:
+        clinic.goes_on()
+
+    assert f"the timers of enrollment:{enrollment} failed 1 times" in caplog.text
+
+
+def test_what_a_worker_runs_for_long_is_not_taken_for_forgotten(fleet: Fleet) -> None:
+    fleet.enrolled("P", ROUNDS + SOON)
+    clinic = Bedside(fleet.engine)
+    worker = fleet.worker(clinic, grace=3600)
+    until(lambda: len(clinic.begun) == 1)
+    assert worker._upkeep is not None
+
+    try:
+        for _ in range(3):
+            worker._upkeep._claim_anew()
+        assert [x.status for x in fleet.rows("PENDING", "ENQUEUED")] == ["PENDING"]
+    finally:
+        clinic.goes_on()
+
+    until(lambda: len(clinic.ended) == 1)
+    assert len(clinic.begun) == 1
+
+
+def test_one_worker_at_a_time_looks_for_what_was_lost(fleet: Fleet) -> None:
+    worker = fleet.worker(grace=3600)
+    lost = fleet.enrolled("P", ROUNDS - timedelta(hours=1))
+    fleet.client.delete_workflows([x.workflow_id for x in fleet.rows()])
+    with psycopg.connect(fleet.url, autocommit=True) as connection:
+        # As if it had stood there for two hours.
+        connection.execute("UPDATE kat_streams SET wake = wake - 10800000000 WHERE stream = %s",
+                           (f"enrollment:{lost}",))  # fmt: skip
+    fleet.client.delete_workflows([x.workflow_id for x in fleet.rows()])
+    keeper = worker._upkeep
+    assert keeper is not None
+
+    with (
+        psycopg.connect(fleet.url, autocommit=True) as peer,
+        wakes.connect(fleet.url) as connection,
+    ):
+        peer.execute("SELECT pg_advisory_lock(%s)", (upkeep._NET,))
+        keeper._netted -= 3600
+        keeper._net(connection)
+        meanwhile = fleet.rows()
+        peer.execute("SELECT pg_advisory_unlock(%s)", (upkeep._NET,))
+        keeper._netted -= 3600
+        keeper._net(connection)
+
+    assert meanwhile == []
+    until(lambda: len(fleet.rows()) == 1)
+
+
+def test_two_wake_ups_of_one_enrollment_are_run_one_after_the_other(fleet: Fleet) -> None:
+    """Others, each called after the one before it has ended, show that there was time enough."""
+    twice = fleet.enrolled("twice", timedelta(0))
+    others = [fleet.enrolled(f"P-{n}", timedelta(0)) for n in range(4)]
+    clinic = Bedside(fleet.engine, lambda enrollment: enrollment == twice)
+    fleet.worker(clinic, grace=3600)
+
+    try:
+        with psycopg.connect(fleet.url, autocommit=True) as connection:
+            for number, each in enumerate((twice, twice, *others)):
+                id_ = f"wake:{each}:{number}"
+                connection.execute("SELECT kat_wake_up(%s, 1, %s)", (each, id_))
+                if each is not twice:
+                    until(lambda each=each: each in clinic.ended)  # type: ignore[misc]
+        assert clinic.begun.count(twice) == 1
+    finally:
+        clinic.goes_on()
+
+    until(lambda: clinic.ended.count(twice) == 2)
+
+
+def test_rows_are_kept_as_long_as_they_are_to_be(fleet: Fleet) -> None:
+    patient = fleet.enrolled("P", ROUNDS + SOON)
+    fleet.worker(grace=3600)
+    until(lambda: fleet.ran([patient], 1) and len(fleet.rows("SUCCESS")) == 1)
+    now = datetime.now(UTC)
+
+    assert upkeep.purge(["SUCCESS"], now - timedelta(minutes=5), lambda: False) == 0
+    assert upkeep.purge(upkeep.FAILED, now, lambda: False) == 0
+    assert len(fleet.rows("SUCCESS")) == 1
+    assert upkeep.purge(["SUCCESS"], datetime.now(UTC), lambda: False) == 1
+    assert fleet.rows("SUCCESS") == []
+
+
 def test_rows_of_finished_wake_ups_are_purged(fleet: Fleet) -> None:
     patients = [fleet.enrolled(f"P-{n}", ROUNDS + SOON) for n in range(4)]
 
@@ -495,7 +698,7 @@ def test_an_enrollment_that_fails_for_good_is_told_and_tried_again(
     ) as north:
         elsewhere = north.enroll("walk-in", patient="told", by=ANN, site="north")
 
-    fleet.worker(grace=0.5)
+    fleet.worker(grace=0.5, keep=timedelta(0))  # which is how long successes are kept
     until(lambda: len(fleet.rows("ERROR")) >= 2)
     seen = status(fleet.url)
 
@@ -544,6 +747,16 @@ def test_a_host_whose_clock_is_far_behind_is_told(
     until(lambda: "the clocks of two hosts differ" in caplog.text)
 
     assert fleet.timers(patient) == []
+
+
+def test_a_host_whose_clock_is_not_that_of_the_database_is_told_without_any_timer(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(upkeep, "SKEW", -1.0)  # so that any clock is off
+
+    fleet.worker()
+
+    assert "ahead of the database's" in caplog.text
 
 
 # The command line

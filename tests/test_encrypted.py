@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,16 @@ from click.testing import CliRunner, Result
 from postgres import Databases
 from walk_in import ANN, BO, Clock, programs
 
-from kat_workflow import Actor, Engine, JournalError
+from kat_workflow import Actor, Engine, JournalError, Refused
 from kat_workflow.cli import kat
 from kat_workflow.engine.access import AccessLog
 from kat_workflow.engine.auditing import verify
-from kat_workflow.engine.keeping import backup, export, import_record, restore
+from kat_workflow.engine.keeping import backup, export, import_record, rekey, restore
 from kat_workflow.enrollment import events as e
-from kat_workflow.journal import Journal, is_payload, open_journal, stored
-from kat_workflow.journal.encrypting import EncryptedJournal
+from kat_workflow.journal import Journal, is_payload, open_journal, rekeying, stored
+from kat_workflow.journal.encrypting import EncryptedJournal, Keys
 from kat_workflow.journal.keeping import opened_export, records
+from kat_workflow.journal.rekeying import rekeyed
 from kat_workflow.language import Folder, shipped
 from kat_workflow.scenarios import Result as Told
 from kat_workflow.scenarios import load_scenario, run
@@ -370,3 +373,184 @@ def test_keys_are_made_by_hand_and_the_last_one_writes(
         2, True, False,
     )  # fmt: skip
     assert engine.journal.version(f"patient:{WHO}-0") == 1
+
+
+# Other keys
+
+
+NEW = {"new": bytes(range(1, 33))}
+
+
+def whole(engine: Engine) -> tuple[object, ...]:
+    """What a clinic tells of itself and its patients, and nothing of how it is stored."""
+    return (
+        engine.follow(),
+        engine.worklist(),
+        engine.census(everybody=True),
+        engine.run_due(),
+        [engine.journal.row(stream) for stream in engine.journal.streams()],
+    )
+
+
+def erased_one(engine: Engine) -> None:
+    (course,) = engine.patient(f"{WHO}-0").courses
+    engine.do(course.enrollment, "leave against_advice", given={"reason": MARK}, by=BO)
+    engine.erase(f"{WHO}-0", by=DPO, ground="Art. 17")
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("before", [KEYS, None, {**KEYS, "another": bytes(31) + b"1"}])
+def test_a_record_that_is_written_anew_is_the_same_and_needs_the_new_keys_alone(
+    before: dict[str, bytes] | None, store: str, tmp_path: Path, databases: Databases
+) -> None:
+    """Also of what was erased, and of what was written before there were keys."""
+    where: str | Path = tmp_path / "new.db" if store == "sqlite" else databases.fresh()
+    with Engine.open(
+        tmp_path / "old.db", programs=programs(tmp_path), clock=Clock(), keys=before
+    ) as engine:
+        for number in range(2):
+            id_ = engine.enroll("walk-in", patient=f"{WHO}-{number}", by=ANN)
+            engine.record(id_, "look", {"systolic": 120 + number, "remark": MARK}, by=ANN)
+        erased_one(engine)
+
+        held = rekey(engine, where, NEW)
+
+        with Engine.open(where, clock=Clock(), keys=NEW) as anew:
+            assert whole(anew) == whole(engine)
+            assert anew.patient(f"{WHO}-1").courses == engine.patient(f"{WHO}-1").courses
+            for journal in (anew.journal, stored(anew.journal)):
+                found = verify(journal)
+                assert (found.faults, found.held) == ((), held)
+            assert found.erased >= verify(engine.journal).erased > 2  # names are values, too
+            links = {entry.link for entry in stored(engine.journal).follow(0, 1000)}
+            assert not any(x.link in links for x in stored(anew.journal).follow(0, 1000))
+            assert all(is_payload(x.body) or b'"erased"' in x.body for x in
+                       stored(anew.journal).follow(0, 1000))  # fmt: skip
+            anew.record(id_, "rest", {"systolic": 190}, by=ANN)
+    if before is not None:
+        with pytest.raises(JournalError, match="give"):
+            open_journal(where, keys=before)
+
+
+def test_a_patient_who_was_known_by_no_key_is_found_once_the_record_is_written_anew(
+    tmp_path: Path,
+) -> None:
+    with Engine.open(tmp_path / "old.db", programs=programs(tmp_path), clock=Clock()) as plain:
+        first = plain.enroll("walk-in", patient=WHO, by=ANN)
+    with Engine.open(
+        tmp_path / "old.db", programs=programs(tmp_path), clock=Clock(), keys=KEYS
+    ) as mixed:
+        mixed.record(first, "look", {"systolic": 120, "remark": MARK}, by=ANN)
+        rekey(mixed, tmp_path / "new.db", NEW)
+
+    with Engine.open(tmp_path / "new.db", clock=Clock(), keys=NEW) as anew:
+        assert [x.enrollment for x in anew.patient(WHO).courses] == [first]
+        assert verify(anew.journal).faults == ()
+    assert WHO.encode() not in (tmp_path / "new.db").read_bytes()
+    assert MARK.encode() not in (tmp_path / "new.db").read_bytes()
+
+
+def test_a_command_that_is_sent_again_after_that_is_not_carried_out_twice(
+    engine: Engine, tmp_path: Path
+) -> None:
+    (course,) = engine.patient(f"{WHO}-0").courses
+    engine.record(course.enrollment, "rest", {"systolic": 190}, by=ANN, command_id="again")
+    rekey(engine, tmp_path / "new.db", NEW)
+
+    with (
+        Engine.open(tmp_path / "new.db", clock=Clock(), keys=NEW) as anew,
+        pytest.raises(Refused) as refused,
+    ):
+        anew.record(course.enrollment, "rest", {"systolic": 190}, by=ANN, command_id="again")
+
+    assert refused.value.code == "id-reused"
+
+
+def test_nothing_stays_of_a_record_that_was_not_written_wholly(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interruption leaves no file that could be taken for the record."""
+
+    def half(journal: Journal, keys: Keys) -> Iterator[Any]:
+        yield from islice(rekeyed(journal, keys), 10)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rekeying, "rekeyed", half)
+    with pytest.raises(KeyboardInterrupt):
+        rekey(engine, tmp_path / "new.db", NEW)
+    monkeypatch.undo()
+
+    assert [x.name for x in tmp_path.iterdir() if "new.db" in x.name] == []
+    rekey(engine, tmp_path / "new.db", NEW)
+    with pytest.raises(JournalError, match="there already"):
+        rekey(engine, tmp_path / "new.db", NEW)
+
+
+def test_what_was_changed_is_not_vouched_for_by_new_links(engine: Engine, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "disk" / "clinic.db")) as connection, connection:
+        connection.execute("UPDATE kat_entries SET person = 'eve' WHERE position = 3")
+
+    with pytest.raises(JournalError, match="not sound"):
+        rekey(engine, tmp_path / "new.db", NEW)
+
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_a_record_and_its_access_log_are_written_anew_from_the_command_line(
+    engine: Engine, tmp_path: Path
+) -> None:
+    for name, keys in (("old.keys", KEYS), ("new.keys", NEW)):
+        text = {key: b64encode(value).decode() for key, value in keys.items()}
+        (tmp_path / name).write_text(json.dumps(text))
+    disk = tmp_path / "disk"
+    engine.patient(f"{WHO}-0", by=ANN, why=MARK)
+    words = ["--keys", str(tmp_path / "old.keys"), "--new-keys", str(tmp_path / "new.keys")]
+
+    for name in ("clinic", "access"):
+        new, old = str(tmp_path / f"{name}.new"), str(disk / f"{name}.db")
+        done = CliRunner().invoke(kat, ["journal", "rekey", new, "--db", old, *words])
+        assert (done.exit_code, "Sign a checkpoint" in done.output) == (0, True), done.output
+
+    looked = []
+    for where, keys in ((disk / "access.db", KEYS), (tmp_path / "access.new", NEW)):
+        with closing(AccessLog(where, keys)) as log:
+            looked.append(log.of_patient(f"{WHO}-0"))
+    assert looked[0] == looked[1] != ()
+    with Engine.open(tmp_path / "clinic.new", clock=Clock(), keys=NEW) as anew:
+        assert anew.follow() == engine.follow()
+
+
+# What the key alone does not see
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [("kat_items", "work items are not"), ("kat_census", "census row is not"),
+     ("kat_streams", "cannot be read with the key")],
+)  # fmt: skip
+def test_an_older_row_that_is_put_back_in_its_place_is_found_by_an_audit_with_the_keys(
+    engine: Engine, tmp_path: Path, table: str, says: str
+) -> None:
+    """It was written by the clinic itself, for this very place: every key reads it."""
+    where = tmp_path / "disk" / "clinic.db"
+    (course,) = engine.patient(f"{WHO}-0").courses
+    stream = f"enrollment:{course.enrollment}"
+    columns = "row" if table == "kat_streams" else "*"
+    read = f"SELECT {columns} FROM {table} WHERE stream = ?"
+    with closing(sqlite3.connect(where)) as connection:
+        older = connection.execute(read, (stream,)).fetchall()
+    engine.do(course.enrollment, "hold", given={"reason": MARK}, by=ANN)
+    engine.do(course.enrollment, "leave against_advice", given={"reason": MARK}, by=BO)
+    assert verify(engine.journal).faults == ()
+
+    with closing(sqlite3.connect(where)) as connection, connection:
+        if table == "kat_streams":
+            connection.execute(f"UPDATE {table} SET row = ? WHERE stream = ?", (*older[0], stream))
+        else:
+            connection.execute(f"DELETE FROM {table} WHERE stream = ?", (stream,))
+            marks = ", ".join("?" * len(older[0]))
+            connection.executemany(f"INSERT INTO {table} VALUES ({marks})", older)
+
+    found = verify(engine.journal).faults
+    assert any(says in fault.says and fault.stream == stream for fault in found), found
+    assert verify(stored(engine.journal)).faults == ()

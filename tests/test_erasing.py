@@ -178,6 +178,18 @@ def test_an_erased_enrollment_takes_no_command_and_says_why(journal: Journal) ->
     assert unknown.value.code == "unknown-patient"
 
 
+def test_a_lot_is_still_recalled_when_a_patient_who_got_of_it_was_erased(journal: Journal) -> None:
+    engine = clinic(journal)
+    used = [x.event for x in engine.lots("K42") if isinstance(x.event, e.LotUsed)]
+
+    engine.erase(the_patient(engine), by=DPO, ground=GROUND)
+
+    left = [x.event for x in engine.lots("K42") if isinstance(x.event, e.LotUsed)]
+    assert used
+    assert [(x.amount, x.at) for x in left] == [(x.amount, x.at) for x in used]
+    assert {x.patient for x in left} == {""}
+
+
 def test_the_course_is_the_same_without_its_state_row(journal: Journal) -> None:
     engine = clinic(journal)
     course = the_course(engine)

@@ -246,6 +246,37 @@ def export(
     click.echo(Part2(status).notice)
 
 
+@journal.command()
+@click.argument("where", metavar="FILE|URL")
+@click.option("--new-keys", required=True, type=_FILE, help="The keys that write from now on.")
+@by_whom
+@on_clinic
+def rekey(_: click.Context, engine: Engine, where: str, new_keys: Path, by: Any) -> None:
+    """Write the whole record anew, under other keys, where no record is yet.
+
+    Stop every process first. Nothing in the new record can be read with the keys before, so that
+    they can be destroyed: with the old record, its backups and its exports. All of it is written,
+    or nothing: if it is interrupted, ask again. Do the same with the access log, then sign a
+    checkpoint: those of the old record do not vouch for the new one.
+
+    \b
+    Examples:
+      kat journal key new.keys
+      kat journal rekey new.db --db clinic.db --keys clinic.keys --new-keys new.keys
+      kat checkpoint --db new.db --key clinic.pem >> checkpoints-new.txt
+    """
+    from kat_workflow.engine.keeping import rekey as written
+    from kat_workflow.journal.encrypting import Keys
+
+    try:
+        new = Keys.parse(new_keys.read_bytes())
+    except ValueError as error:
+        raise click.UsageError(f"{new_keys}: {error}") from None
+    held = written(engine, where, new, by=by)
+    click.echo(f"{where} holds {_said(held)}")
+    click.echo("Sign a checkpoint of it now: those before vouch for the old record alone.")
+
+
 @journal.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @at_db

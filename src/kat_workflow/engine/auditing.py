@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from kat_workflow.engine.shell import beside_decoder, census_row, item_row, refolded
-from kat_workflow.engine.views import event_of
+from kat_workflow.engine.shell import beside_decoder, census_row, item_row, refolded, retold
 from kat_workflow.enrollment.around import FOLDS
-from kat_workflow.enrollment.state import FORM, Enrollment, decode_row, replay
+from kat_workflow.enrollment.state import FORM, Enrollment, decode_row
 from kat_workflow.errors import JournalError, KatError, ProgramError
 from kat_workflow.journal import Cursor, Entry, ItemRow, Journal, is_payload, keeping, stored
 from kat_workflow.journal.auditing import Fault
@@ -106,9 +105,6 @@ class _Rows:
                         yield Fault(says, stream)
                 except KatError as error:
                     yield Fault(f"it cannot be worked out again: {error}", stream)
-                except Exception:  # a fold of what nobody wrote may fail in any way
-                    says = "it cannot be worked out again: its entries contradict each other"
-                    yield Fault(says, stream)
             after = page[-1].chain.stream
         yield from self._of_nobody()
 
@@ -152,7 +148,7 @@ class _Rows:
             yield from self._of_beside(kind, standing.row, entries)
 
     def _of_enrollment(self, standing: Standing, entries: list[Entry]) -> Iterator[str]:
-        state, stream = replay(map(event_of, entries)), standing.chain.stream
+        state, stream = retold(entries), standing.chain.stream
         if standing.row is not None:
             yield from self._of_state(standing.row, state)
         if standing.wake != state.wake:

@@ -5,13 +5,13 @@ Each is a stream of its own beside the enrollments, written by a pure judge (`Sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from kat_workflow.engine.receiving import hashed, new_id, refuse
 from kat_workflow.engine.shell import Shell
-from kat_workflow.engine.views import Happened, as_happened
+from kat_workflow.engine.views import AUDIT, Happened, as_happened
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import cupboard as stock
 from kat_workflow.enrollment import events as e
@@ -20,11 +20,14 @@ from kat_workflow.enrollment.commands import Actor
 from kat_workflow.enrollment.cupboard import Cupboard
 from kat_workflow.enrollment.register import SIGNER, Register, retire, sign_off
 from kat_workflow.enrollment.roster import Roster, grant, revoke
-from kat_workflow.errors import Refusal
+from kat_workflow.errors import JournalError, Refusal
+from kat_workflow.journal import placed
 from kat_workflow.program import PATIENT
 
 if TYPE_CHECKING:
     from kat_workflow.program.model import Program
+
+_Shelved = e.StockReceived | e.StockCounted | e.LotUsed
 
 
 class Clinic(Shell):
@@ -238,12 +241,7 @@ class Clinic(Shell):
         each with product, volume, patient and person (21 CFR 1304.22(c)). Of one `drug`, or one
         `schedule`: those of I and II are kept apart from the others. `by` is who is shown it, and
         `why`, for the access log."""
-        place, kept = self._site(site, "ledger").name, []
-        for entry in self.journal.read(f"cupboard:{place}"):
-            happened = as_happened(entry)
-            event = happened.event
-            if isinstance(event, e.StockReceived | e.StockCounted | e.LotUsed):
-                kept.append((happened, event))
+        kept = list(self._shelved(f"cupboard:{self._site(site, 'ledger').name}"))
         controlled = {
             event.drug.casefold(): event.product.schedule
             for _, event in kept
@@ -266,17 +264,25 @@ class Clinic(Shell):
         """Everything that happened to a lot, at any site, oldest first: who supplied it, how much
         came, and which patient got how much of it and when, as a recall needs it. `by` is who is
         shown it, and `why`, for the access log."""
-        found = []
-        for stream in self.journal.streams("cupboard:"):
-            for entry in self.journal.read(stream):
-                happened = as_happened(entry)
-                event = happened.event
-                assert isinstance(event, e.StockReceived | e.StockCounted | e.LotUsed)
-                if event.lot == lot and drug.casefold() in ("", event.drug.casefold()):
-                    found.append(happened)
+        found = [
+            happened
+            for stream in self.journal.streams("cupboard:")
+            for happened, event in self._shelved(stream)
+            if event.lot == lot and drug.casefold() in ("", event.drug.casefold())
+        ]
         given = (x.event.patient for x in found if isinstance(x.event, e.LotUsed))
         self._looked("lots", by, why, given)
         return tuple(sorted(found, key=lambda each: each.position))
+
+    def _shelved(self, stream: str) -> Iterator[tuple[Happened, _Shelved]]:
+        """What happened to the lots of a cupboard; that a name was erased there is left out."""
+        for entry in self.journal.read(stream):
+            happened = as_happened(entry)
+            event = happened.event
+            if isinstance(event, _Shelved):
+                yield happened, event
+            elif not isinstance(event, e.Erased):
+                raise JournalError(f"{placed(entry)} is nothing that happens to a drug; {AUDIT}")
 
     def _at_cupboard(
         self,

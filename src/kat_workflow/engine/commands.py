@@ -212,8 +212,8 @@ class Commands(Shell):
         from kat_workflow.enrollment import carrying  # noqa: PLC0415  # on first use
 
         program, _ = self._read(enrollment)
-        events = (past.event for past in self._history(enrollment))
-        found = carrying.evaluations(program, events, act.steps)
+        with self._retelling(enrollment) as told:
+            found = carrying.evaluations(program, told.events(), act.steps)
         return replace(act, evaluations=found)
 
     # ---- timers -----------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kat_workflow.engine.receiving import canonical, hashed, new_id, refuse
 from kat_workflow.engine.shell import (
@@ -19,6 +20,7 @@ from kat_workflow.engine.shell import (
     census_row,
     encode_beside,
     item_row,
+    retold,
     stream_of,
 )
 from kat_workflow.engine.views import event_of
@@ -26,7 +28,7 @@ from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import FOLDS
 from kat_workflow.enrollment.commands import Actor
 from kat_workflow.enrollment.patients import PatientRecord
-from kat_workflow.enrollment.state import encode_row, evolve, replay
+from kat_workflow.enrollment.state import encode_row, evolve
 from kat_workflow.errors import Conflict
 from kat_workflow.journal import Append, Receipt
 
@@ -111,11 +113,7 @@ class Erasing(Shell):
             if not told or version == 1:
                 way = "erase the patient" if version == 1 else "name an entry that holds a value"
                 raise refuse(words, "no-entry", "there is nothing to erase in it", way)
-            events = [
-                e.decode(entry.body) if entry.version == version else event_of(entry)
-                for entry in entries
-            ]
-            rest = replay(events)
+            rest = retold([replace(x, values=b"") if x.version == version else x for x in entries])
             if rest.readings != state.readings:
                 says = "what was recorded there is still read by gates"
                 raise refuse(words, "still-read", says, "retract the recording first")

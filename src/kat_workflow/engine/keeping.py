@@ -20,7 +20,7 @@ from kat_workflow.journal import Journal, keeping, stored
 from kat_workflow.journal.encrypting import EncryptedJournal, Keys
 from kat_workflow.journal.keeping import Header, Held, Part2, records, records_of
 
-__all__ = ["backup", "export", "import_record", "restore"]
+__all__ = ["backup", "export", "import_record", "rekey", "restore"]
 
 
 def backup(engine: Shell, path: str | os.PathLike[str], *, by: Actor | None = None) -> Held:
@@ -130,6 +130,36 @@ def restore(
     JournalError where there is a journal already, and where the copy is not sound.
     """
     return keeping.restore(path, where, _sound(keys))
+
+
+def rekey(
+    engine: Shell,
+    where: str | os.PathLike[str],
+    keys: Keys | Mapping[str, bytes],
+    *,
+    by: Actor | None = None,
+) -> Held:
+    """Write a clinic's whole record anew into an empty journal, under these keys alone.
+
+    Nothing of it can be read, or found out by trying, with the keys before: those can be destroyed
+    with the old record and every copy of it. Entries, positions and rows are the same, every link
+    is another one, so that the old checkpoints are not taken along: sign a new one at once. Nobody
+    may write to the old record any more; a command that was sent there and is sent again here is
+    refused (`id-reused`). All of it is written, or nothing. Raises JournalError where the old
+    record is not sound, since the new links would vouch for it, and where the new one is not empty.
+    """
+    from kat_workflow.journal.rekeying import rekeyed  # noqa: PLC0415  # seldom needed
+
+    new = keys if isinstance(keys, Keys) else Keys(keys)
+    _given_away(engine, "rekey", by, "kept by the clinic under other keys", "")
+    with engine.journal.snapshot() as still:
+        faults = verify(still).faults
+        if faults:
+            raise JournalError(
+                f"the record is not sound: {faults[0]}; new links would vouch for it as it is, so"
+                " it is not written anew"
+            )
+        return keeping.written_anew(rekeyed(still, new), where, _sound(new))
 
 
 def import_record(path: str | os.PathLike[str], journal: Journal) -> tuple[Header, Held]:

@@ -144,7 +144,8 @@ class Questions(Shell):
     def _as_known_at(self, enrollment: str, at: datetime) -> Enrollment:
         from kat_workflow.enrollment.correcting import as_known  # noqa: PLC0415  # seldom asked
 
-        return as_known(self._history(enrollment), _zoned(at))
+        with self._retelling(enrollment) as told:
+            return as_known(told, _zoned(at))
 
     def as_true_at(
         self, enrollment: str, at: datetime, *, by: Actor | None = None, why: str = ""
@@ -164,7 +165,8 @@ class Questions(Shell):
     def _as_true_at(self, enrollment: str, at: datetime) -> Enrollment:
         from kat_workflow.enrollment.correcting import as_true  # noqa: PLC0415  # seldom asked
 
-        return as_true(self._history(enrollment), _zoned(at))
+        with self._retelling(enrollment) as told:
+            return as_true(told, _zoned(at))
 
     def records(
         self, enrollment: str, *, by: Actor | None = None, why: str = ""
@@ -177,8 +179,11 @@ class Questions(Shell):
         self._looked_into("records", state, by, why)
         from kat_workflow.enrollment.correcting import records  # noqa: PLC0415  # seldom asked
 
-        told = (past.event for past in self._history(enrollment))
-        return records(told if reader is None else (for_reader(program, reader, x) for x in told))
+        with self._retelling(enrollment) as told:
+            events = told.events()
+            if reader is not None:
+                events = (for_reader(program, reader, event) for event in events)
+            return records(events)
 
     def signatures(
         self, enrollment: str, *, by: Actor | None = None, why: str = ""
@@ -188,7 +193,8 @@ class Questions(Shell):
         _, state = self._read(enrollment)
         self._reader(by, state)
         self._looked_into("signatures", state, by, why)
-        return signatures(enrollment, (past.event for past in self._history(enrollment)))
+        with self._retelling(enrollment) as told:
+            return signatures(enrollment, told.events())
 
     def history(
         self,

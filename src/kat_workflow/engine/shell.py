@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import lru_cache
@@ -27,7 +27,7 @@ from kat_workflow.engine.receiving import (
     refuse,
     sound_decoder,
 )
-from kat_workflow.engine.views import Happened, Outcome, as_happened, event_of
+from kat_workflow.engine.views import AUDIT, Happened, Outcome, Retelling, as_happened, event_of
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import EMPTY, FOLDS, Addition, Around, Beside, Past, Unread
@@ -233,18 +233,24 @@ class Shell:
     def run_due_in(self, enrollment: str) -> int:
         """Run the timers that are due in one enrollment; returns how many ran.
 
-        Raises JournalError where it cannot be read, Refused for a site that is another engine's.
+        Raises JournalError where it cannot be read, Refused for a site that is another engine's,
+        and Conflict where others run them all the time, or the record does not say that they ran.
         """
-        ran = 0
-        while True:
+        ran = overtaken = 0
+        while overtaken < ATTEMPTS:
             program, state = self._recalled(enrollment)
             if state.wake is None or state.wake > self._instant():
                 return ran
             _, (done, _) = self._ask(catch_up, program, state, self._around(state), state.wake)
+            overtaken += 1
             with suppress(Conflict):  # whoever was faster has run it
                 self._commit_timer(program, state, *done[0])
                 self._remember(enrollment, program, done[0][1].enrollment)
-                ran += 1
+                ran, overtaken = ran + 1, 0
+        raise Conflict(
+            f"the timers of {enrollment} are run by others again and again; if nobody else is"
+            f" there, {AUDIT}"
+        )
 
     def _commit(
         self,
@@ -315,7 +321,7 @@ class Shell:
                 raise refuse(
                     "read", "unknown-enrollment", f'no enrollment "{enrollment}"', "check the id"
                 )
-            state = replay(event_of(entry) for entry in entries)
+            state = retold(entries)
         return state
 
     def _recalled(self, enrollment: str) -> tuple[Program, Enrollment]:
@@ -326,10 +332,13 @@ class Shell:
             return remembered
         return self._read(enrollment)
 
+    def _retelling(self, enrollment: str) -> Retelling:
+        """All entries of an enrollment, for whatever goes through them."""
+        return Retelling(self.journal.read(stream_of(enrollment)))
+
     def _history(self, enrollment: str) -> tuple[Past, ...]:
         """All entries of an enrollment, each with the instant at which it was recorded."""
-        entries = self.journal.read(stream_of(enrollment))
-        return tuple(Past(entry.recorded, event_of(entry)) for entry in entries)
+        return tuple(self._retelling(enrollment))
 
     def _ask(
         self,
@@ -399,8 +408,12 @@ class Shell:
 
     def _patient(self, patient: str) -> PatientRecord:
         """The record that tells about a patient, under whichever of their ids."""
-        record = self._own_record(patient)
+        record, seen = self._own_record(patient), {patient}
         while record.survivor:
+            if record.survivor in seen:
+                says = "two records of one patient say each that the other tells about them"
+                raise JournalError(f"{says}; {AUDIT}")
+            seen.add(record.survivor)
             record = self._own_record(record.survivor)
         return record
 
@@ -646,15 +659,27 @@ encode_beside = msgspec.msgpack.Encoder().encode
 """The row of a stream beside enrollments."""
 
 
-def refolded(what: Beside, entries: Iterable[Entry]) -> Any:
-    """A stream beside enrollments, by its entries alone."""
-    state, events = EMPTY[what], [event_of(entry) for entry in entries]
-    for version, event in enumerate(events):
-        if isinstance(event, e.Erased) and event.wholly:  # nothing before it tells anything
-            state, events = replace(state, version=version), events[version:]
+_ERASED = b'{"event":"erased"'
+"""How the body of an erasure begins: the others need not be read in search of one."""
+
+
+def retold(entries: Sequence[Entry]) -> Enrollment:
+    """An enrollment by its entries alone. JournalError where they contradict each other."""
+    with Retelling(entries) as told:
+        return replay(told.events())
+
+
+def refolded(what: Beside, entries: Sequence[Entry]) -> Any:
+    """A stream beside enrollments, by its entries alone. JournalError as `retold`."""
+    state = EMPTY[what]
+    for version, entry in enumerate(entries):
+        if entry.body.startswith(_ERASED) and getattr(event_of(entry), "wholly", False):
+            # Nothing before it tells anything.
+            state, entries = replace(state, version=version), entries[version:]
             break
-    for event in events:
-        state = FOLDS[what](state, event)
+    with Retelling(entries) as told:
+        for event in told.events():
+            state = FOLDS[what](state, event)
     return state
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, Self
 
 from msgspec import Struct
 
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.around import Past
 from kat_workflow.enrollment.escalating import Notification
 from kat_workflow.enrollment.state import OrderState, Session
 from kat_workflow.enrollment.worklist import Timeliness
 from kat_workflow.errors import Clause, JournalError, Refusal
-from kat_workflow.journal import LOCKED, Cursor, Entry, is_payload
+from kat_workflow.journal import LOCKED, Cursor, Entry, is_payload, placed
 
 
 class Happened(Struct, frozen=True):
@@ -207,14 +209,60 @@ class Attested(Struct, frozen=True):
 
 
 def event_of(entry: Entry) -> e.Event:
-    """The event of an entry; with nothing in its private fields where they were erased."""
+    """The event of an entry; with nothing in its private fields where they were erased.
+
+    Raises JournalError that says where the entry stands, if it is no event.
+    """
     try:
         return e.decode(entry.body, entry.values)
     except JournalError:
         # A process that opened a journal before it was encrypted has no keys for it.
         if is_payload(entry.body):
             raise JournalError(LOCKED) from None
-        raise
+        raise JournalError(
+            f"{placed(entry)} is no event that this version knows; {AUDIT}"
+        ) from None
+
+
+CONTRADICTIONS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+"""What a fold fails with where an entry does not go with what was written before it."""
+AUDIT = "run kat journal verify"
+"""What to do where an entry is not as it was written; that tells which one was changed."""
+
+
+class Retelling:
+    """The entries of a stream on their way through a fold; they may be gone through again.
+
+    In a `with` statement it makes of a contradiction that the fold comes upon a JournalError, which
+    says where the entry stands that was being folded. Its text quotes nothing: what the fold itself
+    says could.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
+        self._at: Entry | None = None
+
+    def __iter__(self) -> Iterator[Past]:
+        for entry in self._entries:
+            self._at = entry
+            yield Past(entry.recorded, event_of(entry))
+
+    def events(self) -> Iterator[e.Event]:
+        """The events alone, in order."""
+        for entry in self._entries:
+            self._at = entry
+            yield event_of(entry)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        if kind is not None and issubclass(kind, CONTRADICTIONS) and self._at is not None:
+            raise JournalError(
+                f"{placed(self._at)} does not go with what was written before it; {AUDIT}"
+            ) from None
 
 
 def as_happened(entry: Entry) -> Happened:

@@ -110,12 +110,12 @@ def records(history: Iterable[e.Event]) -> tuple[Record, ...]:
 # Any past instant: as known, as true.
 
 
-def as_known(history: Sequence[Past], at: datetime) -> Enrollment:
+def as_known(history: Iterable[Past], at: datetime) -> Enrollment:
     """The enrollment as the journal knew it at an instant: by the entries recorded until then."""
     return replayed(past.event for past in _until(history, at))
 
 
-def as_true(history: Sequence[Past], at: datetime) -> Enrollment:
+def as_true(history: Iterable[Past], at: datetime) -> Enrollment:
     """The enrollment at an instant, its readings as they were in truth by all that is known today.
 
     Corrections and late entries that came later are there, what was retracted is not. Phases,
@@ -129,7 +129,7 @@ def as_true(history: Sequence[Past], at: datetime) -> Enrollment:
     return builder
 
 
-def _until(history: Sequence[Past], at: datetime) -> Iterator[Past]:
+def _until(history: Iterable[Past], at: datetime) -> Iterator[Past]:
     for past in history:
         if past.recorded > at:  # a clock that was set back later does not bring an entry forward
             return

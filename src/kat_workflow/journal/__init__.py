@@ -53,6 +53,7 @@ __all__ = [
     "is_payload",
     "micros",
     "open_journal",
+    "placed",
     "reused",
     "shown",
     "stored",
@@ -582,3 +583,8 @@ def shown(stream: str) -> str:
     """A stream as errors and reports name it: which patient one is of is not said."""
     kind, _, _ = stream.partition(":")
     return "a patient's own stream" if kind == "patient" else stream
+
+
+def placed(entry: Entry) -> str:
+    """Where an entry stands, as errors say it."""
+    return f"{shown(entry.stream)}: version {entry.version} (position {entry.position})"

@@ -20,7 +20,8 @@ written without keys may be opened with them, and is encrypted from then on. Wha
 after the first encrypted entry was written by somebody without the key, and is an error.
 
 *Keys*: each payload names its key. The last key given writes, all read, nothing is written again;
-so every key is kept as long as the record. Pseudonyms are of the *first* key, for ever: were they
+so every key is kept as long as the record, or the record is written anew (`journal.rekeying`).
+Pseudonyms are of the *first* key, for ever: were they
 of the one that writes, a process that was not yet given the new key would not find a patient that
 another one had enrolled, and begin a second record of them. What that costs: whoever gets hold of
 the first key can still find out by trying whether somebody is a patient here, after a rotation
@@ -64,6 +65,7 @@ from kat_workflow.journal import (
     in_order,
     is_payload,
     micros,
+    placed,
     shown,
 )
 from kat_workflow.journal.records import KeptCheckpoint, Record, Standing
@@ -76,6 +78,9 @@ _LAST = chr(0x10FFFF)
 _NONCE, _KEY = 12, 32
 _REMEMBERED = 10_000
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+Head = tuple[int, str, str, str]
+"""When an entry was written, in microseconds; by which command, whom, and in which role."""
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _to_item = msgspec.json.Decoder(ItemRow).decode
@@ -253,7 +258,7 @@ class EncryptedJournal:
         """See `Journal.append`; encrypted before it stands in any line. ValueError where a stream
         that is no patient's own is to be renamed: its bodies are bound to its name."""
         keys, appends = self.unlocked(), in_order(appends, recorded)
-        head = micros(recorded), command, person, role
+        head: Head = micros(recorded), command, person, role
         inside = [self._sealed(keys, append, head) for append in appends]
         try:
             receipt = self.stored.append(
@@ -287,7 +292,7 @@ class EncryptedJournal:
         assert refused is not None
         raise refused
 
-    def _sealed(self, keys: Keys, append: Append, head: tuple[int, str, str, str]) -> Append:
+    def _sealed(self, keys: Keys, append: Append, head: Head) -> Append:
         """What is stored of an append."""
         own, at = append.stream.startswith(_PATIENT), self.stored_name(append.stream)
         if append.rename and not (own and append.rename.startswith(_PATIENT)):
@@ -296,30 +301,25 @@ class EncryptedJournal:
             self._see_pseudonyms(keys)
         name, place = append.rename or append.stream, append.rename or at
         bodies, values = [], []
-        for number, body in enumerate(append.bodies):
+        for number, plain in enumerate(append.bodies):
             version = append.expected + number + 1
             told = append.values[number] if append.values else b""
-            plain = body
-            if not body.startswith(_TOLD):
-                about = _about("body", _PATIENT if own else place, version, *head)
-                plain = keys.encrypt((b"+" if told else b"-") + body, about)
-            if told or own or plain is body:  # an erasure is held to by them
-                about = _about("values", place, version, *head, sha256(plain).hexdigest())
-                told = keys.encrypt(_encode(name) + b"\n" + told if own else told, about)
-            bodies.append(plain)
+            body = sealed_body(keys, place, version, head, plain, bool(told))
+            if told or own or body is plain:  # an erasure is held to by them
+                told = sealed_values(keys, name, place, version, head, body, told)
+            bodies.append(body)
             values.append(told)
         row = append.row
         if row is not None:
-            version = append.expected + len(bodies)
-            row = keys.encrypt(row, _about("row", place, version))
+            row = sealed_row(keys, place, append.expected + len(bodies), row)
         return replace(
             append,
             stream=at,
             bodies=tuple(bodies),
             values=tuple(values),
             row=row,
-            items=tuple([_sealed_item(keys, item, at) for item in append.items]),
-            census=None if append.census is None else _sealed_census(keys, append.census, at),
+            items=tuple([sealed_item(keys, item, at) for item in append.items]),
+            census=None if append.census is None else sealed_census(keys, append.census, at),
         )
 
     # ---- read -------------------------------------------------------------------------------
@@ -562,9 +562,9 @@ class EncryptedJournal:
         return self.keys
 
     def _entries(self, entries: list[Entry]) -> list[Entry]:
-        return [self._entry(entry) for entry in entries]
+        return [self.opened_entry(entry) for entry in entries]
 
-    def _entry(self, entry: Entry) -> Entry:
+    def opened_entry(self, entry: Entry) -> Entry:
         """An entry as it was written."""
         body, values, salt, name = entry.body, entry.values, entry.salt, entry.stream
         own, told = name.startswith(_PATIENT), body.startswith(_TOLD)
@@ -572,28 +572,28 @@ class EncryptedJournal:
             keys = self.unlocked()
             place = _PATIENT if own else entry.stream
             body = keys.decrypt(
-                body, _about("body", place, entry.version, *_head(entry)), lambda: _where(entry)
+                body, _about("body", place, entry.version, *head_of(entry)), lambda: placed(entry)
             )
             had, body = body[:1] == b"+", body[1:]
             if (own or had) and not values and not salt:
-                raise JournalError(f"{_where(entry)} has lost its values; run kat journal verify")
+                raise JournalError(f"{placed(entry)} has lost its values; run kat journal verify")
             salt = salt if had else b""
         elif not told or not salt:
-            self._see_plain(entry.position, lambda: _where(entry))
+            self._see_plain(entry.position, lambda: placed(entry))
         if is_payload(values):
             name, values = self._values(self.unlocked(), entry)
             salt = salt if values else b""
         else:
             name = self._named(name)
             if values:
-                self._see_plain(entry.position, lambda: _where(entry))
+                self._see_plain(entry.position, lambda: placed(entry))
         return replace(entry, stream=name, body=body, values=values, salt=salt)
 
     def _values(self, keys: Keys, entry: Entry) -> tuple[str, bytes]:
         """The name of an entry's stream, and its values."""
         held = sha256(entry.body).hexdigest()
-        about = _about("values", entry.stream, entry.version, *_head(entry), held)
-        plain = keys.decrypt(entry.values, about, lambda: _where(entry))
+        about = _about("values", entry.stream, entry.version, *head_of(entry), held)
+        plain = keys.decrypt(entry.values, about, lambda: placed(entry))
         if not entry.stream.startswith(_PATIENT):
             return entry.stream, plain
         name, _, values = plain.partition(b"\n")
@@ -686,15 +686,36 @@ def _about(*parts: object) -> bytes:
     return _encode(parts)
 
 
-def _head(entry: Entry) -> tuple[int, str, str, str]:
+def head_of(entry: Entry) -> Head:
     return micros(entry.recorded), entry.cause, entry.person, entry.role
 
 
-def _where(entry: Entry) -> str:
-    return f"{shown(entry.stream)}: version {entry.version} (position {entry.position})"
+def sealed_body(keys: Keys, place: str, version: int, head: Head, body: bytes, had: bool) -> bytes:
+    """What is stored of the body of an entry, which has values, or `had` some; itself if it says
+    an erasure."""
+    if body.startswith(_TOLD):
+        return body
+    place = _PATIENT if place.startswith(_PATIENT) else place
+    return keys.encrypt((b"+" if had else b"-") + body, _about("body", place, version, *head))
 
 
-def _sealed_item(keys: Keys, row: ItemRow, at: str) -> ItemRow:
+def sealed_values(
+    keys: Keys, name: str, place: str, version: int, head: Head, body: bytes, values: bytes
+) -> bytes:
+    """What is stored of the values of an entry, of which `body` is stored; they tell the `name` of
+    a patient's own stream."""
+    if place.startswith(_PATIENT):
+        values = _encode(name) + b"\n" + values
+    held = sha256(body).hexdigest()
+    return keys.encrypt(values, _about("values", place, version, *head, held))
+
+
+def sealed_row(keys: Keys, place: str, version: int, row: bytes) -> bytes:
+    """What is stored of the state row of a version."""
+    return keys.encrypt(row, _about("row", place, version))
+
+
+def sealed_item(keys: Keys, row: ItemRow, at: str) -> ItemRow:
     """What is stored of a row of the worklists: readable is only what lists are made by."""
     stored = ItemRow(
         row.item,
@@ -715,7 +736,7 @@ def _about_item(row: ItemRow) -> bytes:
     return _about("item", row.stream, *columns)
 
 
-def _sealed_census(keys: Keys, row: CensusRow, at: str) -> CensusRow:
+def sealed_census(keys: Keys, row: CensusRow, at: str) -> CensusRow:
     """What is stored of a row of the census."""
     stored = CensusRow(at, row.site, "", "", row.standing)
     return replace(stored, patient=keys.encrypt(_encode(row), _about_census(stored)).decode())

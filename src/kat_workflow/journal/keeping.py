@@ -63,6 +63,7 @@ __all__ = [
     "restore",
     "stats",
     "verify",
+    "written_anew",
 ]
 
 FORMAT = 1
@@ -445,19 +446,35 @@ def restore(
     Raises JournalError where there is a journal already: move it away first, and keep it.
     """
     if isinstance(where, str) and "://" in where:
-        with open_journal(where) as journal:
-            if not _is_sqlite(path):
-                return import_journal(path, journal, check)[1]
+        if _is_sqlite(path):
             with open_journal(path) as copy:
-                tally = _Tally()
-                journal.load(_told(records(copy), tally), check)
-            return tally.held()
+                return written_anew(records(copy), where, check)
+        with open_journal(where) as journal:
+            return import_journal(path, journal, check)[1]
     with beside(where, "move it away first, and keep it") as new:
         if _is_sqlite(path):
             copyfile(path, new)
             return _checked(new, check)
         with open_journal(new) as journal:
             return import_journal(path, journal, check)[1]
+
+
+def written_anew(
+    found: Iterable[Record], where: str | os.PathLike[str], check: Callable[[Journal], None]
+) -> Held:
+    """Make a journal of records, verified before it counts: all of them, or nothing; what it holds.
+
+    Raises JournalError where there is a journal already.
+    """
+    tally = _Tally()
+    if isinstance(where, str) and "://" in where:
+        with open_journal(where) as journal:
+            journal.load(_told(found, tally), check)
+        return tally.held()
+    with beside(where, "a record is written anew where there is none") as new:
+        with open_journal(new) as journal:
+            journal.load(_told(found, tally), check)
+        return tally.held()
 
 
 @contextmanager
