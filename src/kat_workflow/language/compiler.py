@@ -38,6 +38,7 @@ from kat_workflow.language.library import (
 )
 from kat_workflow.language.names import Path, Unit, in_words
 from kat_workflow.language.parts import Parts
+from kat_workflow.language.stops import check_stops
 from kat_workflow.language.variants import Composed
 from kat_workflow.language.words import Around, duration, unless_always
 from kat_workflow.program import model
@@ -275,6 +276,7 @@ class _Builder(Parts):
         )
         check_orders(layout, program)
         check_rows(layout, program)
+        check_stops(layout, program)
         if self._is_whole(program):
             check_chart(layout, program)
         check_unused(layout, program)
