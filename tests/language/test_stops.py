@@ -69,6 +69,7 @@ def found(*rows: str, **replaced: str) -> list[tuple[int, str]]:
         "other.sure is yes and keen",
         "other.sure is yes or keen",
         "ask is missed or keen",
+        "always and keen",
     ],
 )
 def test_a_row_that_reads_what_may_be_declined_is_told_with_the_row_that_is_missing(
@@ -92,6 +93,7 @@ def test_a_row_that_reads_what_may_be_declined_is_told_with_the_row_that_is_miss
         (ON.format("(ask is done and keen) and other.sure is yes"), OUT.format("always")),
         (ON.format("other.sure is yes"), OUT.format("other.sure is no")),
         (ON.format("always"),),
+        (ON.format("keen or always"),),
     ],
 )
 def test_where_a_row_above_or_the_row_itself_says_what_follows_then_nothing_is_told(
