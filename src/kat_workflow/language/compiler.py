@@ -34,6 +34,7 @@ from kat_workflow.language.library import (
     digest_of,
     program_names,
     shipped,
+    stated_version,
     with_overlay,
 )
 from kat_workflow.language.names import Path, Unit, in_words
@@ -167,7 +168,10 @@ def _located(text: str, programs: Library) -> tuple[Library, str]:
     if not text.endswith((".yaml", ".yml")):
         program, _, version = text.partition("@")
         plain, *older = program_names(program, version)
-        return programs, next((name for name in older if name in names), plain)
+        found = next((name for name in older if name in names), plain)
+        if version and found == plain and stated_version(programs, plain) not in ("", version):
+            found = older[0]  # which is not there: no other version stands in for one that is named
+        return programs, found
     return _around(text, programs)
 
 
