@@ -292,6 +292,20 @@ def test_a_shorter_chain_of_calls_would_have_called_one_person_less(
     assert line_of(call).startswith("watch:")
 
 
+def test_who_answered_a_call_answers_it_though_another_row_stands_before_the_one_that_made_it(
+    otherwise: Tell,
+) -> None:
+    first = (
+        "    stop_when:\n",
+        "    stop_when:\n      - {when: watch.oxygen < low_oxygen, says: Low}\n",
+    )
+
+    differences, counts = otherwise("nobody-answers-the-call", first, program="spravato-session")
+
+    assert differences == []
+    assert counts["not_given_again"] == 0
+
+
 def test_another_rule_of_leaving_would_have_led_elsewhere(otherwise: Tell, line_of: LineOf) -> None:
     differences, _ = otherwise(
         STRAIGHT,

@@ -319,9 +319,10 @@ class _Clinic(Engine):
             for session in under_way:
                 rule, begun = program.sessions[session.kind].release, session.dosed
                 begun = session.started if begun is None else begun
-                if rule is not None and begun is not None:
-                    found.append(begun + rule.earliest.elapsed)
-                    found.append(None if rule.when is None else rule.when.turns_at(run))
+                assert rule is not None  # the language asks for it
+                assert begun is not None  # it is under way
+                found.append(begun + rule.earliest.elapsed)
+                found.append(None if rule.when is None else rule.when.turns_at(run))
             return found
 
         now = self._instant()
@@ -592,8 +593,8 @@ def _lines(program: Program) -> dict[str, str]:
     for kind in program.sessions.values():
         rules: tuple[Alert | SessionRule, ...] = (*kind.alerts, *kind.pause_when, *kind.stop_when)
         places.update({each.name: each.place for each in rules})
-        if kind.release is not None:
-            places[f"release {kind.name}"] = kind.release.place
+        assert kind.release is not None  # the language asks for it
+        places[f"release {kind.name}"] = kind.release.place
     for phase in program.phases.values():
         places.update({row.name: row.place for row in phase.next})
     return {name: str(place) for name, place in places.items() if place is not None}
