@@ -137,6 +137,9 @@ class ProgramError(KatError):
         self.findings = findings
         super().__init__("\n".join(str(finding) for finding in findings))
 
+    def __reduce__(self) -> tuple[type[ProgramError], tuple[tuple[Finding, ...]]]:
+        return type(self), (self.findings,)  # it comes whole out of another process
+
 
 class Refused(KatError):
     """A command was refused; nothing was written. `refusal` says why and what would unblock it."""
@@ -147,6 +150,9 @@ class Refused(KatError):
         named = f" (gates: {', '.join(gates)})" if gates else ""
         codes = ", ".join(dict.fromkeys(r.code for r in refusal.reasons))
         super().__init__(f"{refusal.command}: {codes}{named}")
+
+    def __reduce__(self) -> tuple[type[Refused], tuple[Refusal]]:
+        return type(self), (self.refusal,)  # it comes whole out of another process
 
     @property
     def code(self) -> str:

@@ -131,32 +131,43 @@ def test_a_lower_limit_would_have_blocked_each_start_by_the_line_of_its_gate(
         assert "pressure_allows:" in lines[int(line) - 1]
 
 
-def line_of(each: Difference, program: str = "detox-4-day") -> str:
-    """The line of the program to which a difference points."""
-    file, line, _ = each.line.rsplit(":", 2)
-    assert file == f"{program}/{program}.yaml"
-    return (ROOT / file).read_text(encoding="utf-8").splitlines()[int(line) - 1]
+@pytest.fixture
+def line_of(tmp_path: Path) -> Callable[[Difference], str]:
+    """The line of the candidate to which a difference points."""
+
+    def read(each: Difference) -> str:
+        file, line, _ = each.line.rsplit(":", 2)
+        return (tmp_path / file).read_text(encoding="utf-8").splitlines()[int(line) - 1].strip()
+
+    return read
 
 
-def test_a_longer_watch_would_have_released_later_and_by_how_much(otherwise: Tell) -> None:
+LineOf = Callable[[Difference], str]
+
+
+def test_a_longer_watch_would_have_released_later_and_by_how_much(
+    otherwise: Tell, line_of: LineOf
+) -> None:
     differences, _ = otherwise(STRAIGHT, ("release: {earliest: 30 min", "release: {earliest: 5 h"))
 
-    assert any(x.what == "blocked" and x.about == "release nad_infusion" for x in differences)
+    blocked = next(x for x in differences if x.what == "blocked")
+    assert (blocked.about, blocked.code) == ("release nad_infusion", "too-early")
     first = next(x for x in differences if x.what == "released-later")
     # It began at 9:30 and had settled at 13:30; the candidate lets it end at 14:30.
     assert (first.about.rpartition("/")[2], first.minutes) == ("nad_infusion.1", 60)
-    assert "nad_infusion:" in line_of(first)
+    assert line_of(first) == line_of(blocked)
+    assert line_of(first).startswith("release: {earliest: 5 h")
 
 
-def test_a_shorter_watch_would_have_released_earlier_and_by_how_much(otherwise: Tell) -> None:
-    program = "spravato-session"
-    two_hours = "release: {earliest: 2 h, when: ready_to_go, signed_by: [nurse, prescriber]}"
+TWO_HOURS = "earliest: 2 h, when: ready_to_go,"
+NO_ASSESSMENT = "      assessment: {", "      assessment: {optional: true, "
 
+
+def test_a_shorter_watch_would_have_released_earlier_and_by_how_much(
+    otherwise: Tell, line_of: LineOf
+) -> None:
     differences, _ = otherwise(
-        STRAIGHT,
-        (two_hours, "release: {earliest: 1 h, signed_by: [nurse, prescriber]}"),
-        ("      assessment: {", "      assessment: {optional: true, "),
-        program=program,
+        STRAIGHT, (TWO_HOURS, "earliest: 1 h,"), NO_ASSESSMENT, program="spravato-session"
     )
 
     # Assessed after 120 and 125 minutes, of which none asks now. Nothing was recorded when the hour
@@ -165,7 +176,52 @@ def test_a_shorter_watch_would_have_released_earlier_and_by_how_much(otherwise: 
         ("released-earlier", -60),
         ("released-earlier", -65),
     ]
-    assert all("esketamine_session:" in line_of(x, program) for x in differences)
+    assert {line_of(x) for x in differences} == {
+        "release: {earliest: 1 h, signed_by: [nurse, prescriber]}"
+    }
+
+
+@pytest.mark.parametrize(
+    ("when", "minutes"),
+    [
+        # Nothing was recorded between 90 and 120 minutes after the first device.
+        ("time since esketamine_session started >= long_enough", [-20, -25]),
+        # 142 mmHg after 40 minutes was the last raised pressure: gone after 85, with no reading.
+        # The second session had none, and could have been over with the hour.
+        ("every watch.systolic of last 45 min <= raised_systolic", [-35, -65]),
+    ],
+)
+def test_a_criterion_that_time_alone_fulfils_is_seen_at_that_very_instant(
+    otherwise: Tell, line_of: LineOf, when: str, minutes: list[int]
+) -> None:
+    limit = (
+        "  raised_systolic:",
+        "  long_enough: {is: 100 min, source: spravato}\n  raised_systolic:",
+    )
+
+    differences, _ = otherwise(
+        STRAIGHT,
+        (TWO_HOURS, f"earliest: 1 h, when: {when},"),
+        NO_ASSESSMENT,
+        limit,
+        program="spravato-session",
+    )
+
+    released = [x for x in differences if x.what == "released-earlier"]
+    assert [x.minutes for x in released] == minutes
+    assert all(when in line_of(x) for x in released)
+
+
+def test_what_closes_by_itself_before_a_release_lets_it_come_then(otherwise: Tell) -> None:
+    closing = "opens: 2 h, source: spravato}\n    release: {earliest: 2 h, when: ready_to_go,"
+    sooner = "opens: 1 h, closes: 95 min, may_be: [missed], source: spravato}\n"
+
+    differences, _ = otherwise(
+        STRAIGHT, (closing, f"{sooner}    release: {{earliest: 1 h,"), program="spravato-session"
+    )
+
+    # Nobody assesses before 95 minutes; then the assessment is missed, and keeps nobody.
+    assert [x.minutes for x in differences if x.what == "released-earlier"] == [-25, -30]
 
 
 def test_a_criterion_less_would_have_released_as_soon_as_the_time_was_over(
@@ -179,20 +235,86 @@ def test_a_criterion_less_would_have_released_as_soon_as_the_time_was_over(
     assert differences == []  # it had settled by the time at which the dose was ended
 
 
-def test_a_lower_score_would_have_called_somebody(otherwise: Tell) -> None:
+def test_a_lower_score_would_have_called_somebody_when_it_was_read_by_its_line(
+    otherwise: Tell, line_of: LineOf
+) -> None:
     differences, _ = otherwise(STRAIGHT, MILDER)
 
-    assert any(x.what == "called" for x in differences)
-    assert not any(x.what == "not-called" for x in differences)
+    (called,) = differences
+    assert (called.what, called.about) == ("called", "alcohol_check.alert.1")
+    assert called.at == datetime(2026, 3, 2, 17, 15, tzinfo=UTC)
+    assert line_of(called).startswith("- {when: ciwa_ar.total >= severe_ciwa,")
 
 
-def test_another_rule_of_leaving_would_have_led_elsewhere(otherwise: Tell) -> None:
+@pytest.mark.parametrize(
+    ("due", "what", "minutes"), [("20 min", "called-earlier", -10), ("35 min", "called-later", 5)]
+)
+def test_who_is_called_when_something_is_late_would_have_been_called_at_another_time(
+    otherwise: Tell, line_of: LineOf, due: str, what: str, minutes: int
+) -> None:
+    hourly = "          - {interval: 1 h, when: always}\n        due: "
+
+    differences, _ = otherwise("a-late-and-a-missed-check", (f"{hourly}30 min", f"{hourly}{due}"))
+
+    (call,) = differences
+    assert (call.what, call.about, call.minutes) == (what, "late.alcohol_check", minutes)
+    assert line_of(call) == "alcohol_check:"
+
+
+def test_a_row_put_before_others_makes_one_call_more_and_no_other_of_those_there_were(
+    otherwise: Tell, line_of: LineOf
+) -> None:
+    severe = "          - {when: ciwa_ar.total >= severe_ciwa,"
+    new = (
+        "{when: ciwa_ar.total >= raised_ciwa, says: Look in, tell: [nurse], answer_within: 30 min}"
+    )
+
+    differences, _ = otherwise(
+        "severe-withdrawal-calls-the-prescriber", (severe, f"          - {new}\n{severe}")
+    )
+
+    assert {x.what for x in differences} == {"called"}
+    assert {line_of(x) for x in differences} == {f"- {new}"}
+
+
+def test_a_shorter_chain_of_calls_would_have_called_one_person_less(
+    otherwise: Tell, line_of: LineOf
+) -> None:
+    differences, _ = otherwise(
+        "nobody-answers-the-call",
+        ("repeat_last: 3", "repeat_last: 1"),
+        program="spravato-session",
+    )
+
+    # Who answered in the record answers again, whatever number the call has then.
+    (call,) = differences
+    assert (call.what, call.about) == ("not-called", "late.esketamine_session.watch")
+    assert line_of(call).startswith("watch:")
+
+
+def test_who_answered_a_call_answers_it_though_another_row_stands_before_the_one_that_made_it(
+    otherwise: Tell,
+) -> None:
+    first = (
+        "    stop_when:\n",
+        "    stop_when:\n      - {when: watch.oxygen < low_oxygen, says: Low}\n",
+    )
+
+    differences, counts = otherwise("nobody-answers-the-call", first, program="spravato-session")
+
+    assert differences == []
+    assert counts["not_given_again"] == 0
+
+
+def test_another_rule_of_leaving_would_have_led_elsewhere(otherwise: Tell, line_of: LineOf) -> None:
     differences, _ = otherwise(
         STRAIGHT,
         ("intake.seizure_or_delirium is yes or", "intake.seizure_or_delirium is no or"),
     )
 
-    assert any(x.what == "other-end" and x.about == "redirected" for x in differences)
+    (end,) = [x for x in differences if x.what == "other-end"]
+    assert (end.about, end.at) == ("redirected", datetime(2026, 3, 2, 16, tzinfo=UTC))
+    assert line_of(end) == "- {to: redirected, when: unsafe_here, at_once: true}"
     assert any(x.what == "no-place" for x in differences)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
@@ -13,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sources import COLUMNS, MAPPING, REAL, Rows, one_patient, told, visit, written
 
 from kat_workflow.cli import kat
 from kat_workflow.courses import conformance, driving
@@ -20,60 +20,6 @@ from kat_workflow.courses.conformance import account, adds_up, page, survival
 from kat_workflow.courses.driving import replay
 from kat_workflow.courses.mapping import BadMapping, SourceMapping
 from kat_workflow.errors import ProgramError
-
-ROOT = Path(__file__).parents[2]
-MAPPING = ROOT / "examples" / "ctn0094" / "mapping.yaml"
-REAL = ROOT.parent / "shared" / "data" / "ctn0094"
-
-COLUMNS = {
-    "patients": "who,project",
-    "sites": "who,site_masked",
-    "demographics": "who,age,is_hispanic,race,job,is_living_stable,education,marital,is_male",
-    "psychiatric": "who,has_schizophrenia,has_major_dep,has_bipolar,has_anx_pan,has_brain_damage,"
-    "has_epilepsy,depression,anxiety,schizophrenia,has_opiates_dx,has_alcol_dx,"
-    "has_amphetamines_dx,has_cannabis_dx,has_cocaine_dx,has_sedatives_dx",
-    "screenings": "who,screening_day,day_zero",
-    "protocol": "project,treatment,phase,stage,weeks,description",
-    "detox_stays": "who,what,when",
-    "randomizations": "who,treatment,which,when",
-    "visits": "who,visit,what,is_no_note,is_dead,is_no_show,is_no_funding,is_left_study,is_in_jail,"
-    "is_forgot,is_in_hospital,is_illness,is_moved,is_missing_14_consecutive,is_window,is_unable,"
-    "is_on_vacation,is_other,when",
-    "doses": "who,amount,when",
-    "withdrawal_ratings": "who,withdrawal,when",
-    "urine_results": "who,what,when",
-}
-Rows = dict[str, list[dict[str, str]]]
-
-
-def written(folder: Path, rows: Rows) -> Path:
-    """The tables of a made-up source; columns that are not said are empty."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, columns in COLUMNS.items():
-        with (folder / f"{name}.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns.split(","), restval="")
-            writer.writeheader()
-            writer.writerows(rows.get(name, []))
-    return folder
-
-
-def told(folder: Path, rows: Rows) -> dict[str, Any]:
-    mapping = SourceMapping.load(MAPPING)
-    source, replayed = replay(mapping, written(folder, rows))
-    return account(mapping, source, replayed, 0.0)
-
-
-def one_patient(project: str, treatment: str, **more: Any) -> Rows:
-    return {
-        "patients": [{"who": "1", "project": project}],
-        "sites": [{"who": "1", "site_masked": "7"}],
-        "randomizations": [{"who": "1", "treatment": treatment, "which": "1", "when": "0"}],
-        **more,
-    }
-
-
-def visit(name: str, what: str, when: str = "", **flags: str) -> dict[str, str]:
-    return {"who": "1", "visit": name, "what": what, "when": when, **flags}
 
 
 def test_a_visit_that_was_held_and_one_that_was_missed_have_their_place_and_reason(
@@ -178,10 +124,13 @@ def test_a_row_that_has_a_day_is_refused_where_nobody_knows_what_it_means(tmp_pa
     assert adds_up(found) == []
 
 
-def test_an_arm_that_no_program_is_of_refuses_the_patient_and_nobody_else(tmp_path: Path) -> None:
-    rows = one_patient(
-        "51", "Outpatient BUP + SMM", doses=[{"who": "1", "amount": "4", "when": "1"}]
-    )
+@pytest.mark.parametrize(
+    "arm", ["Outpatient BUP + SMM", "2.5", "../x", "x/y", "naltrexone@9.9.9", "x.yaml"]
+)
+def test_an_arm_that_no_program_is_of_refuses_the_patient_and_nobody_else(
+    tmp_path: Path, arm: str
+) -> None:
+    rows = one_patient("51", arm, doses=[{"who": "1", "amount": "4", "when": "1"}])
     rows["patients"].append({"who": "2", "project": "27"})
     rows["randomizations"].append({"who": "2", "treatment": "Methadone", "which": "1", "when": "0"})
     rows["visits"] = [visit("WK1", "no visit")]
@@ -289,6 +238,7 @@ ARMS = st.sampled_from(
     [
         *("Methadone", "Outpatient BUP", "Outpatient BUP + SMM", "Outpatient BUP + EMM"),
         *("Inpatient BUP", "Inpatient NR-NTX", "Placebo", "NA", ""),
+        *("2.5", "../programs", "smm/x", "smm@9.9.9", "A B.yaml"),
     ]
 )
 FLAG = st.sampled_from(["", "", "0", "1", "NA", "yes"])

@@ -82,6 +82,16 @@ def test_an_older_version_stands_beside_the_newest(folder: Path) -> None:
     assert load("clinic", Folder(folder)).version == "1.2.0"
 
 
+def test_a_version_that_there_is_not_is_not_answered_by_the_one_that_there_is(
+    folder: Path,
+) -> None:
+    (found,) = check("clinic@9.9.9", Folder(folder)).findings
+
+    assert found.code == "unknown-file"
+    assert found.place.file == str(folder / "clinic/clinic@9.9.9.yaml")
+    assert found.hint == 'did you mean "clinic/clinic.yaml"?'
+
+
 def test_an_older_version_says_its_own_version(folder: Path) -> None:
     (folder / "clinic/clinic@1.1.0.yaml").write_text(CLINIC)
 

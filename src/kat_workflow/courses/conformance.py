@@ -24,6 +24,8 @@ __all__ = ["account", "adds_up", "page"]
 DAY = timedelta(days=1)
 NOT_SAID = "not in the data"
 """The class of a visit that was planned and of which the source has no row."""
+AT_ANOTHER_TIME = "held outside the program's window"
+"""The class of one that was missed by the program's window, and of which the source has a visit."""
 DOSES = ("program", "unit", "source", "refused", "journal")
 FATES: tuple[Fate, ...] = ("applied", "refused", "not_mapped")
 
@@ -158,7 +160,7 @@ def _program(
             elif isinstance(event, e.ItemSettled) and event.step:
                 outcomes[event.step][event.outcome] += 1
                 if event.outcome == "missed":
-                    missed[NOT_SAID if event.person == SYSTEM.person else event.reason] += 1
+                    missed[_missed(event, course, replayed)] += 1
                 elif event.outcome == "done" and event.item in opened:
                     waits[event.step].append((event.at - opened[event.item]) / DAY)
             elif isinstance(event, e.ObservationRecorded):
@@ -198,6 +200,14 @@ def _program(
         },
         "stages": _stages(mapping, courses),
     }
+
+
+def _missed(event: e.ItemSettled, course: Course, replayed: Replayed) -> str:
+    """The class of a missed visit: what the source says of it, or that it says nothing."""
+    if event.person != SYSTEM.person:
+        return event.reason
+    held = (course.enrollment, event.step.rpartition(".")[2]) in replayed.held
+    return AT_ANOTHER_TIME if held else NOT_SAID
 
 
 def _stages(mapping: SourceMapping, courses: Sequence[Course]) -> dict[str, Any]:

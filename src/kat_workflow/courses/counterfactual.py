@@ -14,8 +14,8 @@ show what patients or staff would have done then.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, Literal
 
@@ -26,13 +26,16 @@ from kat_workflow.engine import Engine, Happened
 from kat_workflow.engine.views import as_happened
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.around import Around
 from kat_workflow.enrollment.commands import Actor
-from kat_workflow.errors import KatError, Reason, Refusal, Refused
+from kat_workflow.enrollment.run import Run
+from kat_workflow.enrollment.state import Enrollment
+from kat_workflow.errors import KatError, Place, Reason, Refusal, Refused
 from kat_workflow.journal.memory import MemoryJournal
 from kat_workflow.language import compile_files
 from kat_workflow.language.library import Files, Library
 from kat_workflow.program.clock import Site
-from kat_workflow.program.model import Program
+from kat_workflow.program.model import Alert, Program, SessionRule
 from kat_workflow.reporting import Page
 
 __all__ = [
@@ -51,30 +54,38 @@ What = Literal[
     "no-place",
     "called",
     "not-called",
+    "called-earlier",
+    "called-later",
     "released-earlier",
     "released-later",
     "other-way",
     "other-end",
 ]
 """How a candidate may differ: it refuses, does not know the step or session, calls or does not
-call, could or would not release, leads to another phase, or to another end."""
+call, or at another time, could release earlier or only later, leads to another phase, or to another
+end."""
 
 
 @frozen
 class Said:
-    """A command as it was carried out: what, by whom, when."""
+    """A command as it was carried out: what, by whom, when. `call` is of what kind an item is that
+    it settles and no step asks for (a call, a review), and what that is about: such items are
+    numbered otherwise each time."""
 
     act: c.Act
     person: str
     role: str
     at: datetime
     occurred: datetime | None = None
+    call: tuple[str, str] | None = None
 
 
 @frozen
 class Difference:
-    """One thing that would have been otherwise in an enrollment. `line` is where the candidate
-    says so (`file:line`), "" where no line does; `minutes` is by how much, for a release."""
+    """One thing that would have been otherwise in an enrollment. `at` is when; what no longer
+    happens, and a release, has the instant at which it did. `line` is where the candidate says so
+    (`file:line:column`), "" where no line does; `minutes` is by how much, for a call or a release
+    at another time."""
 
     enrollment: str
     what: What
@@ -86,14 +97,29 @@ class Difference:
     minutes: int = 0
 
 
+@frozen
+class Call:
+    """Somebody who is called; `level` counts the calls before that nobody answered. `occasion` is
+    what the first of them was about: the item that is late, or the instant of a reading."""
+
+    alert: str
+    says: str
+    tell: tuple[str, ...]
+    at: datetime
+    level: int
+    occasion: str | datetime
+
+
 @define
 class Told:
-    """What a program made of one enrollment."""
+    """What a program made of one enrollment; `free` is from when on a session could have been
+    released, `released` when it was."""
 
     refused: dict[int, Refusal] = field(factory=dict)
-    calls: Counter[str] = field(factory=Counter)
-    phases: list[str] = field(factory=list)
-    end: str = ""
+    calls: list[Call] = field(factory=list)
+    occasions: dict[str, str | datetime] = field(factory=dict)
+    entered: list[e.PhaseEntered] = field(factory=list)
+    discharged: e.Discharged | None = None
     free: dict[str, datetime] = field(factory=dict)
     released: dict[str, datetime] = field(factory=dict)
 
@@ -108,6 +134,11 @@ class NoEnrollments(KatError):
 def commands_of(happened: Sequence[Happened]) -> Iterator[Said | None]:
     """The commands that people gave an enrollment, in order; None for one that is not known again
     (of groups, of other enrollments, corrections)."""
+    calls = {
+        each.event.item: (each.event.kind, each.event.about)
+        for each in happened
+        if isinstance(each.event, e.ItemOpened) and not each.event.step
+    }
     entries = (each for each in happened if each.person != c.SYSTEM.person)
     for _, group in groupby(entries, key=lambda each: each.cause):
         whole = list(group)
@@ -119,7 +150,16 @@ def commands_of(happened: Sequence[Happened]) -> Iterator[Said | None]:
             yield None
         else:
             occurred = _occurred(first.event)
-            yield Said(act, first.person, first.role, first.recorded, occurred)
+            call = calls.get(_settles(act, [each.event for each in whole]))
+            yield Said(act, first.person, first.role, first.recorded, occurred, call)
+
+
+def _settles(act: c.Act, events: Sequence[e.Event]) -> str:
+    """The item that an act is about, for those that name one."""
+    if not isinstance(act, c.Settle | c.Sign | c.Assign):
+        return ""
+    kinds = e.ItemSettled | e.Signed | e.ItemAssigned
+    return next((event.item for event in events if isinstance(event, kinds)), "")
 
 
 def _occurred(event: e.Event) -> datetime | None:
@@ -252,6 +292,43 @@ class _Clinic(Engine):
         super().__init__(MemoryJournal(), library, clock, (site,))
         self._named[program.id] = self._by_digest[program.digest] = program
 
+    def open_call(self, enrollment: str, kind: str, about: str) -> str:
+        """The open call or review about the same, else the only one there is; "" for none."""
+        _, state = self._read(enrollment)
+        same_kind = [x for x in state.items.values() if x.kind == kind]
+        found = [x for x in same_kind if x.about == about]
+        if not found and len(same_kind) == 1:
+            found = same_kind
+        return found[0].id if found else ""
+
+    def release_turns(self, enrollment: str, besides: Container[str]) -> datetime | None:
+        """The next instant at which time alone could make a release possible (R8), but for these
+        sessions; None if none is under way."""
+        program, state = self._read(enrollment)
+        under_way = [
+            x for x in state.sessions.values() if x.started is not None and x.id not in besides
+        ]
+        if not under_way:
+            return None
+
+        def turns(
+            program: Program, state: Enrollment, around: Around, now: datetime
+        ) -> list[datetime | None]:
+            run = Run.of(program, state, around, now)
+            found = [state.wake]  # a timer may settle what is asked for before the release
+            for session in under_way:
+                rule, begun = program.sessions[session.kind].release, session.dosed
+                begun = session.started if begun is None else begun
+                assert rule is not None  # the language asks for it
+                assert begun is not None  # it is under way
+                found.append(begun + rule.earliest.elapsed)
+                found.append(None if rule.when is None else rule.when.turns_at(run))
+            return found
+
+        now = self._instant()
+        _, found = self._ask(turns, program, state, self._around(state), now)
+        return min((at for at in found if at is not None and at > now), default=None)
+
 
 class _Again:
     """One program, told the commands of one enrollment in virtual time."""
@@ -278,6 +355,8 @@ class _Again:
             if isinstance(each.act, c.Release):
                 self.told.released.setdefault(self._session(enrollment, each.act.session), each.at)
             act = self._asked(each.act) if isinstance(each.act, c.Record) else each.act
+            if each.call is not None and isinstance(act, c.Settle | c.Sign | c.Assign):
+                act = replace(act, step=self.clinic.open_call(enrollment, *each.call) or act.step)
             try:
                 self.clinic.handle(enrollment, act, by=actor, occurred=each.occurred)
             except Refused as refused:
@@ -316,36 +395,41 @@ class _Again:
         return next((x.id for x in open_ if x.kind == kind), kind)
 
     def _wait(self, enrollment: str, until: datetime) -> None:
-        """Let time pass, and look whenever a session has lasted as long as its release asks for."""
-        lasting = []
-        for session in self.clinic.status(enrollment).sessions:
-            rule, begun = self.program.sessions[session.kind].release, session.dosed
-            begun = session.started if begun is None else begun
-            if rule is not None and begun is not None:
-                lasting.append(begun + rule.earliest.elapsed)
-        for at in sorted(lasting):
-            if self.now < at < until:
-                self.now = at
-                self._look(enrollment)
+        """Let time pass, and look whenever it alone could have made a release possible."""
+        while (at := self.clinic.release_turns(enrollment, self.told.free)) is not None:
+            if at > until:
+                break
+            self.now = at
+            self.clinic.run_due()
+            self._look(enrollment)
         self.now = max(self.now, until)
 
     def _look(self, enrollment: str) -> None:
         """From when on each session that is under way could have been released."""
         for session in self.clinic.status(enrollment).sessions:
             kind = self.program.sessions[session.kind]
-            if kind.release is None or session.id in self.told.free:
+            if session.id in self.told.free:
                 continue
+            assert kind.release is not None  # the language asks for it
             by = c.Actor("the record", kind.release.signed_by)
             if self.clinic.why(enrollment, f"release {kind.name}", by=by) is None:
                 self.told.free[session.id] = self.now
 
     def _take_in(self, event: e.Event) -> None:
-        if isinstance(event, e.AlertRaised):
-            self.told.calls[event.alert] += 1
+        if isinstance(event, e.AlertRaised | e.AlertEscalated):
+            level = 0
+            if isinstance(event, e.AlertRaised):
+                self.told.occasions[event.call] = event.item or event.at
+            else:
+                level = event.level
+            occasion = self.told.occasions[event.call]
+            self.told.calls.append(
+                Call(event.alert, event.says, event.tell, event.at, level, occasion)
+            )
         elif isinstance(event, e.PhaseEntered):
-            self.told.phases.append(event.phase)
+            self.told.entered.append(event)
         elif isinstance(event, e.Discharged):
-            self.told.end = event.end
+            self.told.discharged = event
 
 
 def counterfactual(
@@ -436,28 +520,84 @@ def _differences(
             reason.gate,
             _line(candidate, reason, each.act),
         )
-    for alert in sorted(control.calls.keys() | other.calls.keys()):
-        more = other.calls[alert] - control.calls[alert]
-        for _ in range(abs(more)):
-            yield Difference(enrollment, "called" if more > 0 else "not-called", alert, until)
+    lines = _lines(candidate)
+    for had, has in _paired(control.calls, other.calls):
+        call = has or had
+        assert call is not None
+        line, minutes = lines.get(call.alert, ""), 0
+        what: What = "called" if had is None else "not-called"
+        if had is not None and has is not None:
+            minutes = _minutes(has.at - had.at)
+            what = "called-earlier" if minutes < 0 else "called-later"
+        if minutes or had is None or has is None:
+            yield Difference(enrollment, what, call.alert, call.at, line=line, minutes=minutes)
     for session, at in sorted(control.released.items()):
         free = other.free.get(session)
         could = control.free.get(session)
-        if free is None or could is None or free == could:
+        if free is None or could is None or not (minutes := _minutes(free - could)):
             continue
-        minutes = int((free - could).total_seconds() // 60)
-        what: What = "released-earlier" if minutes < 0 else "released-later"
-        kind = candidate.sessions.get(_kind(session))
-        line = str(kind.place) if kind is not None and kind.place is not None else ""
+        what = "released-earlier" if minutes < 0 else "released-later"
+        line = lines.get(f"release {_kind(session)}", "")
         yield Difference(enrollment, what, session, at, line=line, minutes=minutes)
-    for phase in other.phases:
-        if phase not in control.phases:
-            place = candidate.phases[phase].place
-            yield Difference(enrollment, "other-way", phase, until, line=str(place or ""))
-    if control.end != other.end:
-        end = candidate.ends.get(other.end)
-        line = str(end.place or "") if end is not None else ""
-        yield Difference(enrollment, "other-end", other.end or "under way", until, line=line)
+    before = {entry.phase for entry in control.entered}
+    for entry in other.entered:
+        if entry.phase not in before:
+            line = lines.get(entry.row) or str(candidate.phases[entry.phase].place or "")
+            yield Difference(enrollment, "other-way", entry.phase, entry.at, line=line)
+    was, now = control.discharged, other.discharged
+    if (was and was.end) != (now and now.end):
+        if now is None:
+            yield Difference(enrollment, "other-end", "under way", until)
+        else:
+            line = lines.get(now.row) or str(candidate.ends[now.end].place or "")
+            yield Difference(enrollment, "other-end", now.end, now.at, line=line)
+
+
+def _minutes(length: timedelta) -> int:
+    return round(length / timedelta(minutes=1))
+
+
+def _paired(
+    before: Sequence[Call], after: Sequence[Call]
+) -> Iterator[tuple[Call | None, Call | None]]:
+    """Calls of two programs side by side; None for what one of them does not make.
+
+    Alerts are named by their number in their list, which another version counts otherwise: what a
+    call says is asked first, and its name where the words are others. Calls at another time are a
+    pair if they are of the same occasion.
+    """
+    left, right = list(before), list(after)
+    alike: tuple[Callable[[Call], tuple[object, ...]], ...] = (
+        lambda x: (x.level, x.at, x.says, x.tell),
+        lambda x: (x.level, x.at, x.alert),
+        lambda x: (x.level, x.occasion, x.says, x.tell),
+        lambda x: (x.level, x.occasion, x.alert),
+    )
+    for same in alike:
+        for call in list(left):
+            found = next((each for each in right if same(each) == same(call)), None)
+            if found is not None:
+                left.remove(call)
+                right.remove(found)
+                yield call, found
+    yield from ((call, None) for call in left)
+    yield from ((None, call) for call in right)
+
+
+def _lines(program: Program) -> dict[str, str]:
+    """Where a program says whom to call, by which row somebody goes, when a session is released."""
+    places: dict[str, Place | None] = {each.name: each.place for each in program.alerts}
+    for step in program.steps.values():
+        places[f"late.{step.name}"] = step.place
+        places.update({each.name: each.place for each in step.alerts})
+    for kind in program.sessions.values():
+        rules: tuple[Alert | SessionRule, ...] = (*kind.alerts, *kind.pause_when, *kind.stop_when)
+        places.update({each.name: each.place for each in rules})
+        assert kind.release is not None  # the language asks for it
+        places[f"release {kind.name}"] = kind.release.place
+    for phase in program.phases.values():
+        places.update({row.name: row.place for row in phase.next})
+    return {name: str(place) for name, place in places.items() if place is not None}
 
 
 _NO_PLACE = ("unknown-step", "unknown-session", "unknown-order", "unknown-medicine", "not-open",
@@ -465,12 +605,14 @@ _NO_PLACE = ("unknown-step", "unknown-session", "unknown-order", "unknown-medici
 
 
 def _line(candidate: Program, reason: Reason, act: c.Act) -> str:
-    """The line of the candidate by which something is refused: of the gate, or of the session."""
+    """The line of the candidate by which something is refused: of the gate, or of the session and
+    its release."""
     gate = candidate.gates.get(reason.gate)
     place = gate.place if gate is not None else None
-    if place is None:
-        kind = candidate.sessions.get(str(getattr(act, "session", "")))
-        place = kind.place if kind is not None else None
+    kind = candidate.sessions.get(str(getattr(act, "session", "")))
+    if place is None and kind is not None:
+        release = kind.release if isinstance(act, c.Release) else None
+        place = release.place if release is not None else kind.place
     return str(place) if place is not None else ""
 
 
@@ -515,13 +657,14 @@ def page(found: Mapping[str, Any]) -> str:
         made.bars("What would have been otherwise", "times", kinds)
     made.heading("Each")
     made.table(
-        ("enrollment", "when", "what", "about", "code", "line"),
+        ("enrollment", "when", "what", "about", "minutes", "code", "line"),
         [
             (
                 x["enrollment"],
                 f"{x['at']:%Y-%m-%d %H:%M}",
                 x["what"],
                 x["about"],
+                x["minutes"] or "",
                 x["code"],
                 x["line"],
             )

@@ -23,6 +23,7 @@ from kat_workflow.courses.mapping import Action, BadMapping, Rule, SourceMapping
 from kat_workflow.engine import Engine, Happened
 from kat_workflow.enrollment.commands import Actor
 from kat_workflow.errors import ProgramError, Refused
+from kat_workflow.language.library import program_names
 from kat_workflow.language.reader import number
 from kat_workflow.program.clock import Site, parse_duration
 from kat_workflow.program.model import Limit, Program
@@ -35,6 +36,9 @@ AFTER = timedelta(days=400)
 
 FAR = 36_500
 """The days beyond which a day of the source is a slip of the pen."""
+
+_NAMED = re.compile(r"([a-z][a-z0-9_-]*)(?:@([0-9A-Za-z.+_-]+))?")
+"""How a program is named: an id, perhaps with a version."""
 
 _WHOLE = re.compile(r"([-+]?[0-9]+)\.0*")
 
@@ -166,11 +170,13 @@ class Replayed:
 
     `fates` are by table and line: how the row ended, the code of why, and the program of the
     enrollment that it was told to ("": none). `further` counts what was told around the rows.
+    `held` are the steps, by enrollment, of which something was recorded, at whatever time.
     """
 
     fates: dict[tuple[str, int], tuple[Fate, str, str]] = field(factory=dict)
     courses: list[Course] = field(factory=list)
     further: Counter[tuple[str, Fate, str]] = field(factory=Counter)
+    held: set[tuple[str, str]] = field(factory=set)
 
 
 @frozen
@@ -252,12 +258,15 @@ class _Driver:
 
     def known(self, name: str) -> Program | None:
         """A program, None for one that there is not: rows may name arms that nobody has written."""
+        named = _NAMED.fullmatch(name)
+        if named is None:
+            return None  # no program is called so, and what a row says is no file to be read
         try:
             return self.clinic.program(name)
         except ProgramError as error:
             first = error.findings[0]
-            own = Path(name, name).with_suffix(".yaml")
-            if first.code == "unknown-file" and Path(first.place.file).match(str(own)):
+            own = program_names(named[1], named[2] or "")
+            if first.code == "unknown-file" and any(map(Path(first.place.file).match, own)):
                 return None
             raise
 
@@ -335,7 +344,11 @@ class _Driver:
                 given["reason"] = filled(action.reason, columns)
             if not self.enrollment:
                 return "not-enrolled"
-            self.clinic.do(self.enrollment, filled(action.do, columns), by=self.by, given=given)
+            phrase = filled(action.do, columns)
+            self.clinic.do(self.enrollment, phrase, by=self.by, given=given)
+            verb, _, step = phrase.partition(" ")
+            if verb == "record":
+                self.result.held.add((self.enrollment, step))
         except Refused as refused:
             return refused.code
         return ""

@@ -34,10 +34,12 @@ from kat_workflow.language.library import (
     digest_of,
     program_names,
     shipped,
+    stated_version,
     with_overlay,
 )
 from kat_workflow.language.names import Path, Unit, in_words
 from kat_workflow.language.parts import Parts
+from kat_workflow.language.stops import check_stops
 from kat_workflow.language.variants import Composed
 from kat_workflow.language.words import Around, duration, unless_always
 from kat_workflow.program import model
@@ -166,7 +168,10 @@ def _located(text: str, programs: Library) -> tuple[Library, str]:
     if not text.endswith((".yaml", ".yml")):
         program, _, version = text.partition("@")
         plain, *older = program_names(program, version)
-        return programs, next((name for name in older if name in names), plain)
+        found = next((name for name in older if name in names), plain)
+        if version and found == plain and stated_version(programs, plain) not in ("", version):
+            found = older[0]  # which is not there: no other version stands in for one that is named
+        return programs, found
     return _around(text, programs)
 
 
@@ -275,6 +280,7 @@ class _Builder(Parts):
         )
         check_orders(layout, program)
         check_rows(layout, program)
+        check_stops(layout, program)
         if self._is_whole(program):
             check_chart(layout, program)
         check_unused(layout, program)

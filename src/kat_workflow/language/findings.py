@@ -817,6 +817,15 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "say who chooses: `decided_by:`, in the phase or for the whole program.",
     ),
     (
+        "unknown-stops",
+        "Where something is not recorded, nobody is led on.",
+        "Rows are asked from the top, and one that is unknown stops: those below it are not asked, "
+        "and nobody is called to choose. A step that is declined or missed, or a question that is "
+        "refused, leaves what it would have recorded unknown for good. Say above what follows "
+        "then: `when: STEP is declined`, or `when: FORM.FIELD is not recorded`. Until it is said, "
+        "only `move PHASE` or leaving helps.",
+    ),
+    (
         "never-possible",
         "The end is promised, but no way leads to it.",
         "`rules: always_possible:` names ends that patients must be able to reach. Lead to it in "

@@ -23,6 +23,7 @@ __all__ = [
     "inside",
     "program_names",
     "shipped",
+    "stated_version",
     "with_overlay",
 ]
 
@@ -120,6 +121,12 @@ def program_names(program: str, version: str = "") -> tuple[str, ...]:
     """The names under which a program is looked for; the plain one holds the newest version."""
     plain = f"{program}/{program}.yaml"
     return (plain, f"{program}/{program}@{version}.yaml") if version else (plain,)
+
+
+def stated_version(library: Library, name: str) -> str:
+    """The version that a program's file says it is, "" where it says none."""
+    said = _said(name, library.text(name)).get("version")
+    return said if isinstance(said, str) else ""
 
 
 class _Beside:

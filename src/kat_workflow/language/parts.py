@@ -266,6 +266,7 @@ class Parts(Doses):
                 earliest or Duration(0, "min"),
                 self.test(unit, its.release.when, (*path, "release", "when"), around),
                 self.needed_roles(unit, its.release.signed_by, (*path, "release", "signed_by")),
+                self.place(unit, (*path, "release")),
             ),
             counts_when=unless_always(
                 self.test(unit, its.counts_when, (*path, "counts_when"), around)
@@ -403,6 +404,7 @@ class Parts(Doses):
                         duration(rule.answer_within),
                         then,
                         recheck,
+                        self.place(held.unit, (*path, "when")),
                     )
                 )
         return tuple(found)

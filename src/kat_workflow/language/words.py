@@ -365,7 +365,10 @@ class Words:
             if test is not None:
                 within = duration(alert.answer_within)
                 says, own = alert.says or alert.when, f"{name}.alert.{count + 1}"
-                found.append(model.Alert(own, says, test, tell, within, then, recheck, everywhere))
+                place = self.place(unit, (*at, "when"))
+                found.append(
+                    model.Alert(own, says, test, tell, within, then, recheck, everywhere, place)
+                )
         return tuple(found)
 
     def recheck(

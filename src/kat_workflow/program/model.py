@@ -131,6 +131,7 @@ class Alert:
     then: tuple[Call, ...] = ()
     recheck: Duration | None = None
     everywhere: bool = False
+    place: Place | None = None
 
 
 @frozen(eq=False)
@@ -421,6 +422,7 @@ class SessionRule:
     answer_within: Duration | None = None
     then: tuple[Call, ...] = ()
     recheck: Duration | None = None
+    place: Place | None = None
 
 
 @frozen(eq=False)
@@ -430,6 +432,7 @@ class Release:
     earliest: Duration
     when: Test | None
     signed_by: tuple[str, ...]
+    place: Place | None = None
 
 
 @frozen(eq=False)

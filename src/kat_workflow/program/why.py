@@ -142,7 +142,7 @@ def needs(node: Node) -> Needs:
                         found.steps[atom.since.step] = None
                 case _:
                     pass
-        for fact in _facts(leaf):
+        for fact in latest_facts(leaf):
             found.reads[fact.form, 1, None, False] = None
             found.facts[_read(fact, wide=False)] = None
             temporal = temporal or (fact.expires and not isinstance(leaf, Recorded))
@@ -195,7 +195,7 @@ def _atoms(leaf: Leaf) -> Iterator[Atom]:
         yield from (atom for _, atom in leaf.test.right)
 
 
-def _facts(leaf: Leaf) -> Iterator[Fact]:
+def latest_facts(leaf: Leaf) -> Iterator[Fact]:
     """The facts of which a comparison reads the latest value."""
     if isinstance(leaf, Is | Has | Recorded):
         yield leaf.fact
@@ -572,7 +572,7 @@ def timed(node: Node) -> tuple[Leaf, ...]:
     def could(leaf: Leaf) -> bool:
         if isinstance(leaf, Recorded):
             return False
-        if isinstance(leaf, InForce | Over) or any(fact.expires for fact in _facts(leaf)):
+        if isinstance(leaf, InForce | Over) or any(fact.expires for fact in latest_facts(leaf)):
             return True
         return any(isinstance(atom, Elapsed | Total | ProgramDay) for atom in _atoms(leaf))
 
@@ -598,7 +598,7 @@ def turning(leaves: Iterable[Leaf], side: Side) -> Turn:
 
 def _turns(leaf: Leaf, side: Side) -> Iterator[_Turns]:
     """Where a comparison could turn, for each of its reasons; what is past does no harm."""
-    for fact in _facts(leaf) if side == "go" else ():
+    for fact in latest_facts(leaf) if side == "go" else ():
         if fact.expires:
             yield _expiring(fact, side)
     match leaf:

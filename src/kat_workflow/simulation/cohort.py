@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from signal import SIG_DFL, SIG_IGN, SIGINT, raise_signal, signal
@@ -65,17 +66,18 @@ class Plan:
     @property
     def clinics(self) -> int:
         """In how many clinics the patients are."""
-        return -(-self.patients // _loaded(self)[2].clinic_size)
+        return -(-self.patients // _loaded(self).profile.clinic_size)
 
 
 @frozen
 class Answer:
-    """What one clinic came to."""
+    """What one clinic came to; `files` is the digest of those that it was made from."""
 
     number: int
     courses: list[Course]
     work: list[Work]
     tallies: Tallies
+    files: str
 
 
 @define
@@ -160,11 +162,13 @@ def simulate(
     """Simulate a cohort.
 
     `executor` is any executor of `concurrent.futures`, such as one of a Dask or Ray cluster; its
-    processes need the same files. Without one, `workers` processes are started (1: none). `watch`
+    processes need the same files, and it is left as it is, but for what is not needed any more,
+    which is called off. Without one, `workers` processes are started (1: none). `watch`
     is given the number of clinics and gone on with after each. Interrupted (Ctrl-C), what is done
-    is kept. Raises BadProfile, and ProgramError for the program.
+    is kept. Raises BadProfile (also where another machine's files are not those here), and
+    ProgramError for the program.
     """
-    _loaded(plan)  # what is wrong with the files is said before anything is started
+    files = _loaded(plan).digest  # what is wrong with them is said before anything is started
     cohort = Cohort(plan)
     steps = watch(plan.clinics) if watch is not None else iter(())
     own = None
@@ -176,6 +180,11 @@ def simulate(
     answers = _answers(plan, executor)
     try:
         for answer in answers:
+            if answer.files != files:
+                raise BadProfile(
+                    f"clinic {answer.number} was simulated from other files than those here: give"
+                    f" every machine the same {plan.profile}, program and story"
+                )
             with _whole():
                 cohort.add(answer)
                 if tables is not None:
@@ -184,8 +193,9 @@ def simulate(
     except KeyboardInterrupt:
         cohort.interrupted = True
     finally:
+        answers.close()
         if own is not None:
-            own.shutdown(cancel_futures=True)
+            own.shutdown()
     return cohort
 
 
@@ -205,18 +215,23 @@ def _whole() -> Iterator[None]:
         raise_signal(SIGINT)
 
 
-def _answers(plan: Plan, executor: Executor | None) -> Iterator[Answer]:
-    """The clinics' answers in their order; only so many are asked for at once as are soon used."""
+def _answers(plan: Plan, executor: Executor | None) -> Generator[Answer, None, None]:
+    """The clinics' answers in their order; only so many are asked for at once as are soon used.
+    Closed, it calls off what was asked for and has not begun."""
     if executor is None:
         yield from (clinic(plan, number) for number in range(plan.clinics))
         return
     ahead: deque[Future[Answer]] = deque()
-    for number in range(plan.clinics):
-        ahead.append(executor.submit(clinic, plan, number))
-        if len(ahead) >= AHEAD:
+    try:
+        for number in range(plan.clinics):
+            ahead.append(executor.submit(clinic, plan, number))
+            if len(ahead) >= AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
             yield ahead.popleft().result()
-    while ahead:
-        yield ahead.popleft().result()
+    finally:
+        for each in ahead:
+            each.cancel()
 
 
 AHEAD = 32
@@ -228,18 +243,19 @@ def clinic(plan: Plan, number: int) -> Answer:
     made = opened(plan, number)
     made.run()
     made.close()
-    return Answer(number, made.courses, made.work, made.tallies)
+    return Answer(number, made.courses, made.work, made.tallies, _loaded(plan).digest)
 
 
 def opened(plan: Plan, number: int) -> Clinic:
     """One clinic of a plan, before anything has happened in it."""
-    program, story, profile = _loaded(plan)
-    patients = min(profile.clinic_size, plan.patients - number * profile.clinic_size)
+    files = _loaded(plan)
+    size = files.profile.clinic_size
+    patients = min(size, plan.patients - number * size)
     return Clinic(
-        program,
+        files.program,
         _library(plan),
-        profile,
-        story,
+        files.profile,
+        files.story,
         seed=plan.seed,
         number=number,
         patients=patients,
@@ -251,8 +267,18 @@ def _library(plan: Plan) -> Folder:
     return shipped() if plan.programs is None else Folder(plan.programs, shipped())
 
 
+@frozen
+class _Files:
+    """What the files of a plan say, and a digest of all of them."""
+
+    program: Program
+    story: Story
+    profile: Profile
+    digest: str
+
+
 @lru_cache(maxsize=4)
-def _loaded(plan: Plan) -> tuple[Program, Story, Profile]:
+def _loaded(plan: Plan) -> _Files:
     """The files of a plan, read once in a process."""
     library = _library(plan)
     program, profile = load(plan.program, library), Profile.load(plan.profile)
@@ -274,7 +300,10 @@ def _loaded(plan: Plan) -> tuple[Program, Story, Profile]:
         )
     story = Story.told_by(load_scenario(found), program)
     _known(program, profile)
-    return program, story, profile
+    digest = sha256(program.digest.encode())
+    for file in (found, plan.profile):
+        digest.update(sha256(file.read_bytes()).digest())
+    return _Files(program, story, profile, digest.hexdigest())
 
 
 def _known(program: Program, profile: Profile) -> None:
