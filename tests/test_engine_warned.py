@@ -159,6 +159,65 @@ def test_whoever_has_only_work_after_leaving_is_called_and_whoever_is_closed_is_
     assert calls(clinic, over) == []
 
 
+def alarm(engine: Engine, enrollment: str) -> str:
+    """The phrase that answers the open call of an enrollment."""
+    (item,) = [x.item for x in engine.worklist(enrollment=enrollment).items if "alert" in x.item]
+    return f"done {item}"
+
+
+def test_a_program_that_is_begun_after_a_call_that_nobody_has_answered_is_told_of_it(
+    clinic: Engine,
+) -> None:
+    here = clinic.enroll("walk-in", patient="P", by=ANN)
+    clinic.record(here, "look", {"systolic": 190}, by=ANN)
+
+    there = clinic.enroll("day-room", patient="P", by=ANN)
+    other = clinic.enroll("day-room", patient="Q", by=ANN)
+
+    (call,) = calls(clinic, there)
+    assert call.says == "High risk (in walk-in)"
+    assert call.tell == ("doctor",)
+    assert call.answer_by == EIGHT + timedelta(minutes=15)
+    assert calls(clinic, other) == []
+    assert verify(clinic.journal).faults == ()
+
+
+def test_what_was_answered_before_a_program_is_begun_is_not_told_there(clinic: Engine) -> None:
+    here = clinic.enroll("walk-in", patient="P", by=ANN)
+    clinic.record(here, "look", {"systolic": 190}, by=ANN)
+    clinic.do(here, alarm(clinic, here), by=BO)
+
+    there = clinic.enroll("day-room", patient="P", by=ANN)
+
+    assert calls(clinic, there) == []
+
+
+def test_a_call_that_outlives_the_program_it_came_from_in_another_reaches_a_third(
+    clinic: Engine,
+) -> None:
+    here, there = (clinic.enroll(x, patient="P", by=ANN) for x in ("walk-in", "day-room"))
+    clinic.record(here, "look", {"systolic": 190}, by=ANN)
+    clinic.do(here, "leave against_advice", by=ANN, given={"reason": "x"})
+
+    third = clinic.enroll("night-room", patient="P", by=ANN)
+    assert [x.says for x in calls(clinic, third)] == ["High risk (in walk-in)"]
+
+    clinic.do(there, alarm(clinic, there), by=BO)
+    clinic.do(third, "leave against_advice", by=ANN, given={"reason": "x"})
+    assert calls(clinic, clinic.enroll("day-room", patient="P", by=ANN)) == []
+
+
+def test_a_second_high_reading_is_told_to_a_program_begun_after_it(clinic: Engine) -> None:
+    here = clinic.enroll("walk-in", patient="P", by=ANN)
+    clinic.record(here, "look", {"systolic": 190}, by=ANN)
+    clinic.do(here, alarm(clinic, here), by=BO)
+    clinic.record(here, "rest", {"systolic": 191}, by=ANN)
+
+    there = clinic.enroll("day-room", patient="P", by=ANN)
+
+    assert len(calls(clinic, there)) == 1
+
+
 def test_what_was_due_there_before_runs_first_and_at_its_own_time(tmp_path: Path) -> None:
     clock = Clock()
     with Engine.open(None, programs=_programs(tmp_path), clock=clock) as engine:

@@ -476,6 +476,7 @@ def _told(enrollment: str) -> list[list[e.Event]]:
             e.PatientFreed(enrollment, "hold.1", "ann", MONDAY),
         ],
         [e.EvaluationsOffered(enrollment, "house", "therapy", (_OFFERED,), "ann", MONDAY)],
+        [e.PatientWarned(enrollment, "house", "a", "Risk", ("doctor",), 900, "o1", MONDAY)],
         [e.EnrollmentMoved(enrollment, "north", MONDAY)],
         [e.EnrollmentEnded(enrollment, "well", "completed", MONDAY)],
     ]

@@ -172,7 +172,7 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return f"the seat in {event.group} is kept for one who waits"
         case e.HeldElsewhere():
             return "a hold of the patient was made or lifted in another program"
-        case e.WarnedElsewhere():
+        case e.WarnedElsewhere() | e.PatientWarned():
             return f"called in {event.program}: {event.says}"
         case e.EvaluationsOffered():
             return f"{event.program} hands evaluations over to {event.to}"

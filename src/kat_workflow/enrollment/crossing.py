@@ -175,8 +175,7 @@ def warn(run: Run, alert: Alert, source: str) -> None:
     after leaving is left."""
     assert alert.answer_within is not None  # a call says by when it is answered
     seconds = int(alert.answer_within.elapsed.total_seconds())
-    warned = e.WarnedElsewhere(
-        call(run),
+    what = (
         run.s.id,
         run.program.id,
         alert.name,
@@ -186,17 +185,39 @@ def warn(run: Run, alert: Alert, source: str) -> None:
         source,
         run.now,
     )
-    _tell(run, warned, ("applied", "active", "discharged"))
+    run.stream("patient").emit(e.PatientWarned(*what))
+    _tell(run, e.WarnedElsewhere(call(run), *what), ("applied", "active", "discharged"))
 
 
-def _heed_warning(run: Run, warned: e.WarnedElsewhere) -> None:
+def call_as_elsewhere(run: Run) -> None:
+    """Who is only enrolled now is called as the others were, where nobody has answered yet."""
+    known: e.Known = run.stream("patient").state.known
+    others = [id_ for id_ in known.enrollments if id_ != run.s.id] if known.calls else []
+    for warned in known.calls.values():
+        if any(_has_open(run, id_, warned) for id_ in others):
+            _heed_warning(run, warned)
+
+
+def _has_open(run: Run, enrollment: str, warned: e.PatientWarned) -> bool:
+    """Whether a call waits for an answer in another enrollment: there, or as it was told there."""
+    about = warned.alert if enrollment == warned.enrollment else _told_as(warned)
+    items = run.stream("enrollment", enrollment).state.items.values()
+    return any(item.kind == "alert" and item.about == about for item in items)
+
+
+def _told_as(warned: e.PatientWarned | e.WarnedElsewhere) -> str:
+    """The name that a call has in the other enrollments."""
+    return f"{warned.alert}{FROM}{warned.enrollment}"
+
+
+def _heed_warning(run: Run, warned: e.PatientWarned | e.WarnedElsewhere) -> None:
     """Somebody is called here too: the same roles where this program has them."""
     program = run.program
     here = tuple(role for role in warned.tell if role in program.roles)
     tell = here or program.decided_by or program.staff
-    name, says = f"{warned.alert}{FROM}{warned.enrollment}", f"{warned.says} (in {warned.program})"
+    says = f"{warned.says} (in {warned.program})"
     source = f"{warned.source}{FROM}{warned.enrollment}"
-    run.alert(name, says, tell, timedelta(seconds=warned.seconds), source)
+    run.alert(_told_as(warned), says, tell, timedelta(seconds=warned.seconds), source)
 
 
 def heed(j: Judge, act: c.Heed) -> None:

@@ -875,6 +875,20 @@ class PatientFreed(_Event, frozen=True, tag="patient-freed"):
     at: datetime
 
 
+class PatientWarned(_Event, frozen=True, tag="patient-warned"):
+    """A reading in an enrollment has called somebody in all of the patient's; one that begins
+    while nobody has answered is to call as well. Otherwise as `WarnedElsewhere`."""
+
+    enrollment: str
+    program: str
+    alert: str
+    says: Private[str]
+    tell: tuple[str, ...]
+    seconds: int
+    source: str
+    at: datetime
+
+
 class Evaluation(Struct, frozen=True, omit_defaults=True, gc=False):
     """One evaluation that is handed over: what was recorded where, when it happened, and what it
     said. `edition` is that of its instrument."""
@@ -983,7 +997,7 @@ class Known(Struct, frozen=True, omit_defaults=True, gc=False):
     `enrollments` by id, oldest first; `sessions` are those that are not over and the last
     sedating ones, `holds` those that stand, each by `enrollment/its id`; `merged` are the ids
     that turned out to be the same patient, and into which; `exposures` how much of each drug was
-    given.
+    given; `calls` the last of each alert that all are told of, answered or not.
     """
 
     enrollments: dict[str, Membership] = {}
@@ -992,6 +1006,7 @@ class Known(Struct, frozen=True, omit_defaults=True, gc=False):
     offered: dict[str, Offered] = {}
     merged: dict[str, str] = {}
     exposures: dict[str, Exposure] = {}
+    calls: dict[str, PatientWarned] = {}
 
 
 class PatientMerged(_Event, frozen=True, tag="patient-merged"):
@@ -1373,6 +1388,7 @@ Event = (
     | SessionOver
     | PatientHeld
     | PatientFreed
+    | PatientWarned
     | EvaluationsOffered
     | PatientMerged
     | PatientUnmerged

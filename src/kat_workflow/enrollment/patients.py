@@ -117,6 +117,10 @@ def _freed(r: PatientRecord, x: e.PatientFreed) -> PatientRecord:
     return _with(r, holds={name: h for name, h in r.known.holds.items() if name != gone})
 
 
+def _warned(r: PatientRecord, x: e.PatientWarned) -> PatientRecord:
+    return _with(r, calls={**r.known.calls, key(x.enrollment, x.alert): x})
+
+
 def _offered(r: PatientRecord, x: e.EvaluationsOffered) -> PatientRecord:
     new = {
         key(x.enrollment, each.observation): e.Offered(x.enrollment, x.program, x.to, each)
@@ -185,6 +189,7 @@ def _merged(r: PatientRecord, x: e.PatientMerged) -> PatientRecord:
         offered={**ours.offered, **brings.offered},
         merged={**ours.merged, **brings.merged, x.duplicate: x.survivor},
         exposures=_together(ours.exposures, brings.exposures),
+        calls={**ours.calls, **brings.calls},
     )
 
 
@@ -207,6 +212,7 @@ FOLDS: dict[type, Callable[[PatientRecord, Any], PatientRecord]] = {
     e.SessionOver: _over,
     e.PatientHeld: _held,
     e.PatientFreed: _freed,
+    e.PatientWarned: _warned,
     e.EvaluationsOffered: _offered,
     e.DrugReserved: _reserved,
     e.DrugFreed: _no_longer,
@@ -243,6 +249,7 @@ def _of(known: e.Known, ids: Set[str], without: bool = False) -> e.Known:
             if ((into in ids) if not without else (one not in ids))
         },
         _exposures_of(known, kept),
+        {name: each for name, each in known.calls.items() if kept(each.enrollment)},
     )
 
 
