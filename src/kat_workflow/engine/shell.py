@@ -153,7 +153,7 @@ class Shell:
                         return self._again(enrollment, before)
                     if self._is_now(state, around):
                         self._remember(enrollment, program, state)
-                        raise Refused(refusal_for_reader(program, by, answer))
+                        raise Refused(explained(program, state, around, command, answer))
                     continue  # it was judged by what is no longer so
                 if new is not None:  # not before: what nobody is in may still be mended
                     self._keep(new, enrollment)
@@ -603,6 +603,13 @@ class Shell:
         if now.tzinfo is None:
             raise ValueError("the clock gave an instant without a zone")
         return now.astimezone(UTC)
+
+
+def explained(
+    program: Program, state: Enrollment, around: Around, command: Command, refusal: Refusal
+) -> Refusal:
+    """A refusal as whoever asked may read it."""
+    return refusal_for_reader(program, command, refusal, around.site.name, state.patient)
 
 
 @lru_cache(maxsize=256)

@@ -16,10 +16,11 @@ from msgspec.structs import replace
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.state import Enrollment, copy_of
 from kat_workflow.errors import Clause, Refusal
+from kat_workflow.program import PATIENT
 from kat_workflow.program.forms import Observation
 
 if TYPE_CHECKING:
-    from kat_workflow.enrollment.commands import Actor
+    from kat_workflow.enrollment.commands import Actor, Command
     from kat_workflow.program.model import Alert, Program, SessionRule
 
 WITHHELD = "withheld"
@@ -119,8 +120,23 @@ def clauses_for_reader(
     return tuple(shown(clause) if clause.value else clause for clause in clauses)
 
 
-def refusal_for_reader(program: Program, actor: Actor, refusal: Refusal) -> Refusal:
-    """A refusal whose explanation holds nothing that somebody may not read."""
+def refusal_for_reader(
+    program: Program, command: Command, refusal: Refusal, site: str, patient: str
+) -> Refusal:
+    """A refusal whose explanation holds nothing that whoever said the command may not read.
+
+    Another patient is told who they are, and nothing else. Staff who hold none of their roles
+    here hear what stands against them, and no fact of the patient.
+    """
+    actor = command.by
+    if PATIENT in actor.roles or actor.until or actor.sites:
+        from kat_workflow.enrollment.people import nowhere  # noqa: PLC0415  # seldom needed
+
+        nobody = nowhere(actor, command.at, site, patient)
+        if nobody is not None and PATIENT in actor.roles:
+            return replace(refusal, reasons=(nobody,))
+        if nobody is not None and not command.emergency:
+            return replace(refusal, reasons=tuple(replace(x, clauses=()) for x in refusal.reasons))
     if not _kept(program).steps:
         return refusal
     reasons = tuple(
