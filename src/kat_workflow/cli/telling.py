@@ -70,6 +70,9 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return (
                 f"dose in {event.session}: {event.amount} {event.unit}{rate}, total {event.total}"
             )
+        case e.LotCorrected():
+            was = f"lot {event.was}" if event.was else "no lot was named"
+            return f"what was given in {event.session} came from lot {event.lot} ({was} before)"
         case e.DosingPaused():
             return f"dosing paused in {event.session} ({event.because})"
         case e.DosingResumed():

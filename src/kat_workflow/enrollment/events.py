@@ -375,6 +375,20 @@ class DoseGiven(_Event, frozen=True, tag="dose-given"):
     recorded: datetime | None = None
 
 
+class LotCorrected(_Event, frozen=True, tag="lot-corrected"):
+    """What was given in a session, as of the lot `was`, came from `lot`: so says `record`, which
+    corrects what was recorded for the session or was told after the dose. The entries of the
+    doses stay."""
+
+    session: str
+    was: str
+    lot: str
+    amount: str
+    unit: str
+    record: str
+    at: datetime
+
+
 class DosingPaused(_Event, frozen=True, tag="dosing-paused"):
     """Nothing is given for now; `because` is a rule, a hold or a person's reason."""
 
@@ -1145,12 +1159,14 @@ class StockCounted(_Event, frozen=True, tag="stock-counted"):
 
 class LotUsed(_Event, frozen=True, tag="lot-used"):
     """A lot went to or came back from a patient: drawn for a session, given, wasted or returned,
-    or, without a ledger, used. `stock` is how much the cupboard's own count of the lot changes,
+    or, without a ledger, used; `corrected` is what was said of it and was of another lot. `stock`
+    is how much the cupboard's own count of the lot changes,
     in the lot's unit, "" where it is not kept here; `witness`: waste that needs one. `volume` is
     how much it is of the finished form (`0.7 mL`, `2 of tablet`), `manner` how waste was disposed
-    of, `name` the printed name of the person, who acted in a `role`."""
+    of, or which lot it was taken for or is; `name` the printed name of the person, who acted in a
+    `role`."""
 
-    what: Literal["drawn", "given", "wasted", "returned", "witnessed", "used"]
+    what: Literal["drawn", "given", "wasted", "returned", "witnessed", "used", "corrected"]
     drug: str
     lot: str
     amount: str
@@ -1345,6 +1361,7 @@ Event = (
     | SessionArrived
     | SessionStarted
     | DoseGiven
+    | LotCorrected
     | DosingPaused
     | DosingResumed
     | DosingEnded
