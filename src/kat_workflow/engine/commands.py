@@ -17,6 +17,7 @@ from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Past
 from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import catch_up, decide
+from kat_workflow.enrollment.renaming import in_names_of_now
 from kat_workflow.errors import KatError, Refusal, Refused
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ class Commands(Shell):
         from kat_workflow.enrollment import carrying  # noqa: PLC0415  # on first use
 
         program, _ = self._read(enrollment)
-        events = (past.event for past in self._history(enrollment))
+        events = (past.event for past in in_names_of_now(self._history(enrollment)))
         found = carrying.evaluations(program, events, act.steps)
         return replace(act, evaluations=found)
 

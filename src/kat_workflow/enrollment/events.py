@@ -746,7 +746,8 @@ read from elsewhere."""
 class VersionChanged(_Event, frozen=True, tag="version-changed"):
     """The patient goes on by another version; `was` and `was_digest` name the one before. What
     gates of the new one may read is resolved here: `settled`, `counts`, and the readings by form
-    (`values`). `phases` and `steps` are those that it calls otherwise: the new name by the old."""
+    (`values`). `phases`, `steps` and `forms` are those that it calls otherwise: the new name by the
+    old."""
 
     version: str
     digest: str
@@ -761,6 +762,7 @@ class VersionChanged(_Event, frozen=True, tag="version-changed"):
     values: Private[dict[str, tuple[Observation, ...]]] = {}
     phases: dict[str, str] = {}
     steps: dict[str, str] = {}
+    forms: dict[str, str] = {}
 
 
 class OfferMade(_Event, frozen=True, tag="offer-made"):

@@ -17,7 +17,7 @@ from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.state import Enrollment, copy_of
 from kat_workflow.errors import Clause, Refusal
 from kat_workflow.program import PATIENT
-from kat_workflow.program.forms import Observation
+from kat_workflow.program.forms import Form, Observation
 
 if TYPE_CHECKING:
     from kat_workflow.enrollment.commands import Actor, Command
@@ -59,7 +59,7 @@ def for_reader(program: Program, actor: Actor, event: e.Event) -> e.Event:
         return event
     changes: dict[str, Any] = {}
     if hasattr(event, "values"):
-        form = program.forms.get(getattr(event, "form", ""))
+        form = _form(program, getattr(event, "form", ""))
         # The names of all fields: which of them were asked may tell what was answered.
         names: Iterable[str] = event.values if form is None else form.fields
         changes["values"] = dict.fromkeys(names, WITHHELD)
@@ -101,7 +101,15 @@ def _withheld(program: Program, actor: Actor, recorded: _Recorded) -> _Recorded:
     readers = kept.steps.get(step) if step else kept.forms.get(form)
     if readers is None or not readers.isdisjoint(actor.roles.union(actor.covers)):
         return recorded
-    return replace(recorded, values=dict.fromkeys(program.forms[form].fields, WITHHELD))
+    its = _form(program, form)
+    names: Iterable[str] = recorded.values if its is None else its.fields
+    return replace(recorded, values=dict.fromkeys(names, WITHHELD))
+
+
+def _form(program: Program, name: str) -> Form | None:
+    """The form that the record calls so, as it is or was called."""
+    found = program.forms.get(name)
+    return found or next((x for x in program.forms.values() if name in x.renamed_from), None)
 
 
 def clauses_for_reader(
@@ -165,10 +173,10 @@ def _kept(program: Program) -> _Kept:
     }
     forms: dict[str, frozenset[str]] = {}
     alerts: dict[str, frozenset[str]] = {}
-    for name in program.forms:
-        own = [step.read_by for step in program.steps.values() if step.form == name]
+    for form in program.forms.values():
+        own = [step.read_by for step in program.steps.values() if step.form == form.name]
         if readers := frozenset(role for roles in own for role in roles):
-            forms[name] = readers
+            forms |= dict.fromkeys((form.name, *form.renamed_from), readers)
     for step in program.steps.values():
         if step.read_by:
             for name in (step.name, *step.renamed_from):  # as the record may call it
@@ -178,6 +186,6 @@ def _kept(program: Program) -> _Kept:
     for kind in program.sessions.values():
         rules += (*kind.alerts, *kind.stop_when, *kind.pause_when)
     for rule in rules:
-        for form in {read[0] for read in rule.when.reads}.intersection(forms):
-            alerts[rule.name] = alerts.get(rule.name, forms[form]) | forms[form]
+        for read in {read[0] for read in rule.when.reads}.intersection(forms):
+            alerts[rule.name] = alerts.get(rule.name, forms[read]) | forms[read]
     return _Kept(steps, forms, alerts)
