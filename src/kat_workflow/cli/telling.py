@@ -175,6 +175,10 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return f"the seat in {event.group} is kept for one who waits"
         case e.HeldElsewhere():
             return "a hold of the patient was made or lifted in another program"
+        case e.IdsChanged():
+            if event.ids == "parted":
+                return "the patient's ids are two patients again"
+            return "two ids became one patient"
         case e.WarnedElsewhere() | e.PatientWarned():
             return f"called in {event.program}: {event.says}"
         case e.EvaluationsOffered():

@@ -698,6 +698,19 @@ class HeldElsewhere(_Event, frozen=True, tag="held-elsewhere"):
     at: datetime
 
 
+class IdsChanged(_Event, frozen=True, tag="ids-changed"):
+    """Two ids of the patient have become one (`merged`), or two again (`parted`), in this commit;
+    the timer that waits from now on takes over here what stands, calls where nobody has answered
+    what the other id brings (`calls`), and, where `ids` says so, lets somebody look. `call` tells
+    it from every other."""
+
+    call: str
+    ids: Literal["", "merged", "parted"]
+    calls: tuple[str, ...]
+    person: str
+    at: datetime
+
+
 class SeatGivenUp(_Event, frozen=True, tag="seat-given-up"):
     """The patient has left a group, whose seat is kept for one who waits; the timer that waits
     from now on is over once somebody was told to ask them. `call` tells it from every other."""
@@ -1390,6 +1403,7 @@ Event = (
     | TimerElapsed
     | WarnedElsewhere
     | HeldElsewhere
+    | IdsChanged
     | SeatGivenUp
     | Discharged
     | Closed

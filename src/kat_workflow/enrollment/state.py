@@ -274,7 +274,7 @@ class Erasure(Struct, frozen=True, array_like=True, gc=False):
     ground: str
 
 
-Told = e.WarnedElsewhere | e.HeldElsewhere | e.SeatGivenUp
+Told = e.WarnedElsewhere | e.HeldElsewhere | e.IdsChanged | e.SeatGivenUp
 """What is between this enrollment and others, until the timer that waits for it was run."""
 
 
@@ -1113,6 +1113,7 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.TimerElapsed: _timer_elapsed,
     e.WarnedElsewhere: _elsewhere,
     e.HeldElsewhere: _elsewhere,
+    e.IdsChanged: _elsewhere,
     e.SeatGivenUp: _elsewhere,
     e.Discharged: _discharged,
     e.Closed: _closed,
