@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from kat_workflow import Actor, Conflict, Engine, Happened, Refused, Site
 from kat_workflow.cli import kat
+from kat_workflow.engine.auditing import verify
 from kat_workflow.enrollment import cupboard, patients
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.cupboard import Cupboard
@@ -85,6 +86,14 @@ LIBRARY = {
 }
 
 
+BOOKED = PROGRAM.format(name="booked", drug="NAD+", low="10 mg", high="80 mg", cap="100 mg")
+LIBRARY["booked/booked.yaml"] = (
+    BOOKED.replace("      ledger: booked_book\n", "      ledger: booked_book\n      lot: bag.lot\n")
+    .replace("{drug: ketamine,", "{drug: NAD+,")
+    .replace("    watch:", "    before: {bag: {by: [nurse], record: bag_form}}\n    watch:")
+    .replace("orders:", "  bag_form: {title: Bag, fields: {lot: {type: text}}}\norders:")
+)
+"""A drug in a ledger whose lot is recorded as well."""
 BAGS = PROGRAM.format(name="bags", drug="NAD+", low="10 mg", high="80 mg", cap="100 mg")
 LIBRARY["bags/bags.yaml"] = (
     BAGS.replace("ledgers:\n  bags_book: {drug: ketamine, witnessed_by: [nurse, doctor]}\n", "")
@@ -116,8 +125,13 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
 
 
 @pytest.fixture
-def engine(where: Path | None) -> Iterator[Engine]:
-    with opened(where, Clock()) as engine:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def engine(where: Path | None, clock: Clock) -> Iterator[Engine]:
+    with opened(where, clock) as engine:
         yield engine
 
 
@@ -278,6 +292,151 @@ def test_a_recall_finds_who_got_a_lot_that_only_the_check_of_the_bag_names(engin
 
     assert isinstance(found.event, e.LotUsed)
     assert (found.event.patient, found.event.amount) == ("P-1", "60")
+
+
+def used(engine: Engine, lot: str) -> list[tuple[str, str, str, str]]:
+    """What was done with a lot: for whom, how much, and by which word."""
+    events = (x.event for x in engine.lots(lot))
+    return [(x.patient, x.what, x.amount, x.manner) for x in events if isinstance(x, e.LotUsed)]
+
+
+def on_hand(engine: Engine, lot: str) -> str:
+    kept = engine.cupboard().lot("NAD+", lot)
+    assert kept is not None
+    return kept.on_hand
+
+
+def bagged(engine: Engine, lot: str, *, after: bool = False) -> str:
+    """A patient who was given 60 mg; the check of the bag was recorded before or after it."""
+    for each in ("A17", "A18"):
+        engine.receive("NAD+", each, "500 mg", by=BEN, expires=NOON.date())
+    id_ = ordered(engine, "bags", "60 mg", "P-1", "main")
+    engine.do(id_, "arrive drip", by=ANN)
+    if not after:
+        engine.record(id_, "bag", {"lot": lot}, by=ANN)
+        engine.do(id_, "start drip", by=ANN)
+    engine.do(id_, "dose drip", by=ANN, given={"amount": "40 mg", "last": False})
+    engine.do(id_, "end dosing drip", by=ANN, given={"amount": "60 mg"})
+    if after:
+        engine.record(id_, "bag", {"lot": lot}, by=ANN)
+    return id_
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_a_recall_finds_the_patient_by_the_lot_that_a_correction_names_and_by_the_first(
+    engine: Engine, over: bool
+) -> None:
+    id_ = bagged(engine, "A17")
+    if over:
+        engine.do(id_, "release drip", by=ANN, signed=True)
+
+    change = {"values": {"lot": "A18"}, "reason": "misread"}
+    engine.do(id_, "correct bag", given=change, by=ANN, command_id="c")
+    engine.do(id_, "correct bag", given=change, by=ANN, command_id="c")
+
+    assert used(engine, "A18") == [("P-1", "used", "60", "recorded as lot A17")]
+    assert used(engine, "A17") == [
+        ("P-1", "used", "40", ""),
+        ("P-1", "used", "20", ""),
+        ("P-1", "corrected", "60", "it was lot A18"),
+    ]
+    assert (on_hand(engine, "A17"), on_hand(engine, "A18")) == ("500", "440")
+    given = [x.event for x in engine.history(id_) if isinstance(x.event, e.DoseGiven)]
+    assert [x.lot for x in given] == ["A17", "A17"]  # the original stays
+    assert verify(engine.journal).faults == ()
+
+
+def test_a_lot_that_is_corrected_twice_is_the_last_one_and_the_next_dose_is_of_it(
+    engine: Engine,
+) -> None:
+    id_ = ordered(engine, "bags", "60 mg", "P-1", "main")
+    engine.do(id_, "arrive drip", by=ANN)
+    engine.record(id_, "bag", {"lot": "A17"}, by=ANN)
+    engine.do(id_, "start drip", by=ANN)
+    engine.do(id_, "dose drip", by=ANN, given={"amount": "40 mg", "last": False})
+
+    for lot in ("A18", "A17", "A19"):
+        change = {"values": {"lot": lot}, "reason": "misread"}
+        engine.do(id_, "correct bag", given=change, by=ANN)
+    engine.do(id_, "end dosing drip", by=ANN, given={"amount": "60 mg"})
+
+    assert used(engine, "A19") == [
+        ("P-1", "used", "40", "recorded as lot A17"),
+        ("P-1", "used", "20", ""),
+    ]
+    assert [x[1] for x in used(engine, "A17")] == ["used", "corrected", "used", "corrected"]
+
+
+def test_what_was_given_of_another_lot_than_the_check_names_is_not_corrected_with_it(
+    engine: Engine,
+) -> None:
+    id_ = ordered(engine, "bags", "60 mg", "P-1", "main")
+    engine.do(id_, "arrive drip", by=ANN)
+    engine.record(id_, "bag", {"lot": "A17"}, by=ANN)
+    engine.do(id_, "start drip", by=ANN)
+    engine.do(id_, "dose drip", by=ANN, given={"amount": "60 mg", "lot": "N7"})
+
+    change = {"values": {"lot": "A18"}, "reason": "misread"}
+    engine.do(id_, "correct bag", given=change, by=ANN)
+
+    assert used(engine, "A18") == []
+    assert used(engine, "N7") == [("P-1", "used", "60", "")]
+
+
+def test_a_recall_finds_whom_a_check_of_the_bag_names_that_was_told_after_the_dose(
+    engine: Engine,
+) -> None:
+    bagged(engine, "A17", after=True)
+
+    assert used(engine, "A17") == [("P-1", "used", "60", "recorded without a lot")]
+    assert on_hand(engine, "A17") == "440"
+
+
+def test_what_replaces_a_check_that_was_entered_in_error_names_the_lot_of_its_doses(
+    engine: Engine,
+) -> None:
+    id_ = bagged(engine, "A17")
+    engine.do(id_, "retract bag", given={"reason": "another patient's"}, by=ANN)
+    assert [x[1] for x in used(engine, "A17")] == ["used", "used"]  # nothing else is known yet
+
+    engine.record(id_, "bag", {"lot": "A18"}, by=ANN)
+
+    assert used(engine, "A18") == [("P-1", "used", "60", "recorded as lot A17")]
+
+
+def test_of_what_a_ledger_counts_a_corrected_lot_changes_no_stock(engine: Engine) -> None:
+    for each in ("A16", "A17", "A18"):
+        engine.receive("NAD+", each, "500 mg", by=BEN)
+    id_ = ordered(engine, "booked", "60 mg", "P-1", "main")
+    engine.do(id_, "arrive drip", by=ANN)
+    engine.record(id_, "bag", {"lot": "A17"}, by=ANN)
+    engine.do(id_, "start drip", by=ANN)
+    for each in ("A16", "A17"):  # of two lots, which it was given from the bag says
+        engine.do(id_, "draw drip", by=ANN, given={"amount": "30 mg", "lot": each})
+    engine.do(id_, "dose drip", by=ANN, given={"amount": "60 mg"})
+
+    change = {"values": {"lot": "A18"}, "reason": "misread"}
+    engine.do(id_, "correct bag", given=change, by=ANN)
+    engine.do(id_, "release drip", by=ANN, signed=True)
+
+    assert used(engine, "A18") == [("P-1", "used", "60", "recorded as lot A17")]
+    assert [on_hand(engine, x) for x in ("A16", "A17", "A18")] == ["470", "470", "500"]
+    assert engine.cupboard().out == {}
+
+
+def test_a_lot_that_had_not_expired_when_it_was_given_has_not_by_being_named_later(
+    engine: Engine, clock: Clock
+) -> None:
+    id_ = bagged(engine, "A17")
+    clock.now += timedelta(days=40)
+
+    change = {"values": {"lot": "A18"}, "reason": "misread"}
+    engine.do(id_, "correct bag", given=change, by=ANN)
+
+    (entry,) = [x.event for x in engine.lots("A18") if isinstance(x.event, e.LotUsed)]
+    assert entry.at == NOON
+    noted = [x.event.code for x in engine.history(id_) if isinstance(x.event, e.DeviationNoted)]
+    assert "lot-expired" not in noted
 
 
 def test_what_came_in_twice_under_one_command_came_in_once(engine: Engine) -> None:

@@ -362,7 +362,10 @@ def test_a_merge_is_told_to_whoever_listens(clinic: Engine) -> None:
 
     clinic.merge("A", "B", by=DOCTOR, reason="same")
 
-    assert heard[:2] == ["patient:A PatientMerged", "patient:B PatientMerged"]
+    told, heard = heard[:4], heard[4:]
+    assert [x.rpartition(" ")[2] for x in told[:2]] == ["IdsChanged", "IdsChanged"]
+    assert told[2:] == ["patient:A PatientMerged", "patient:B PatientMerged"]
+    assert "ItemOpened" in {x.rpartition(" ")[2] for x in heard}
 
 
 def test_a_merge_and_a_start_at_once_leave_one_sedating_session(tmp_path: Path) -> None:

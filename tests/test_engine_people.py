@@ -15,6 +15,7 @@ from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.commands import Act, Sign
 from kat_workflow.enrollment.reading import WITHHELD
 from kat_workflow.enrollment.roster import Roster
+from kat_workflow.errors import Refusal
 from kat_workflow.journal import Append, ItemRow
 from kat_workflow.journal.memory import MemoryJournal
 from kat_workflow.journal.sqlite import SqliteJournal
@@ -385,6 +386,63 @@ def test_no_question_about_a_patient_is_answered_to_another_patient_or_by_what_h
         ask(engine, patient, Actor("P-2", {"patient"}))
     with pytest.raises(Refused, match="credential-expired"):
         ask(engine, patient, Actor("thea", {"therapist"}, until={"therapist": EVENING}))
+
+
+DRIP_BESIDE = """\
+gates:
+  steady: {says: The pressure is steady, when: check.systolic < 200 mmHg}
+sessions:
+  drip: {by: [nurse, patient], ready: [steady], release: {earliest: 0 min, signed_by: [nurse]}}
+forms:
+"""
+DRIP_STEPS = """\
+      water: {by: [nurse, patient], session: drip}
+      diary:
+        by: [nurse, patient]
+        record: talk
+        only_if: talk_note.calm is yes or check.systolic < 200 mmHg
+    next: [{to: home
+"""
+DRIP = (
+    WARD.replace("program: ward", "program: drip-ward")
+    .replace("forms:\n", DRIP_BESIDE, 1)
+    .replace("    next: [{to: home", DRIP_STEPS.rstrip(), 1)
+)
+"""A ward where a pressure of 217 keeps a session and a diary closed, and a patient may do both."""
+
+
+@pytest.mark.parametrize("phrase", ["start drip", "record diary", "book drip", "go home"])
+def test_another_patient_who_acts_is_told_who_they_are_and_nothing_of_this_one(
+    clock: Clock, phrase: str
+) -> None:
+    with Engine(MemoryJournal(), Files({"drip-ward/drip-ward.yaml": DRIP}), clock) as engine:
+        patient = engine.enroll("drip-ward", patient="P-1", by=ANN)
+        engine.record(patient, "check", {"systolic": 217}, by=ANN)
+
+        def refused(by: Actor) -> Refusal:
+            with pytest.raises(Refused) as told:
+                engine.do(patient, phrase, by=by)
+            assert engine.why(patient, phrase, by=by) == told.value.refusal
+            return told.value.refusal
+
+        for stranger in ("P-2", ""):
+            (reason,) = refused(Actor(stranger, {"patient"})).reasons
+            assert (reason.code, reason.clauses) == ("another-patient", ())
+        if phrase in ("start drip", "record diary"):  # it is one's own record
+            assert "217" in refused(Actor("P-1", {"patient"})).explanation
+            assert "217" in refused(ANN).explanation
+            away = Actor("ann", {"nurse"}, sites=frozenset({"annex"}))
+            assert "217" not in repr(refused(away))
+            assert "217" in repr(engine.why(patient, phrase, by=away, emergency="fire"))
+
+
+def test_what_a_hold_would_do_is_not_explained_to_another_patient(
+    engine: Engine, patient: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        engine.foresee_hold(patient, reason="fever", by=Actor("P-2", {"patient"}))
+
+    assert [each.code for each in refused.value.refusal.reasons] == ["another-patient"]
 
 
 def test_a_patient_is_shown_no_list_that_names_another(engine: Engine, patient: str) -> None:

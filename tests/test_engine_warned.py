@@ -159,6 +159,65 @@ def test_whoever_has_only_work_after_leaving_is_called_and_whoever_is_closed_is_
     assert calls(clinic, over) == []
 
 
+def alarm(engine: Engine, enrollment: str) -> str:
+    """The phrase that answers the open call of an enrollment."""
+    (item,) = [x.item for x in engine.worklist(enrollment=enrollment).items if "alert" in x.item]
+    return f"done {item}"
+
+
+def test_a_program_that_is_begun_after_a_call_that_nobody_has_answered_is_told_of_it(
+    clinic: Engine,
+) -> None:
+    here = clinic.enroll("walk-in", patient="P", by=ANN)
+    clinic.record(here, "look", {"systolic": 190}, by=ANN)
+
+    there = clinic.enroll("day-room", patient="P", by=ANN)
+    other = clinic.enroll("day-room", patient="Q", by=ANN)
+
+    (call,) = calls(clinic, there)
+    assert call.says == "High risk (in walk-in)"
+    assert call.tell == ("doctor",)
+    assert call.answer_by == EIGHT + timedelta(minutes=15)
+    assert calls(clinic, other) == []
+    assert verify(clinic.journal).faults == ()
+
+
+def test_what_was_answered_before_a_program_is_begun_is_not_told_there(clinic: Engine) -> None:
+    here = clinic.enroll("walk-in", patient="P", by=ANN)
+    clinic.record(here, "look", {"systolic": 190}, by=ANN)
+    clinic.do(here, alarm(clinic, here), by=BO)
+
+    there = clinic.enroll("day-room", patient="P", by=ANN)
+
+    assert calls(clinic, there) == []
+
+
+def test_a_call_that_outlives_the_program_it_came_from_in_another_reaches_a_third(
+    clinic: Engine,
+) -> None:
+    here, there = (clinic.enroll(x, patient="P", by=ANN) for x in ("walk-in", "day-room"))
+    clinic.record(here, "look", {"systolic": 190}, by=ANN)
+    clinic.do(here, "leave against_advice", by=ANN, given={"reason": "x"})
+
+    third = clinic.enroll("night-room", patient="P", by=ANN)
+    assert [x.says for x in calls(clinic, third)] == ["High risk (in walk-in)"]
+
+    clinic.do(there, alarm(clinic, there), by=BO)
+    clinic.do(third, "leave against_advice", by=ANN, given={"reason": "x"})
+    assert calls(clinic, clinic.enroll("day-room", patient="P", by=ANN)) == []
+
+
+def test_a_second_high_reading_is_told_to_a_program_begun_after_it(clinic: Engine) -> None:
+    here = clinic.enroll("walk-in", patient="P", by=ANN)
+    clinic.record(here, "look", {"systolic": 190}, by=ANN)
+    clinic.do(here, alarm(clinic, here), by=BO)
+    clinic.record(here, "rest", {"systolic": 191}, by=ANN)
+
+    there = clinic.enroll("day-room", patient="P", by=ANN)
+
+    assert len(calls(clinic, there)) == 1
+
+
 def test_what_was_due_there_before_runs_first_and_at_its_own_time(tmp_path: Path) -> None:
     clock = Clock()
     with Engine.open(None, programs=_programs(tmp_path), clock=clock) as engine:
@@ -197,11 +256,16 @@ DIES = """\
 import os, sys
 from kat_workflow import Engine
 from kat_workflow.enrollment import events as e
-from walk_in import ANN, EIGHT
+from walk_in import ANN, BO, EIGHT
 file, programs, here, what = sys.argv[1:]
 engine = Engine.open(file, programs=programs, clock=lambda: EIGHT)
-engine.listen(lambda x: isinstance(x.event, (e.AlertRaised, e.Held, e.HoldLifted)) and os._exit(9))
-if what == "record":
+deadly = (e.AlertRaised, e.Held, e.HoldLifted, e.PatientMerged, e.PatientUnmerged)
+engine.listen(lambda x: isinstance(x.event, deadly) and os._exit(9))
+if what == "merge":
+    engine.merge("P", "Q", by=BO, reason="one birth certificate", command_id="m")
+elif what == "unmerge":
+    engine.unmerge("P", "Q", by=BO, reason="twins", command_id="u")
+elif what == "record":
     engine.record(here, "look", {"systolic": 190}, by=ANN)
 elif what == "hold":
     engine.do(here, "hold fever", by=ANN, given={"everywhere": True})
@@ -261,6 +325,81 @@ def test_nor_does_a_hold_everywhere_or_its_end_get_lost_with_a_process(tmp_path:
     with Engine.open(file, programs=programs, clock=lambda: EIGHT) as engine:
         lifted = [x.event for x in engine.history(there) if isinstance(x.event, e.HoldLifted)]
         assert [x.person for x in lifted] == ["ann"]
+
+
+def test_a_process_that_dies_right_after_a_merge_leaves_nothing_unlooked_at(tmp_path: Path) -> None:
+    file, programs = tmp_path / "clinic.db", _programs(tmp_path)
+
+    def then(here: str, there: str) -> list[list[str]]:
+        with Engine.open(file, programs=programs, clock=lambda: EIGHT) as engine:
+            assert engine.run_due() == 2
+            assert verify(engine.journal).faults == ()
+            return [
+                sorted(i.about for i in engine.enrollment(id_).items.values() if i.about)
+                for id_ in (here, there)
+            ]
+
+    with Engine.open(file, programs=programs, clock=lambda: EIGHT) as engine:
+        here = engine.enroll("walk-in", patient="P", by=ANN)
+        there = engine.enroll("day-room", patient="Q", by=ANN)
+        engine.record(here, "look", {"systolic": 190}, by=ANN)
+        engine.do(here, "hold fever", by=ANN, given={"everywhere": True})
+
+    dies(file, programs, here, "merge")
+    assert then(here, there) == [
+        ["patient-merged", "program.alert.1"],
+        [
+            "patient-merged",
+            f"program.alert.1@{here}",
+        ],  # the call is unanswered, and now theirs as well
+    ]
+    with Engine.open(file, programs=programs, clock=lambda: EIGHT) as engine:
+        assert list(engine.enrollment(there).holds) == [f"hold.1@{here}"]
+        engine.merge("P", "Q", by=BO, reason="one birth certificate", command_id="m")  # again
+        assert engine.run_due() == 0
+
+    dies(file, programs, here, "unmerge")
+    reviews = ["patient-merged", "patient-parted"]
+    assert then(here, there) == [
+        [*reviews, "program.alert.1"],
+        [*reviews, f"program.alert.1@{here}"],
+    ]
+    with Engine.open(file, programs=programs, clock=lambda: EIGHT) as engine:
+        assert list(engine.enrollment(there).holds) == []
+
+
+def test_a_merge_calls_nobody_again_who_has_answered_in_a_program_of_their_own(
+    clinic: Engine,
+) -> None:
+    here, there = (clinic.enroll(x, patient="P", by=ANN) for x in ("walk-in", "day-room"))
+    clinic.enroll("night-room", patient="Q", by=ANN)
+    clinic.record(here, "look", {"systolic": 190}, by=ANN)
+    clinic.do(there, alarm(clinic, there), by=BO)
+
+    clinic.merge("Q", "P", by=BO, reason="one birth certificate")
+
+    assert len(calls(clinic, there)) == 1
+    assert not [x for x in clinic.status(there).items if x.item.startswith("alert.")]
+
+
+def test_a_merge_tells_an_enrollment_at_a_site_of_another_host_by_that_host(
+    tmp_path: Path,
+) -> None:
+    where, programs = tmp_path / "clinic.db", _programs(tmp_path)
+    main, hill = Site("main"), Site("hill")
+    with Engine.open(where, programs=programs, clock=lambda: EIGHT, sites=(main, hill)) as both:
+        here = both.enroll("walk-in", patient="P", by=ANN)
+        there = both.enroll("day-room", patient="Q", by=ANN, site="hill")
+
+    def reviews(engine: Engine, enrollment: str) -> list[str]:
+        return [i.about for i in engine.enrollment(enrollment).items.values() if i.about]
+
+    with Engine.open(where, programs=programs, clock=lambda: EIGHT, sites=(main,)) as one:
+        one.merge("P", "Q", by=BO, reason="one birth certificate")
+        assert (reviews(one, here), reviews(one, there)) == (["patient-merged"], [])
+    with Engine.open(where, programs=programs, clock=lambda: EIGHT, sites=(hill,)) as other:
+        assert other.run_due() == 1
+        assert reviews(other, there) == ["patient-merged"]
 
 
 def test_who_has_left_by_what_was_due_before_is_held_no_more() -> None:

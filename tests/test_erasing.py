@@ -66,7 +66,7 @@ PUBLIC = {
     "late", "end", "to", "heeded", "observations", "consent", "state", "session", "final", "cause",
     "rule", "order", "what", "decision", "record", "gates", "code", "alert", "source", "call",
     "cover", "group", "room", "rooms", "title", "medicine", "carried", "on_hold", "was", "would_be",
-    "was_digest", "settled", "counts", "phases", "steps",
+    "was_digest", "settled", "counts", "phases", "steps", "forms", "calls",
     # staff
     "person", "by", "role", "roles", "hands", "assigned", "not_by", "as_", "name", "meaning",
     "acting_for", "present", "tell", "staff", "override_by", "cosigner",

@@ -325,7 +325,7 @@ def _therapy(*phrases: str) -> Callable[[], Patient]:
         for phrase in phrases:
             given = {"amount": "1 mg"} if phrase.startswith("dose") else {}
             first.do(phrase, given={"everywhere": True} if phrase.startswith("hold") else given)
-        p.act(c.Heed(), by="system:")
+        p.look()
         return p
 
     return begin

@@ -18,8 +18,10 @@ from two_programs import TEXTS, house, therapy
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment import patients
+from kat_workflow.enrollment.around import Past
 from kat_workflow.enrollment.carrying import carries, evaluations, suggestions
 from kat_workflow.enrollment.patients import PatientRecord
+from kat_workflow.enrollment.state import evolve
 from kat_workflow.errors import Refusal
 from kat_workflow.language import compile_files
 from kat_workflow.program.clock import Site
@@ -306,8 +308,14 @@ def _sedating_dates(p: Patient, kinds: set[str]) -> list[date]:
 
 
 def heed(p: Patient, ids: Literal["", "merged", "parted"] = "") -> None:
-    """What the engine says to the other enrollments."""
-    p.act(c.Heed(ids), by="system:")
+    """What a merge, or an unmerge, lets follow in an enrollment."""
+    p.look()
+    told = e.IdsChanged(f"m-{p.s.version}", ids, (), "ann", p.now)
+    p.s = evolve(p.s, told)
+    p.log.append(told)
+    p.past.append(Past(p.now, told))
+    p.look()
+    assert p.s.elsewhere == {}
 
 
 def test_a_hold_everywhere_stops_starts_elsewhere_even_before_they_have_heard_of_it() -> None:
@@ -420,14 +428,14 @@ def test_a_hold_of_an_enrollment_older_than_the_patients_record_can_be_lifted_el
     assert known(here).holds == {}
 
 
-def test_nobody_is_told_of_holds_after_the_end() -> None:
+def test_nothing_follows_from_a_merge_for_who_has_left() -> None:
     _, here = both()
     here.do("leave against_advice", reason="went home")
 
-    answer = here.ask(c.Heed())
+    heed(here, "merged")
 
-    assert isinstance(answer, Refusal)
-    assert answer.reasons[0].code == "not-in-treatment"
+    assert here.s.items == {}
+    assert here.s.holds == {}
 
 
 # Duplicate ids: merged, and taken apart again
@@ -476,6 +484,7 @@ def _told(enrollment: str) -> list[list[e.Event]]:
             e.PatientFreed(enrollment, "hold.1", "ann", MONDAY),
         ],
         [e.EvaluationsOffered(enrollment, "house", "therapy", (_OFFERED,), "ann", MONDAY)],
+        [e.PatientWarned(enrollment, "house", "a", "Risk", ("doctor",), 900, "o1", MONDAY)],
         [e.EnrollmentMoved(enrollment, "north", MONDAY)],
         [e.EnrollmentEnded(enrollment, "well", "completed", MONDAY)],
     ]

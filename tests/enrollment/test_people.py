@@ -901,13 +901,16 @@ def test_a_refusal_says_which_gate_is_closed_and_not_what_was_said_in_confidence
 
     refusal = p.refused("start drip")
 
+    def by(actor: Actor) -> c.Command:
+        return c.Command("c", c.Start("drip"), actor, MONDAY)
+
     assert "9 points" in refusal.explanation
-    kept = refusal_for_reader(p.program, NURSE, refusal)
+    kept = refusal_for_reader(p.program, by(NURSE), refusal, "main", "P")
     assert "9 points" not in kept.explanation
     assert WITHHELD in kept.explanation
-    assert refusal_for_reader(p.program, THERAPIST, refusal) == refusal
+    assert refusal_for_reader(p.program, by(THERAPIST), refusal, "main", "P") == refusal
     plain = one("a: {by: [nurse]}")
-    assert refusal_for_reader(plain.program, NURSE, refusal) is refusal
+    assert refusal_for_reader(plain.program, by(NURSE), refusal, "main", "P") is refusal
     clauses = refusal.reasons[0].clauses
     assert clauses_for_reader(p.program, THERAPIST, clauses) == clauses
 

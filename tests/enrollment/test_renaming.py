@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from bedside import Patient, program, source
+from bedside import MONDAY, Patient, program, source
 from msgspec.structs import replace
 
 from kat_workflow import Engine
 from kat_workflow.engine.auditing import verify
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment.carrying import suggestions
 from kat_workflow.enrollment.decide import Decision, decide
 from kat_workflow.enrollment.reading import for_reader, may_read
 from kat_workflow.enrollment.state import decode_row, encode_row, replay
 from kat_workflow.errors import ProgramError, Refusal
 from kat_workflow.language import compile_files
+from kat_workflow.program.clock import Site
 from kat_workflow.program.model import Program
 
 FIRST = """
@@ -378,6 +380,238 @@ def test_a_contained_program_may_call_its_own_otherwise() -> None:
     assert "inner.nap" in {x.step for x in p.s.items.values()}
 
 
+AWAY = """
+start: stay
+decided_by: [doctor]
+hold_by: [doctor]
+phases:
+  stay:
+    steps:
+      look: {by: [nurse], record: vitals, every: [{interval: 4 h, when: always}], on_hold: runs}
+      talk: {by: [nurse], record: answer}
+    next: [{to: well, when: always}]
+excursions:
+  hospital:
+    by: [nurse]
+    steps:
+      back_again: {by: [nurse], record: note}
+      phoned: {by: [nurse], optional: true}
+    decided_by: [doctor]
+    next: [{to: back, when: always}]
+"""
+
+
+def away(number: str, changes: Mapping[str, str]) -> Program:
+    text = source(AWAY)
+    for old, new in changes.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    text = text.replace('version: "1.0.0"', f'version: "{number}"')
+    return compile_files({"x/x.yaml": text}, "x/x.yaml")
+
+
+def test_whoever_is_on_an_excursion_that_is_called_otherwise_comes_back_all_the_same() -> None:
+    to = away("1.1.0", {"  hospital:\n": "  clinic:\n    renamed_from: [hospital]\n"})
+    p = Patient(away("1.0.0", {}))
+    p.do("go hospital")
+    before = p.look()
+
+    moved(p, to)
+
+    assert p.phases == ["stay", "clinic"]
+    assert list(p.s.holds) == list(before.holds)
+    assert p.s.visits["clinic"].away
+    p.do("record back_again", text="well")
+    assert p.phases == ["stay"]
+    assert p.s.holds == {}
+    p.do("go clinic")
+    assert p.open[-2:] == ["clinic.2/back_again.1", "clinic.2/phoned.1"]
+    assert replay(e.decode(*e.encode(event)) for event in p.log) == p.s
+
+
+def test_an_excursion_of_another_name_without_the_word_is_another_place() -> None:
+    p = Patient(away("1.0.0", {}))
+    p.do("go hospital")
+
+    said = misfits(p, away("1.1.0", {"  hospital:\n": "  clinic:\n"}))
+
+    assert "in 1.1.0 there is no phase hospital at that place" in said
+
+
+SIGNS = {
+    "  vitals:\n    title": "  signs:\n    renamed_from: [vitals]\n    title",
+    "record: vitals": "record: signs",
+}
+"""The form is called otherwise, the step is not."""
+CALM = """
+start: stay
+decided_by: [doctor]
+phases:
+  stay:
+    steps:
+      look: {by: [nurse], record: vitals, every: [{interval: 4 h, when: always}], on_hold: runs}
+      talk: {by: [nurse], record: answer}
+      rest: {by: [nurse], record: vitals, optional: true, signed: true}
+    next:
+      - {to: well, when: last 2 of vitals.systolic < 150 mmHg}
+"""
+
+
+def calm(number: str, changes: Mapping[str, str] | None = None) -> Program:
+    text = source(CALM)
+    for old, new in (changes or {}).items():
+        assert old in text, old
+        text = text.replace(old, new)
+    text = text.replace('version: "1.0.0"', f'version: "{number}"')
+    return compile_files({"x/x.yaml": text}, "x/x.yaml")
+
+
+CALM_SIGNS = calm("1.1.0", {**SIGNS, "of vitals.systolic": "of signs.systolic"})
+
+
+def systolic(p: Patient) -> list[object]:
+    return [x.values["systolic"] for x in p.s.readings["signs"]]
+
+
+def test_readings_of_a_form_that_is_called_otherwise_are_read_on() -> None:
+    p = Patient(calm("1.0.0"))
+    p.do("record look", systolic=140)
+    p.do("record rest", systolic=138)
+    before = p.look()
+
+    moved(p, CALM_SIGNS)
+
+    assert list(p.s.items) == list(before.items)  # also one that waits to be signed
+    assert systolic(p) == [140, 138]
+    assert "vitals" not in p.s.readings
+    assert {x.form for x in p.s.readings["signs"]} == {"signs"}
+    p.do("sign rest")
+    p.do("record talk", word="one")
+    assert p.s.end == "well"
+    assert replay(e.decode(*e.encode(event)) for event in p.log) == p.s
+
+
+def test_what_was_recorded_with_a_form_of_before_is_corrected_with_that_of_now() -> None:
+    p = Patient(calm("1.0.0"))
+    p.do("record look", systolic=140)
+    p.do("record vitals", systolic=170)
+    p.do("record vitals", systolic=141)
+
+    moved(p, CALM_SIGNS)
+    p.do("retract signs", reason="another patient's")
+    p.do("correct signs", systolic=142, reason="typed wrong")
+
+    (corrected,) = p.events(e.ObservationCorrected)
+    assert corrected.form == "signs"
+    p.do("record talk", word="one")
+    assert p.s.end == "well"
+    assert replay(p.log) == p.s
+
+
+def test_a_form_goes_back_to_the_name_that_it_had_and_there_again() -> None:
+    p = Patient(calm("1.0.0"))
+    p.do("record look", systolic=140)
+
+    moved(p, CALM_SIGNS)
+    p.do("record signs", systolic=150)
+    p.do("retract signs", reason="another patient's")
+    moved(p, calm("1.0.0"))
+    assert [x.form for x in p.s.readings["vitals"]] == ["vitals"]
+    p.do("record vitals", systolic=141)
+    moved(p, CALM_SIGNS)
+
+    assert systolic(p) == [140, 141]
+    p.do("correct signs", systolic=142, reason="typed wrong")
+    p.do("record talk", word="one")
+    assert p.s.end == "well"
+    assert replay(e.decode(*e.encode(event)) for event in p.log) == p.s
+
+
+def test_without_the_word_a_form_of_another_name_asks_for_something_else() -> None:
+    p = Patient(calm("1.0.0"))
+    silent = {**SIGNS, "of vitals.systolic": "of signs.systolic"}
+    silent["  vitals:\n    title"] = "  signs:\n    title"
+
+    said = misfits(p, calm("1.1.0", silent))
+
+    assert "in 1.1.0 look is another step, or none" in said
+
+
+def test_a_field_of_a_renamed_form_keeps_its_unit() -> None:
+    p = Patient(calm("1.0.0"))
+    changes = {**SIGNS, "of vitals.systolic": "of signs.systolic"}
+    changes["pulse: {type: integer, unit: /min"] = "pulse: {type: decimal, unit: /min"
+
+    (said,) = misfits(p, calm("1.1.0", changes))
+
+    assert said == "in 1.1.0 vitals.pulse is of another type or unit"
+
+
+def test_what_was_written_apart_at_any_time_is_apart_whatever_its_form_is_called() -> None:
+    apart = {"look: {by: [nurse], record: vitals": "look: {by: [nurse], read_by: [nurse], "
+             "record: vitals"}  # fmt: skip
+    first = calm("1.0.0", apart)
+    to = calm("1.1.0", {**apart, **SIGNS, "of vitals.systolic": "of signs.systolic"})
+    p = Patient(first)
+    p.do("record vitals", systolic=170)
+    (said,) = p.events(e.ObservationRecorded)
+
+    moved(p, to)
+
+    doctor, nurse = c.Actor("d", {"doctor"}), c.Actor("n", {"nurse"})
+    assert not may_read(to, doctor, said)
+    shown = for_reader(to, doctor, said)
+    assert isinstance(shown, e.ObservationRecorded)
+    assert set(shown.values) == {"systolic", "pulse"}  # also which were asked is nobody else's
+    assert may_read(to, nurse, said)
+    assert misfits(p, first) == ["in 1.0.0 it is not said that vitals was called signs"]
+    gone = {**apart, **SIGNS, "of vitals.systolic": "of signs.systolic"}
+    gone["  vitals:\n    title"] = "  signs:\n    title"
+    assert "in 1.1.0 others may read vitals, which is kept apart here" in misfits(
+        Patient(first), calm("1.1.0", gone)
+    )
+
+
+def test_what_was_handed_over_by_the_old_name_of_a_form_answers_the_step_of_now() -> None:
+    known = e.Known(
+        {"e-0": e.Membership("P", "old", "main", MONDAY)},
+        offered={
+            "e-0/o1": e.Offered(
+                "e-0", "old", "x", e.Evaluation("o1", "look", "vitals", "", MONDAY, {"systolic": 1})
+            )
+        },
+    )
+    rest = {**SIGNS, "of vitals.systolic": "of signs.systolic"}
+    p = Patient(calm("1.1.0", rest))
+
+    found = suggestions(p.program, p.look(), known, p.now, Site())
+
+    assert found == [("stay.1/rest.1", "e-0/o1")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"  score:\n    title": "  score:\n    renamed_from: [note]\n    title"},
+        {"  score:\n    title": "  score:\n    renamed_from: [old]\n    title",
+         "  note:\n    title": "  note:\n    renamed_from: [old]\n    title"},
+    ],
+)  # fmt: skip
+def test_a_name_that_two_forms_could_have_had_is_a_finding(changes: Mapping[str, str]) -> None:
+    with pytest.raises(ProgramError) as found:
+        calm("1.1.0", changes)
+
+    (finding,) = (x for x in found.value.findings if x.severity == "error")
+    assert finding.code == "renamed-twice"
+
+
+def test_a_step_and_its_form_may_have_had_the_same_name() -> None:
+    both = {"talk: {by": "chat: {renamed_from: [word], by",
+            "  answer:\n    title": "  answer:\n    renamed_from: [word]\n    title"}  # fmt: skip
+
+    assert calm("1.1.0", both).forms["answer"].renamed_from == ("word",)
+
+
 def test_worklists_and_later_acts_go_by_the_new_names(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "x@1.0.0.yaml").write_text(source(FIRST))
@@ -387,6 +621,7 @@ def test_worklists_and_later_acts_go_by_the_new_names(tmp_path: Path) -> None:
         patient = engine.enroll("x@1.0.0", patient="P", by=nurse)
         engine.record(patient, "talk", {"word": "two"}, by=nurse)
         engine.record(patient, "rest", {"points": 2}, by=nurse)
+        engine.record(patient, "plan", {"text": "rest"}, by=doctor, signed=True)
 
         engine.do(patient, "change version 1.1.0", given={"reason": "clearer"}, by=doctor)
 
@@ -394,6 +629,9 @@ def test_worklists_and_later_acts_go_by_the_new_names(tmp_path: Path) -> None:
         engine.record(patient, "nap", {"points": 2}, by=nurse)
         engine.do(patient, "correct nap", given={"points": 3, "reason": "typed wrong"}, by=nurse)
         assert engine.enrollment(patient).counts["nap:done"] == 2
+        engine.do(patient, "offer x", given={"steps": ["treatment"]}, by=doctor)
+        (offered,) = engine.patient("P").offered
+        assert offered.evaluation.step == "treatment"  # it was recorded as the plan
 
     with Engine.open(tmp_path / "clinic.db", programs=tmp_path) as engine:
         assert verify(engine.journal).faults == ()

@@ -796,7 +796,71 @@ def test_a_session_is_not_held_without_an_open_step() -> None:
     p.do("decline drips", reason="not today")
     assert p.codes("start drip") == ["already-settled"]
     assert p.codes("book drip") == ["already-settled"]
-    assert p.codes("arrive drip") == ["already-settled"]
+
+
+def test_an_arrival_that_no_step_asks_for_is_kept_and_looked_at() -> None:
+    p = Patient(program(clinic()))
+    p.do("decline drips", reason="not today")
+    p.wait("1 h")
+
+    p.do("arrive drip", occurred=p.now - timedelta(minutes=20))
+
+    assert not p.s.sessions  # nothing of it stands open
+    (noted,) = p.events(e.DeviationNoted)
+    assert noted.code == "arrival-not-planned"
+    assert (
+        noted.says == "the patient came for drip at 2026-03-02 09:40 UTC, and no step asks for it"
+    )
+    assert p.is_open("arrival-not-planned")
+    p.do("done arrival-not-planned", by="doctor")
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_whoever_arrives_before_the_step_is_open_is_told_of_again_when_it_is(held: bool) -> None:
+    text = clinic().replace("session: drip,", "session: drip, after: [baseline],")
+    p = Patient(program(text))
+    if held:
+        p.do("hold fever", by="doctor")
+
+    p.do("arrive drip")
+
+    assert [x.code for x in p.events(e.DeviationNoted)] == ["arrival-not-planned"]
+    if held:
+        p.do("lift", by="doctor")
+    p.do("record baseline", systolic=120)
+    p.do("arrive drip")
+    p.do("start drip")
+    assert p.session("drip.1").under_way
+
+
+def test_whoever_comes_after_having_left_has_come() -> None:
+    p = Patient(program(clinic()))
+    p.do("leave against_advice", reason="went home")
+
+    p.do("arrive drip")
+
+    (noted,) = p.events(e.DeviationNoted)
+    assert noted.code == "arrival-not-planned"
+    assert p.s.standing == "closed"
+    p.do("done arrival-not-planned", by="doctor")
+
+
+@pytest.mark.parametrize("end", ["died", "entered_in_error"])
+def test_whoever_came_where_nobody_can_have_is_somebody_else(end: str) -> None:
+    p = Patient(program(clinic()))
+    p.do(f"leave {end}", reason="x")
+
+    assert p.codes("arrive drip") == ["not-in-treatment"]
+    assert p.s.items == {}
+
+
+def test_whoever_has_arrived_does_not_arrive_again() -> None:
+    p = Patient(program(clinic()))
+    p.do("arrive drip")
+    assert p.codes("arrive drip") == ["session-state"]
+    assert p.codes("arrive moon") == ["unknown-session"]
+    p.do("cancel drip")
+    assert p.codes("arrive drip", by="eve:cook") == ["wrong-role"]
 
 
 def test_a_step_that_holds_sessions_is_not_ticked_off() -> None:

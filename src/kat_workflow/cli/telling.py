@@ -70,6 +70,9 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return (
                 f"dose in {event.session}: {event.amount} {event.unit}{rate}, total {event.total}"
             )
+        case e.LotCorrected():
+            was = f"lot {event.was}" if event.was else "no lot was named"
+            return f"what was given in {event.session} came from lot {event.lot} ({was} before)"
         case e.DosingPaused():
             return f"dosing paused in {event.session} ({event.because})"
         case e.DosingResumed():
@@ -172,7 +175,11 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
             return f"the seat in {event.group} is kept for one who waits"
         case e.HeldElsewhere():
             return "a hold of the patient was made or lifted in another program"
-        case e.WarnedElsewhere():
+        case e.IdsChanged():
+            if event.ids == "parted":
+                return "the patient's ids are two patients again"
+            return "two ids became one patient"
+        case e.WarnedElsewhere() | e.PatientWarned():
             return f"called in {event.program}: {event.says}"
         case e.EvaluationsOffered():
             return f"{event.program} hands evaluations over to {event.to}"

@@ -17,7 +17,7 @@ from kat_workflow.enrollment import cupboard as stock
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Addition
 from kat_workflow.enrollment.commands import Actor
-from kat_workflow.enrollment.cupboard import Cupboard
+from kat_workflow.enrollment.cupboard import UNLEDGERED, Cupboard
 from kat_workflow.enrollment.register import SIGNER, Register, retire, sign_off
 from kat_workflow.enrollment.roster import Roster, grant, revoke
 from kat_workflow.errors import JournalError, Refusal
@@ -245,7 +245,8 @@ class Clinic(Shell):
         controlled = {
             event.drug.casefold(): event.product.schedule
             for _, event in kept
-            if event.product.schedule or (isinstance(event, e.LotUsed) and event.what != "used")
+            if event.product.schedule
+            or (isinstance(event, e.LotUsed) and event.what not in UNLEDGERED)
         }
         found = [
             (happened, event)

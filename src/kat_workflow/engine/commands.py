@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from kat_workflow.engine.receiving import digest_of, hashed, new_id, received, refuse, sound
-from kat_workflow.engine.shell import Shell
+from kat_workflow.engine.shell import Shell, explained
 from kat_workflow.engine.views import Outcome
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import Past
 from kat_workflow.enrollment.commands import Act, Actor, Command
 from kat_workflow.enrollment.decide import catch_up, decide
-from kat_workflow.enrollment.reading import refusal_for_reader
+from kat_workflow.enrollment.renaming import in_names_of_now
 from kat_workflow.errors import KatError, Refusal, Refused
 
 if TYPE_CHECKING:
@@ -170,7 +170,9 @@ class Commands(Shell):
         command = Command("why", act, by, now, None, role, emergency)
         ahead = [Past(done.enrollment.last or now, x) for _, done in ran for x in done.events]
         _, answer = self._ask(decide, program, state, around, command, ahead)
-        return refusal_for_reader(program, by, answer) if isinstance(answer, Refusal) else None
+        if isinstance(answer, Refusal):
+            return explained(program, state, around, command, answer)
+        return None
 
     def hand_over(
         self, to: str, *, by: Actor, site: str | None = None, command_id: str | None = None
@@ -213,7 +215,8 @@ class Commands(Shell):
 
         program, _ = self._read(enrollment)
         with self._retelling(enrollment) as told:
-            found = carrying.evaluations(program, told.events(), act.steps)
+            events = (past.event for past in in_names_of_now(tuple(told)))
+            found = carrying.evaluations(program, events, act.steps)
         return replace(act, evaluations=found)
 
     # ---- timers -----------------------------------------------------------------------------

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from kat_workflow.engine.commands import Commands
 from kat_workflow.engine.questions import Questions
 from kat_workflow.engine.receiving import digest_of, new_id, refuse
-from kat_workflow.engine.shell import ATTEMPTS, encode_beside, stream_of
+from kat_workflow.engine.shell import ATTEMPTS, append_of, stream_of, told_in
 from kat_workflow.engine.views import (
     Attested,
     Course,
@@ -23,16 +22,14 @@ from kat_workflow.engine.views import (
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment import patients
+from kat_workflow.enrollment.around import Addition
 from kat_workflow.enrollment.commands import Actor
 from kat_workflow.enrollment.decide import catch_up
 from kat_workflow.enrollment.patients import PatientRecord
 from kat_workflow.errors import Conflict, Refusal, Refused
-from kat_workflow.journal import Append
 
 if TYPE_CHECKING:
     from kat_workflow.program.model import Program
-
-_log = logging.getLogger("kat_workflow")
 
 
 class Patients(Commands, Questions):
@@ -207,12 +204,7 @@ class Patients(Commands, Questions):
         under; both ids may go on being used. Where both are in treatment, each of their
         enrollments gets an item to review it. Raises Refused.
         """
-        id_ = command_id or new_id()
-        self._link(patients.merge, survivor, duplicate, by, reason, id_)
-        record = self._patient(duplicate)
-        ours = patients.ids_of(record.known, duplicate)
-        sides = {record.known.enrollments[each].patient in ours for each in record.in_treatment}
-        self._tell_others(record, by, id_, ids="merged" if len(sides) > 1 else "")
+        self._link(patients.merge, survivor, duplicate, by, reason, command_id or new_id())
         return self.patient(duplicate, by=by, why=reason)
 
     def patient_ids(self, patient: str) -> tuple[str, ...]:
@@ -235,24 +227,7 @@ class Patients(Commands, Questions):
         Every enrollment of both that goes on gets an item to review what was done, or taken over
         from the other, while they were one. Raises Refused.
         """
-        id_ = command_id or new_id()
-        self._link(patients.unmerge, survivor, duplicate, by, reason, id_)
-        for each in (survivor, duplicate):
-            self._tell_others(self._patient(each), by, id_, ids="parted")
-
-    def _tell_others(
-        self, record: PatientRecord, by: Actor, id_: str, ids: Literal["", "merged", "parted"]
-    ) -> None:
-        """Each enrollment that goes on takes note, by a command whose id derives from the one
-        that was said: what was half done is finished when that is said again."""
-        for enrollment in record.in_treatment:
-            derived = f"{id_}/{enrollment}/{ids}" if ids else f"{id_}/{enrollment}"
-            try:
-                self.handle(enrollment, c.Heed(ids), by=by, command_id=derived)
-            except Refused as refused:
-                # It has just ended, or is at a site that is another engine's: what was said of
-                # the patient stands, and no session with a dose starts there against it.
-                _log.warning("%s was not told of %s: %s", enrollment, id_, refused)
+        self._link(patients.unmerge, survivor, duplicate, by, reason, command_id or new_id())
 
     def _link(
         self,
@@ -266,7 +241,8 @@ class Patients(Commands, Questions):
         reason: str,
         id_: str,
     ) -> None:
-        """Write what joins or parts two records into both, in one commit."""
+        """Write what joins or parts two records into both, and that it did into every enrollment
+        that goes on, in one commit. A timer waits there that is due at once."""
         said = (survivor, duplicate, reason, by.person, id_)
         if not all(isinstance(word, str) and word.isprintable() for word in said):
             says = "ids and reasons are plain text"
@@ -282,22 +258,27 @@ class Patients(Commands, Questions):
             event = rule(kept, other, reason, by.person, now)
             if isinstance(event, Refusal):
                 raise Refused(event)
-            body, values = e.encode(event)
-            appends = [
-                Append(
-                    f"patient:{record.patient}",
-                    record.version,
-                    (body,),
-                    encode_beside(patients.evolve(record, event)),
-                    values=(values,),
-                )
+            added = [
+                Addition("patient", record.version, record, key=record.patient)
                 for record in (kept, other)
             ]
+            for each in added:
+                each.emit(event)
+            for enrollment, told in patients.told_of(event, added[0].state, added[1].state, id_):
+                state = self._state(enrollment)
+                added.append(Addition("enrollment", state.version, state, key=enrollment))
+                added[-1].emit(told)
             with suppress(Conflict):
                 receipt = self.journal.append(
-                    appends, command=id_, digest=digest, recorded=now, person=by.person, role=""
+                    [append_of(each, f"{each.what}:{each.key}") for each in added],
+                    command=id_,
+                    digest=digest,
+                    recorded=now,
+                    person=by.person,
+                    role="",
                 )
                 if self._listeners and not receipt.again and not self.journal.joined:
                     self._tell(receipt)
+                self._run_told(told_in(added))
                 return
         raise Conflict("the patient is being written to by others; try again")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from kat_workflow.engine.receiving import refuse
-from kat_workflow.engine.shell import Shell, around_site, stream_of
+from kat_workflow.engine.shell import Shell, around_site, explained, stream_of
 from kat_workflow.engine.views import (
     Deviation,
     Happened,
@@ -35,7 +35,6 @@ from kat_workflow.enrollment.opening import coming
 from kat_workflow.enrollment.reading import (
     clauses_for_reader,
     for_reader,
-    refusal_for_reader,
     state_for_reader,
 )
 from kat_workflow.enrollment.run import Run
@@ -254,7 +253,7 @@ class Questions(Shell):
         command = Command("foresee", c.Hold(reason), by, now)
         _, answer = self._ask(decide, program, state, around, command)
         if isinstance(answer, Refusal):
-            raise Refused(answer)
+            raise Refused(explained(program, state, around, command, answer))
         self._looked_into("foresee_hold", state, by, why)
         return foresee_hold(program, state, around, now)
 
@@ -272,7 +271,7 @@ class Questions(Shell):
         command = Command("foresee", act, by, now)
         _, answer = self._ask(decide, program, state, around, command, ahead)
         if isinstance(answer, Refusal):
-            raise Refused(refusal_for_reader(program, by, answer))
+            raise Refused(explained(program, state, around, command, answer))
         assert isinstance(answer, Decision)  # what was due has run
         self._looked_into("foresee_version", state, by, reason)
         return answer.events
@@ -544,16 +543,12 @@ def _reader(by: Actor, state: Enrollment, site: Site, now: datetime, emergency: 
 
     In an emergency somebody without a role here reads on, but nothing that is kept for a role.
     """
-    from kat_workflow.enrollment.people import hindrance, roles_held  # noqa: PLC0415
+    from kat_workflow.enrollment.people import nowhere, roles_held  # noqa: PLC0415
 
-    held = roles_held(by, now, site.name, state.patient)
-    staff = PATIENT not in by.roles
-    if by.roles and not held and not (emergency and staff):
-        # Every role that they have says the same of its own.
-        first = hindrance(by, sorted(by.roles)[0], now, site.name, state.patient)
-        assert first is not None  # else it would be held
-        raise Refused(Refusal("read", (first,)))
-    return Actor(by.person, held)
+    nobody = nowhere(by, now, site.name, state.patient)
+    if nobody is not None and not (emergency and PATIENT not in by.roles):
+        raise Refused(Refusal("read", (nobody,)))
+    return Actor(by.person, roles_held(by, now, site.name, state.patient))
 
 
 def _waiting(

@@ -153,7 +153,7 @@ class Shell:
                         return self._again(enrollment, before)
                     if self._is_now(state, around):
                         self._remember(enrollment, program, state)
-                        raise Refused(refusal_for_reader(program, by, answer))
+                        raise Refused(explained(program, state, around, command, answer))
                     continue  # it was judged by what is no longer so
                 if new is not None:  # not before: what nobody is in may still be mended
                     self._keep(new, enrollment)
@@ -221,10 +221,11 @@ class Shell:
         """What was written into the patient's other enrollments, or is to be told to whoever waits
         for a seat, need wait for no scheduler; where it cannot be carried out here and now, a
         scheduler finds that it is due."""
-        due = [x.key for x in did.beside if x.what == "enrollment" and x.events]
-        if did.enrollment.elsewhere:
-            due.append(did.enrollment.id)
-        for enrollment in due:
+        own = (did.enrollment.id,) if did.enrollment.elsewhere else ()
+        self._run_told((*told_in(did.beside), *own))
+
+    def _run_told(self, enrollments: Iterable[str]) -> None:
+        for enrollment in enrollments:
             try:
                 self.run_due_in(enrollment)
             except KatError as error:
@@ -285,7 +286,7 @@ class Shell:
         for addition in decision.beside:
             # A site's stream was read of where the patient was before a transfer.
             name = beside_stream(addition, before if before.version else after)
-            appends.append(_append_of(addition, name))
+            appends.append(append_of(addition, name))
         receipt = self.journal.append(
             appends, command=command, digest=digest, recorded=at, person=person, role=role
         )
@@ -480,7 +481,7 @@ class Shell:
                 raise Refused(role)
             with suppress(Conflict):
                 receipt = self.journal.append(
-                    [_append_of(each, f"{each.what}:{each.key}") for each in added],
+                    [append_of(each, f"{each.what}:{each.key}") for each in added],
                     command=id_,
                     digest=digest,
                     recorded=at,
@@ -618,6 +619,13 @@ class Shell:
         return now.astimezone(UTC)
 
 
+def explained(
+    program: Program, state: Enrollment, around: Around, command: Command, refusal: Refusal
+) -> Refusal:
+    """A refusal as whoever asked may read it."""
+    return refusal_for_reader(program, command, refusal, around.site.name, state.patient)
+
+
 @lru_cache(maxsize=256)
 def around_site(site: Site) -> Around:
     """The surroundings of an enrollment at a site, of which no stream is read yet."""
@@ -637,7 +645,13 @@ def beside_stream(addition: Addition, state: Enrollment) -> str:
     return f"{addition.what}:{addition.key or _beside_key(addition.what, state)}"
 
 
-def _append_of(addition: Addition, stream: str) -> Append:
+def told_in(beside: Iterable[Addition]) -> tuple[str, ...]:
+    """The other enrollments that something was written into, for a timer that is due at once."""
+    return tuple(x.key for x in beside if x.what == "enrollment" and x.events)
+
+
+def append_of(addition: Addition, stream: str) -> Append:
+    """What is written to a stream beside that of the command."""
     bodies, values = encoded(addition.events)
     if not bodies:
         return Append(stream, addition.expected, ())

@@ -195,7 +195,8 @@ def _fitting(
         for name, each in known.offered.items()
         if each.to == program.id
         and each.enrollment != s.id
-        and (each.evaluation.form, each.evaluation.edition) == (form.name, form.version)
+        and each.evaluation.form in (form.name, *form.renamed_from)
+        and each.evaluation.edition == form.version
         and (lasts is None or now < plus(each.evaluation.occurred, lasts, site))
     ]
     return [name for _, name in sorted(fitting)]

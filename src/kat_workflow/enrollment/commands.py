@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Any
 
 from attrs import field, frozen
 from msgspec import Struct
@@ -398,14 +398,6 @@ class Offer(_Act, frozen=True, tag="offer"):
     evaluations: tuple[Evaluation, ...] = ()
 
 
-class Heed(_Act, frozen=True, tag="heed"):
-    """Two ids have become one patient (`merged`) or two again (`parted`); only the shell says so.
-    Holds that stand in all of the patient's enrollments stand here too, those that are over no
-    longer, and where `ids` are named somebody must look at what that means here."""
-
-    ids: Literal["", "merged", "parted"] = ""
-
-
 class Join(_Act, frozen=True, tag="join"):
     """The patient gets a seat in a group, or a place on its waitlist (request). `item` names the
     step or item, where several are done in such a group."""
@@ -481,7 +473,6 @@ Act = (
     | Attest
     | Adopt
     | Offer
-    | Heed
     | Join
     | Drop
     | SeatFree
@@ -585,7 +576,6 @@ _VERB_OF_ACT: dict[type, str] = {
     Attest: "attest",
     Adopt: "adopt",
     Offer: "offer",
-    Heed: "heed",
     Join: "join",
     Drop: "drop",
     SeatFree: "seat free",
@@ -599,7 +589,7 @@ _VERB_OF_ACT: dict[type, str] = {
     WitnessWaste: "witness waste",
     Give: "give",
 }
-_SHELL = (Heed, Elapsed, Flag, SeatFree)  # nobody says these
+_SHELL = (Elapsed, Flag, SeatFree)  # nobody says these
 _TWO_WORDS = (
     ("end", "dosing"), ("hand", "over"), ("stop", "order"), ("witness", "waste"),
     ("change", "version"),

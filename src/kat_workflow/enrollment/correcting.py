@@ -22,7 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kat_workflow.enrollment import events as e
-from kat_workflow.enrollment import moving, opening, signing
+from kat_workflow.enrollment import ledger, moving, opening, signing
 from kat_workflow.enrollment.around import Past
 from kat_workflow.enrollment.run import (
     EVERY_GATE,
@@ -247,6 +247,7 @@ def correct(j: Judge, act: c.Correct) -> None:
     if item is not None and not needs:
         run.settle_item(item, "done", occurred)
     run.new.append((form.name, old.step, new.observation))
+    ledger.name_lot(j, old.step, old.place, (old.values,), values, new.observation)
     _follow(run, form.name, new.observation, plans, before, after, min(occurred, old.occurred))
 
 
@@ -282,6 +283,19 @@ def retract(j: Judge, act: c.Retract) -> None:
     if step is not None and _settled_it(run, record):
         opening.reopen(run, step, old.place)
     _follow(run, form.name, "", plans, before, after, old.occurred, old.observation)
+
+
+def told_after_the_dose(j: Judge, new: e.ObservationRecorded) -> None:
+    """What says of which lot a dose is was recorded after it: for the first time, or in place of
+    what was entered in error."""
+    found = records(past.event for past in j.run.history())
+    before = [
+        each.newest.values
+        for each in found
+        if each.retracted is not None
+        and (each.newest.step, each.newest.place) == (new.step, new.place)
+    ]
+    ledger.name_lot(j, new.step, new.place, ({}, *before), new.values, new.observation)
 
 
 def addend(j: Judge, act: c.Addend) -> None:

@@ -19,7 +19,6 @@ from kat_workflow.enrollment.patients import key
 from kat_workflow.program.clock import local_date
 
 if TYPE_CHECKING:
-    from kat_workflow.enrollment import commands as c
     from kat_workflow.enrollment.judge import Judge
     from kat_workflow.enrollment.run import Run
     from kat_workflow.enrollment.state import Session, Told
@@ -105,6 +104,9 @@ def over(run: Run, session: Session) -> None:
         record.emit(e.SessionOver(run.s.id, session.id, run.now))
 
 
+TREATED = ("applied", "active")
+"""The standings of an enrollment that goes on."""
+
 # ---- holds -----------------------------------------------------------------------------------
 
 
@@ -117,7 +119,7 @@ def hold_everywhere(run: Run, id_: str, reason: str) -> None:
     run.stream("patient").emit(
         e.PatientHeld(run.s.id, id_, run.program.id, reason, run.person, run.now)
     )
-    _tell(run, e.HeldElsewhere(call(run), run.person, run.now), ("applied", "active"))
+    _tell(run, e.HeldElsewhere(call(run), run.person, run.now), TREATED)
 
 
 def judge_lift(j: Judge, id_: str) -> None:
@@ -136,7 +138,7 @@ def lift_everywhere(run: Run, id_: str) -> None:
     hold = record.state.known.holds.get(_key_of(run, id_))
     if hold is not None:
         record.emit(e.PatientFreed(hold.enrollment, hold.hold, run.person, run.now))
-        _tell(run, e.HeldElsewhere(call(run), run.person, run.now), ("applied", "active"))
+        _tell(run, e.HeldElsewhere(call(run), run.person, run.now), TREATED)
 
 
 # ---- what the others are told ----------------------------------------------------------------
@@ -164,10 +166,25 @@ def heed_elsewhere(run: Run, timer: str, told: Told) -> None:
     run.emit(e.TimerElapsed(timer, run.now, heeded=told.call))
     if isinstance(told, e.WarnedElsewhere):
         _heed_warning(run, told)
-    elif isinstance(told, e.HeldElsewhere) and run.s.standing in ("applied", "active"):
+    elif isinstance(told, e.HeldElsewhere | e.IdsChanged) and run.s.standing in TREATED:
         # It has not been left since by what was due before.
         run.person = told.person
         _heed_holds(run)
+        if isinstance(told, e.IdsChanged):
+            _heed_ids(run, told)
+
+
+def _heed_ids(run: Run, told: e.IdsChanged) -> None:
+    """Somebody must look at what it means here that two ids are one patient, or no longer are."""
+    call_as_elsewhere(run, told.calls)
+    if told.ids == "merged" and not _is_open(run, "patient-merged"):
+        run.review("patient-merged")
+    elif told.ids == "parted" and not _is_open(run, "patient-parted"):
+        run.review("patient-parted")
+
+
+def _is_open(run: Run, about: str) -> bool:
+    return any(item.about == about for item in run.s.items.values())
 
 
 def warn(run: Run, alert: Alert, source: str) -> None:
@@ -175,8 +192,7 @@ def warn(run: Run, alert: Alert, source: str) -> None:
     after leaving is left."""
     assert alert.answer_within is not None  # a call says by when it is answered
     seconds = int(alert.answer_within.elapsed.total_seconds())
-    warned = e.WarnedElsewhere(
-        call(run),
+    what = (
         run.s.id,
         run.program.id,
         alert.name,
@@ -186,33 +202,41 @@ def warn(run: Run, alert: Alert, source: str) -> None:
         source,
         run.now,
     )
-    _tell(run, warned, ("applied", "active", "discharged"))
+    run.stream("patient").emit(e.PatientWarned(*what))
+    _tell(run, e.WarnedElsewhere(call(run), *what), ("applied", "active", "discharged"))
 
 
-def _heed_warning(run: Run, warned: e.WarnedElsewhere) -> None:
+def call_as_elsewhere(run: Run, calls: Iterable[str] | None = None) -> None:
+    """Whoever becomes one of the patient's enrollments only now is called as the others were,
+    where nobody has answered yet; of these `calls`, or of all."""
+    known: e.Known = run.stream("patient").state.known
+    others = [id_ for id_ in known.enrollments if id_ != run.s.id] if known.calls else []
+    for name in known.calls if calls is None else calls:
+        warned = known.calls.get(name)  # else the ids were parted again meanwhile
+        if warned is not None and any(_has_open(run, id_, warned) for id_ in others):
+            _heed_warning(run, warned)
+
+
+def _has_open(run: Run, enrollment: str, warned: e.PatientWarned) -> bool:
+    """Whether a call waits for an answer in another enrollment: there, or as it was told there."""
+    about = warned.alert if enrollment == warned.enrollment else _told_as(warned)
+    items = run.stream("enrollment", enrollment).state.items.values()
+    return any(item.kind == "alert" and item.about == about for item in items)
+
+
+def _told_as(warned: e.PatientWarned | e.WarnedElsewhere) -> str:
+    """The name that a call has in the other enrollments."""
+    return f"{warned.alert}{FROM}{warned.enrollment}"
+
+
+def _heed_warning(run: Run, warned: e.PatientWarned | e.WarnedElsewhere) -> None:
     """Somebody is called here too: the same roles where this program has them."""
     program = run.program
     here = tuple(role for role in warned.tell if role in program.roles)
     tell = here or program.decided_by or program.staff
-    name, says = f"{warned.alert}{FROM}{warned.enrollment}", f"{warned.says} (in {warned.program})"
+    says = f"{warned.says} (in {warned.program})"
     source = f"{warned.source}{FROM}{warned.enrollment}"
-    run.alert(name, says, tell, timedelta(seconds=warned.seconds), source)
-
-
-def heed(j: Judge, act: c.Heed) -> None:
-    """See `commands.Heed`."""
-    j.treated()
-    j.end()
-    run = j.run
-    _heed_holds(run)
-    if act.ids == "merged" and not _is_open(run, "patient-merged"):
-        run.review("patient-merged")
-    elif act.ids == "parted" and not _is_open(run, "patient-parted"):
-        run.review("patient-parted")
-
-
-def _is_open(run: Run, about: str) -> bool:
-    return any(item.about == about for item in run.s.items.values())
+    run.alert(_told_as(warned), says, tell, timedelta(seconds=warned.seconds), source)
 
 
 def _heed_holds(run: Run) -> None:

@@ -129,7 +129,7 @@ def _used(c: Cupboard, x: e.LotUsed) -> Cupboard:
         key = _key(x.drug, x.lot)
         there = Decimal(lots[key].on_hand) + Decimal(x.stock)
         lots = {**lots, key: replace(lots[key], on_hand=str(there))}
-    if x.what != "used":
+    if x.what not in UNLEDGERED:
         about = f"{x.enrollment}/{x.about}"
         its = out.get(about) or Out(x.drug, x.unit)
         if x.what == "witnessed":
@@ -144,6 +144,10 @@ def _used(c: Cupboard, x: e.LotUsed) -> Cupboard:
         if not its.balances:
             out[about] = its
     return Cupboard(c.version, lots, out)
+
+
+UNLEDGERED = ("used", "corrected")
+"""What is done with a lot beside any ledger."""
 
 
 def _erased(shelf: Cupboard, _: e.Erased) -> Cupboard:

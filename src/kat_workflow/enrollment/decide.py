@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from kat_workflow.enrollment import commands as c
-from kat_workflow.enrollment import crossing, recording, sessions, steering
 from kat_workflow.enrollment import events as e
+from kat_workflow.enrollment import recording, sessions, steering
 from kat_workflow.enrollment.around import Addition, Around
 from kat_workflow.enrollment.judge import Judge, Refused
 from kat_workflow.enrollment.run import Run
@@ -172,7 +172,6 @@ _ACTS: dict[type, Callable[[Judge, Any], None]] = {
     c.Hold: steering.hold,
     c.Lift: steering.lift,
     c.Leave: steering.leave,
-    c.Heed: crossing.heed,
     c.Elapsed: steering.elapsed,
 }
 """What a clinic does all day; the acts of other chapters are in `seldom`."""

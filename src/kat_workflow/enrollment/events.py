@@ -375,6 +375,20 @@ class DoseGiven(_Event, frozen=True, tag="dose-given"):
     recorded: datetime | None = None
 
 
+class LotCorrected(_Event, frozen=True, tag="lot-corrected"):
+    """What was given in a session, as of the lot `was`, came from `lot`: so says `record`, which
+    corrects what was recorded for the session or was told after the dose. The entries of the
+    doses stay."""
+
+    session: str
+    was: str
+    lot: str
+    amount: str
+    unit: str
+    record: str
+    at: datetime
+
+
 class DosingPaused(_Event, frozen=True, tag="dosing-paused"):
     """Nothing is given for now; `because` is a rule, a hold or a person's reason."""
 
@@ -684,6 +698,19 @@ class HeldElsewhere(_Event, frozen=True, tag="held-elsewhere"):
     at: datetime
 
 
+class IdsChanged(_Event, frozen=True, tag="ids-changed"):
+    """Two ids of the patient have become one (`merged`), or two again (`parted`), in this commit;
+    the timer that waits from now on takes over here what stands, calls where nobody has answered
+    what the other id brings (`calls`), and, where `ids` says so, lets somebody look. `call` tells
+    it from every other."""
+
+    call: str
+    ids: Literal["", "merged", "parted"]
+    calls: tuple[str, ...]
+    person: str
+    at: datetime
+
+
 class SeatGivenUp(_Event, frozen=True, tag="seat-given-up"):
     """The patient has left a group, whose seat is kept for one who waits; the timer that waits
     from now on is over once somebody was told to ask them. `call` tells it from every other."""
@@ -732,7 +759,8 @@ read from elsewhere."""
 class VersionChanged(_Event, frozen=True, tag="version-changed"):
     """The patient goes on by another version; `was` and `was_digest` name the one before. What
     gates of the new one may read is resolved here: `settled`, `counts`, and the readings by form
-    (`values`). `phases` and `steps` are those that it calls otherwise: the new name by the old."""
+    (`values`). `phases`, `steps` and `forms` are those that it calls otherwise: the new name by the
+    old."""
 
     version: str
     digest: str
@@ -747,6 +775,7 @@ class VersionChanged(_Event, frozen=True, tag="version-changed"):
     values: Private[dict[str, tuple[Observation, ...]]] = {}
     phases: dict[str, str] = {}
     steps: dict[str, str] = {}
+    forms: dict[str, str] = {}
 
 
 class OfferMade(_Event, frozen=True, tag="offer-made"):
@@ -875,6 +904,20 @@ class PatientFreed(_Event, frozen=True, tag="patient-freed"):
     at: datetime
 
 
+class PatientWarned(_Event, frozen=True, tag="patient-warned"):
+    """A reading in an enrollment has called somebody in all of the patient's; one that begins
+    while nobody has answered is to call as well. Otherwise as `WarnedElsewhere`."""
+
+    enrollment: str
+    program: str
+    alert: str
+    says: Private[str]
+    tell: tuple[str, ...]
+    seconds: int
+    source: str
+    at: datetime
+
+
 class Evaluation(Struct, frozen=True, omit_defaults=True, gc=False):
     """One evaluation that is handed over: what was recorded where, when it happened, and what it
     said. `edition` is that of its instrument."""
@@ -983,7 +1026,7 @@ class Known(Struct, frozen=True, omit_defaults=True, gc=False):
     `enrollments` by id, oldest first; `sessions` are those that are not over and the last
     sedating ones, `holds` those that stand, each by `enrollment/its id`; `merged` are the ids
     that turned out to be the same patient, and into which; `exposures` how much of each drug was
-    given.
+    given; `calls` the last of each alert that all are told of, answered or not.
     """
 
     enrollments: dict[str, Membership] = {}
@@ -992,6 +1035,7 @@ class Known(Struct, frozen=True, omit_defaults=True, gc=False):
     offered: dict[str, Offered] = {}
     merged: dict[str, str] = {}
     exposures: dict[str, Exposure] = {}
+    calls: dict[str, PatientWarned] = {}
 
 
 class PatientMerged(_Event, frozen=True, tag="patient-merged"):
@@ -1130,12 +1174,14 @@ class StockCounted(_Event, frozen=True, tag="stock-counted"):
 
 class LotUsed(_Event, frozen=True, tag="lot-used"):
     """A lot went to or came back from a patient: drawn for a session, given, wasted or returned,
-    or, without a ledger, used. `stock` is how much the cupboard's own count of the lot changes,
+    or, without a ledger, used; `corrected` is what was said of it and was of another lot. `stock`
+    is how much the cupboard's own count of the lot changes,
     in the lot's unit, "" where it is not kept here; `witness`: waste that needs one. `volume` is
     how much it is of the finished form (`0.7 mL`, `2 of tablet`), `manner` how waste was disposed
-    of, `name` the printed name of the person, who acted in a `role`."""
+    of, or which lot it was taken for or is; `name` the printed name of the person, who acted in a
+    `role`."""
 
-    what: Literal["drawn", "given", "wasted", "returned", "witnessed", "used"]
+    what: Literal["drawn", "given", "wasted", "returned", "witnessed", "used", "corrected"]
     drug: str
     lot: str
     amount: str
@@ -1330,6 +1376,7 @@ Event = (
     | SessionArrived
     | SessionStarted
     | DoseGiven
+    | LotCorrected
     | DosingPaused
     | DosingResumed
     | DosingEnded
@@ -1356,6 +1403,7 @@ Event = (
     | TimerElapsed
     | WarnedElsewhere
     | HeldElsewhere
+    | IdsChanged
     | SeatGivenUp
     | Discharged
     | Closed
@@ -1373,6 +1421,7 @@ Event = (
     | SessionOver
     | PatientHeld
     | PatientFreed
+    | PatientWarned
     | EvaluationsOffered
     | PatientMerged
     | PatientUnmerged

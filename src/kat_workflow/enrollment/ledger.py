@@ -7,6 +7,8 @@ way leaves its imbalance flagged, and open in the site's cupboard, where it can 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
     from kat_workflow.enrollment.judge import Judge
     from kat_workflow.enrollment.run import Run
     from kat_workflow.enrollment.state import Session
+    from kat_workflow.program.forms import Raw
     from kat_workflow.program.model import DoseRule, Medicine, OrderRule, SessionKind
 
-Moved = Literal["drawn", "given", "wasted", "returned", "witnessed", "used"]
+Moved = Literal["drawn", "given", "wasted", "returned", "witnessed", "used", "corrected"]
 
 
 class _Book(Struct, frozen=True):
@@ -232,6 +235,64 @@ def used(j: Judge, drug: str, lot: str, amount: Decimal, unit: str, about: str) 
     _tell(j, "used", drug, lot, amount, unit, about, stock)
 
 
+# Of what was recorded about a lot after it was given
+
+
+def name_lot(
+    j: Judge,
+    step: str,
+    place: str,
+    before: Iterable[Mapping[str, Raw]],
+    values: Mapping[str, Raw],
+    record: str,
+) -> None:
+    """A recording of a lot came, or was corrected, after doses of its session were given: as of
+    the lots that were recorded `before`, or of none. Whoever looks for a lot finds both."""
+    session, run = place.rpartition("/")[2], j.run
+    for kind in j.program.sessions.values():
+        rule = kind.dose
+        if rule is None or rule.lot is None or rule.lot[0] != step:
+            continue
+        field = rule.lot[1]
+        lot = str(values.get(field) or "")
+        doses = _by_lot(run, session)
+        for was in dict.fromkeys(str(each.get(field) or "") for each in before):
+            if lot and was != lot and was in doses:
+                amount, at = doses[was]
+                text = plain(amount)
+                run.emit(e.LotCorrected(session, was, lot, text, rule.unit, record, run.now))
+                _recount(j, rule, session, was, lot, amount, at)
+
+
+def _by_lot(run: Run, session: str) -> dict[str, tuple[Decimal, datetime]]:
+    """How much of which lot was given in a session, and since when, as far as it is known."""
+    found: dict[str, tuple[Decimal, datetime]] = {}
+    for event in (*(past.event for past in run.history()), *run.events):
+        if isinstance(event, e.DoseGiven) and event.session == session:
+            amount, since = found.get(event.lot, (Decimal(0), event.at))
+            found[event.lot] = amount + Decimal(event.amount), min(since, event.at)
+        elif isinstance(event, e.LotCorrected) and event.session == session:
+            amount, since = found.pop(event.was)
+            more, other = found.get(event.lot, (Decimal(0), since))
+            found[event.lot] = amount + more, min(since, other)
+    return found
+
+
+def _recount(
+    j: Judge, rule: DoseRule, about: str, was: str, lot: str, amount: Decimal, at: datetime
+) -> None:
+    """The cupboard counts one lot up and the other down; a ledger has counted what was drawn."""
+    shelf, unit, back, taken = j.run.stream("cupboard"), rule.unit, "", ""
+    if not rule.ledger:
+        taken = _lot_deviations(j, rule.drug, lot, -amount, unit, known=False, at=at)
+        back = _in_lot(shelf.state, rule.drug, was, amount, unit) if was else ""
+    if was:
+        manner = f"it was lot {lot}"
+        _tell(j, "corrected", rule.drug, was, amount, unit, about, back, manner=manner, at=at)
+    manner = f"recorded as lot {was}" if was else "recorded without a lot"
+    _tell(j, "used", rule.drug, lot, amount, unit, about, taken, manner=manner, at=at)
+
+
 def must_balance(j: Judge, rule: DoseRule, session: Session) -> None:
     """A release waits until the ledger balances."""
     out = _out(j.run, session.id)
@@ -268,10 +329,18 @@ def _out(run: Run, session: str) -> Out | None:
 
 
 def _lot_deviations(
-    j: Judge, drug: str, lot: str, change: Decimal, unit: str, *, known: bool
+    j: Judge,
+    drug: str,
+    lot: str,
+    change: Decimal,
+    unit: str,
+    *,
+    known: bool,
+    at: datetime | None = None,
 ) -> str:
-    """Note what is wrong with a lot that is used; how its count changes, in its own unit. Only
-    what is drawn must be of a lot that the cupboard keeps (`known`)."""
+    """Note what is wrong with a lot that is used (`at` an instant other than the command's); how
+    its count changes, in its own unit. Only what is drawn must be of a lot that the cupboard keeps
+    (`known`)."""
     run = j.run
     cupboard: Cupboard = run.stream("cupboard").state
     kept = cupboard.lot(drug, lot)
@@ -280,7 +349,7 @@ def _lot_deviations(
         if known:
             run.deviation("lot-unknown", f"the cupboard keeps no lot {lot} of {drug} in {unit}")
         return ""
-    if kept.expires is not None and local_date(j.occurred, run.site) > kept.expires:
+    if kept.expires is not None and local_date(at or j.occurred, run.site) > kept.expires:
         run.deviation("lot-expired", f"lot {lot} of {drug} expired on {kept.expires}")
     if Decimal(kept.on_hand) + Decimal(stock) < 0:
         says = f"only {kept.on_hand} {kept.unit} of lot {lot} should have been there"
@@ -307,6 +376,7 @@ def _tell(
     witness: bool = False,
     schedule: str = "",
     manner: str = "",
+    at: datetime | None = None,
 ) -> None:
     s, actor = j.s, j.actor
     kept: Lot | None = j.run.stream("cupboard").state.lot(drug, lot)
@@ -322,7 +392,7 @@ def _tell(
         s.id,
         s.patient,
         about,
-        j.occurred,
+        at or j.occurred,
         actor.person,
         stock,
         witness,

@@ -9,10 +9,10 @@ is ever deleted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -117,6 +117,10 @@ def _freed(r: PatientRecord, x: e.PatientFreed) -> PatientRecord:
     return _with(r, holds={name: h for name, h in r.known.holds.items() if name != gone})
 
 
+def _warned(r: PatientRecord, x: e.PatientWarned) -> PatientRecord:
+    return _with(r, calls={**r.known.calls, key(x.enrollment, x.alert): x})
+
+
 def _offered(r: PatientRecord, x: e.EvaluationsOffered) -> PatientRecord:
     new = {
         key(x.enrollment, each.observation): e.Offered(x.enrollment, x.program, x.to, each)
@@ -185,6 +189,7 @@ def _merged(r: PatientRecord, x: e.PatientMerged) -> PatientRecord:
         offered={**ours.offered, **brings.offered},
         merged={**ours.merged, **brings.merged, x.duplicate: x.survivor},
         exposures=_together(ours.exposures, brings.exposures),
+        calls={**ours.calls, **brings.calls},
     )
 
 
@@ -207,6 +212,7 @@ FOLDS: dict[type, Callable[[PatientRecord, Any], PatientRecord]] = {
     e.SessionOver: _over,
     e.PatientHeld: _held,
     e.PatientFreed: _freed,
+    e.PatientWarned: _warned,
     e.EvaluationsOffered: _offered,
     e.DrugReserved: _reserved,
     e.DrugFreed: _no_longer,
@@ -243,6 +249,7 @@ def _of(known: e.Known, ids: Set[str], without: bool = False) -> e.Known:
             if ((into in ids) if not without else (one not in ids))
         },
         _exposures_of(known, kept),
+        {name: each for name, each in known.calls.items() if kept(each.enrollment)},
     )
 
 
@@ -305,6 +312,33 @@ def unmerge(
     ids = ids_of(survivor.known, duplicate.patient)
     takes = _of(survivor.known, ids)
     return e.PatientUnmerged(into, duplicate.patient, reason, person, at, takes)
+
+
+def told_of(
+    event: e.PatientMerged | e.PatientUnmerged,
+    survivor: PatientRecord,
+    duplicate: PatientRecord,
+    call: str,
+) -> Iterator[tuple[str, e.IdsChanged]]:
+    """What the enrollments that go on are told of a merge or an unmerge, by the records after it.
+
+    A merge is looked at where both ids are in treatment, an unmerge in all: what was done, or taken
+    over from the other, while they were one.
+    """
+    if isinstance(event, e.PatientUnmerged):
+        for record in (survivor, duplicate):
+            for enrollment in record.in_treatment:
+                yield enrollment, e.IdsChanged(call, "parted", (), event.person, event.at)
+        return
+    known, brought = survivor.known, event.brings.enrollments.keys()
+    sides = {enrollment in brought for enrollment in survivor.in_treatment}
+    ids: Literal["", "merged"] = "merged" if len(sides) > 1 else ""
+    for enrollment in survivor.in_treatment:
+        other = enrollment not in brought
+        calls = tuple(
+            name for name, each in known.calls.items() if (each.enrollment in brought) is other
+        )
+        yield enrollment, e.IdsChanged(call, ids, calls, event.person, event.at)
 
 
 def _no(words: str, code: str, says: str, way: str) -> Refusal:

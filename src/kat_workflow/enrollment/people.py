@@ -87,6 +87,14 @@ def roles_held(actor: Actor, at: datetime, site: str, patient: str) -> frozenset
     return frozenset(r for r in every if hindrance(actor, r, at, site, patient) is None)
 
 
+def nowhere(actor: Actor, at: datetime, site: str, patient: str) -> Reason | None:
+    """Why somebody holds none of their roles at an instant, a site and for a patient; None where
+    they hold one, or have none at all."""
+    if not actor.roles or roles_held(actor, at, site, patient):
+        return None
+    return hindrance(actor, sorted(actor.roles)[0], at, site, patient)  # each says the same
+
+
 # ---- whose an item is ------------------------------------------------------------------------
 
 

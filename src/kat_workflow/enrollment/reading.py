@@ -16,10 +16,11 @@ from msgspec.structs import replace
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.state import Enrollment, copy_of
 from kat_workflow.errors import Clause, Refusal
-from kat_workflow.program.forms import Observation
+from kat_workflow.program import PATIENT
+from kat_workflow.program.forms import Form, Observation
 
 if TYPE_CHECKING:
-    from kat_workflow.enrollment.commands import Actor
+    from kat_workflow.enrollment.commands import Actor, Command
     from kat_workflow.program.model import Alert, Program, SessionRule
 
 WITHHELD = "withheld"
@@ -58,7 +59,7 @@ def for_reader(program: Program, actor: Actor, event: e.Event) -> e.Event:
         return event
     changes: dict[str, Any] = {}
     if hasattr(event, "values"):
-        form = program.forms.get(getattr(event, "form", ""))
+        form = _form(program, getattr(event, "form", ""))
         # The names of all fields: which of them were asked may tell what was answered.
         names: Iterable[str] = event.values if form is None else form.fields
         changes["values"] = dict.fromkeys(names, WITHHELD)
@@ -100,7 +101,15 @@ def _withheld(program: Program, actor: Actor, recorded: _Recorded) -> _Recorded:
     readers = kept.steps.get(step) if step else kept.forms.get(form)
     if readers is None or not readers.isdisjoint(actor.roles.union(actor.covers)):
         return recorded
-    return replace(recorded, values=dict.fromkeys(program.forms[form].fields, WITHHELD))
+    its = _form(program, form)
+    names: Iterable[str] = recorded.values if its is None else its.fields
+    return replace(recorded, values=dict.fromkeys(names, WITHHELD))
+
+
+def _form(program: Program, name: str) -> Form | None:
+    """The form that the record calls so, as it is or was called."""
+    found = program.forms.get(name)
+    return found or next((x for x in program.forms.values() if name in x.renamed_from), None)
 
 
 def clauses_for_reader(
@@ -119,8 +128,23 @@ def clauses_for_reader(
     return tuple(shown(clause) if clause.value else clause for clause in clauses)
 
 
-def refusal_for_reader(program: Program, actor: Actor, refusal: Refusal) -> Refusal:
-    """A refusal whose explanation holds nothing that somebody may not read."""
+def refusal_for_reader(
+    program: Program, command: Command, refusal: Refusal, site: str, patient: str
+) -> Refusal:
+    """A refusal whose explanation holds nothing that whoever said the command may not read.
+
+    Another patient is told who they are, and nothing else. Staff who hold none of their roles
+    here hear what stands against them, and no fact of the patient.
+    """
+    actor = command.by
+    if PATIENT in actor.roles or actor.until or actor.sites:
+        from kat_workflow.enrollment.people import nowhere  # noqa: PLC0415  # seldom needed
+
+        nobody = nowhere(actor, command.at, site, patient)
+        if nobody is not None and PATIENT in actor.roles:
+            return replace(refusal, reasons=(nobody,))
+        if nobody is not None and not command.emergency:
+            return replace(refusal, reasons=tuple(replace(x, clauses=()) for x in refusal.reasons))
     if not _kept(program).steps:
         return refusal
     reasons = tuple(
@@ -149,10 +173,10 @@ def _kept(program: Program) -> _Kept:
     }
     forms: dict[str, frozenset[str]] = {}
     alerts: dict[str, frozenset[str]] = {}
-    for name in program.forms:
-        own = [step.read_by for step in program.steps.values() if step.form == name]
+    for form in program.forms.values():
+        own = [step.read_by for step in program.steps.values() if step.form == form.name]
         if readers := frozenset(role for roles in own for role in roles):
-            forms[name] = readers
+            forms |= dict.fromkeys((form.name, *form.renamed_from), readers)
     for step in program.steps.values():
         if step.read_by:
             for name in (step.name, *step.renamed_from):  # as the record may call it
@@ -162,6 +186,6 @@ def _kept(program: Program) -> _Kept:
     for kind in program.sessions.values():
         rules += (*kind.alerts, *kind.stop_when, *kind.pause_when)
     for rule in rules:
-        for form in {read[0] for read in rule.when.reads}.intersection(forms):
-            alerts[rule.name] = alerts.get(rule.name, forms[form]) | forms[form]
+        for read in {read[0] for read in rule.when.reads}.intersection(forms):
+            alerts[rule.name] = alerts.get(rule.name, forms[read]) | forms[read]
     return _Kept(steps, forms, alerts)

@@ -48,6 +48,10 @@ def record(j: Judge, act: c.Record) -> None:
     of_the_past = early and item.kind == "watch" and _told_late(j, item)
     answers = "" if of_the_past or (early and (form.any_time or step.every)) else item.id
     new = _observe(j, form, step, item.place, values, answers, needs)
+    if step.owner_kind == "session" and _names_a_lot(j, step, item.place):
+        from kat_workflow.enrollment import correcting  # noqa: PLC0415  # seldom needed
+
+        correcting.told_after_the_dose(j, new)
     if step.signed and act.signed:
         signing.put(j, "signature", new.content, item=answers, observation=new.observation)
     if not answers:
@@ -61,6 +65,14 @@ def record(j: Judge, act: c.Record) -> None:
     for other in also:
         run.settle_item(other, "done", j.occurred)
     return None
+
+
+def _names_a_lot(j: Judge, step: Step, place: str) -> bool:
+    """Whether a step says of which lot the dose of its session is, which has been given by now."""
+    dose = j.program.sessions[step.owner].dose
+    if dose is None or dose.lot is None or dose.lot[0] != step.name:
+        return False
+    return any(x.place == place and x.dosed is not None for x in j.s.sessions.values())
 
 
 def _told_late(j: Judge, item: Item) -> bool:

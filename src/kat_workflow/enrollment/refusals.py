@@ -199,6 +199,9 @@ DEVIATIONS: dict[str, str] = {
     "after-discharge": "Something was recorded after the treatment had ended, such as a result "
     "that came late.",
     "admitted-otherwise": "A patient was reported to have been admitted on a date in the past.",
+    "arrival-not-planned": "A patient came for a session, and no step was open for it, or the "
+    "treatment had ended. No session is opened by it; where a step opens later, the arrival is "
+    "reported again.",
     "dose-not-planned": "Something was given although no step was open for it, or the treatment "
     "had ended. In treatment it is a session, watched and released like any other.",
     "dose-on-hold": "Something was given although a hold stood.",

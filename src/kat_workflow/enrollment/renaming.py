@@ -1,4 +1,4 @@
-"""Steps and phases that another version of a program calls otherwise.
+"""Steps, phases and forms that another version of a program calls otherwise.
 
 Names in the record stay as they were written. Who reads the record by the names of now (a
 correction, another version's gates) gets it with those.
@@ -16,22 +16,24 @@ from kat_workflow.enrollment.around import Past
 from kat_workflow.program.forms import Observation
 
 if TYPE_CHECKING:
+    from kat_workflow.program.forms import Form
     from kat_workflow.program.model import Phase, Program, Step
 
-_Named = TypeVar("_Named", "Phase", "Step")
+_Named = TypeVar("_Named", "Phase", "Step", "Form")
 _NONE: Mapping[str, str] = {}
 
 
 class Names(NamedTuple):
-    """The phases and steps that are called otherwise: the name of now by the one before."""
+    """What is called otherwise: the name of now by the one before."""
 
     phases: Mapping[str, str] = _NONE
     steps: Mapping[str, str] = _NONE
+    forms: Mapping[str, str] = _NONE
 
 
 def renamed(old: Mapping[str, _Named], new: Mapping[str, _Named]) -> dict[str, str]:
-    """Which phases or steps of a version are called otherwise in another: the name there by the
-    name here. Whichever of the two says so, so that a way back is the same."""
+    """Which phases, steps or forms of a version are called otherwise in another: the name there by
+    the name here. Whichever of the two says so, so that a way back is the same."""
     found = {
         name: each.name
         for each in new.values()
@@ -49,7 +51,11 @@ def renamed(old: Mapping[str, _Named], new: Mapping[str, _Named]) -> dict[str, s
 
 def names_between(old: Program, new: Program) -> Names:
     """What one version calls otherwise than another."""
-    return Names(renamed(old.phases, new.phases), renamed(old.steps, new.steps))
+    return Names(
+        renamed(old.phases, new.phases),
+        renamed(old.steps, new.steps),
+        renamed(old.forms, new.forms),
+    )
 
 
 def in_names_of_now(history: tuple[Past, ...]) -> tuple[Past, ...]:
@@ -61,12 +67,16 @@ def in_names_of_now(history: tuple[Past, ...]) -> tuple[Past, ...]:
         event = past.event
         found.append(replace(past, event=event_by(names, event)))
         if isinstance(event, e.VersionChanged):
-            names = Names(_then(event.phases, names.phases), _then(event.steps, names.steps))
+            names = Names(
+                _then(event.phases, names.phases),
+                _then(event.steps, names.steps),
+                _then(event.forms, names.forms),
+            )
     return tuple(reversed(found))
 
 
 def _says_names(event: e.Event) -> bool:
-    return isinstance(event, e.VersionChanged) and bool(event.phases or event.steps)
+    return isinstance(event, e.VersionChanged) and bool(event.phases or event.steps or event.forms)
 
 
 def _then(first: Mapping[str, str], later: Mapping[str, str]) -> Mapping[str, str]:
@@ -75,29 +85,37 @@ def _then(first: Mapping[str, str], later: Mapping[str, str]) -> Mapping[str, st
 
 def event_by(names: Names, event: e.Event) -> e.Event:
     """An event with other names; the ids of items and places stay what they are."""
-    phases, steps = names
+    phases, steps, forms = names
     changes: dict[str, Any] = {}
-    for attr, table in (("phase", phases), ("finishes", phases), ("step", steps)):
+    named = (("phase", phases), ("finishes", phases), ("step", steps), ("form", forms))
+    for attr, table in named:
         said = getattr(event, attr, "")
         if said in table:
             changes[attr] = table[said]
     if isinstance(event, e.PhaseEntered) and event.region in phases:
         changes["region"] = phases[event.region]
     if isinstance(event, e.ObservationCorrected | e.ObservationRetracted) and event.restored:
-        changes["restored"] = _readings(event.restored, steps)
+        changes["restored"] = _readings(event.restored, names)
     if isinstance(event, e.VersionChanged):
         changes |= {
             "settled": tuple((steps.get(step, step), *rest) for step, *rest in event.settled),
             "counts": {_key(each, names): count for each, count in event.counts.items()},
-            "values": {form: _readings(kept, steps) for form, kept in event.values.items()},
+            "values": {
+                forms.get(form, form): _readings(kept, names) for form, kept in event.values.items()
+            },
             "phases": {},
             "steps": {},
+            "forms": {},
         }
     return replace(event, **changes) if changes else event
 
 
-def _readings(kept: tuple[Observation, ...], steps: Mapping[str, str]) -> tuple[Observation, ...]:
-    return tuple(replace(each, step=steps.get(each.step, each.step)) for each in kept)
+def _readings(kept: tuple[Observation, ...], names: Names) -> tuple[Observation, ...]:
+    steps, forms = names.steps, names.forms
+    return tuple(
+        replace(each, step=steps.get(each.step, each.step), form=forms.get(each.form, each.form))
+        for each in kept
+    )
 
 
 def _key(counted: str, names: Names) -> str:

@@ -73,14 +73,20 @@ def cancel(j: Judge, act: c.Cancel) -> None:
 
 def arrive(j: Judge, act: c.Arrive) -> None:
     """See `commands.Arrive`."""
-    j.treated()
+    if j.s.end_kind in ("died", "entered_in_error"):  # whoever came is somebody else
+        j.treated()
     kind = j.kind_of(act.session)
     j.actor_in((), "recording an arrival")
     session = j.run.session_of(kind.name)
     if session is not None and session.state != "booked":
         j.not_now(session)
-    item = j.session_item(kind)
+    item = j.asks_for(kind)
     j.end()
+    if session is None and item is None:
+        # Nothing opens: it could be gone on with by no step, and would hold up the way on.
+        says = f"the patient came for {kind.name} at {j.occurred:%Y-%m-%d %H:%M} UTC"
+        j.run.deviation("arrival-not-planned", f"{says}, and no step asks for it")
+        return
     if session is None:
         session = j.open_session(kind, item)
     j.run.emit(e.SessionArrived(session.id, j.occurred, j.told))

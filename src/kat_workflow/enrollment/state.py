@@ -274,7 +274,7 @@ class Erasure(Struct, frozen=True, array_like=True, gc=False):
     ground: str
 
 
-Told = e.WarnedElsewhere | e.HeldElsewhere | e.SeatGivenUp
+Told = e.WarnedElsewhere | e.HeldElsewhere | e.IdsChanged | e.SeatGivenUp
 """What is between this enrollment and others, until the timer that waits for it was run."""
 
 
@@ -806,6 +806,12 @@ def _dose_given(s: Enrollment, x: e.DoseGiven) -> None:
     _session(s, x.session, x.recorded or x.at, **changes)
 
 
+def _lot_corrected(s: Enrollment, x: e.LotCorrected) -> None:
+    session = s.sessions.get(x.session)
+    if session is not None and session.lot == x.was:  # else it is over, or goes on from another
+        _session(s, x.session, x.at, lot=x.lot)
+
+
 def _dosing_paused(s: Enrollment, x: e.DosingPaused) -> None:
     _session(s, x.session, x.recorded or x.at, dosing="paused", paused_by=x.because)
 
@@ -1080,6 +1086,7 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.SessionArrived: _session_arrived,
     e.SessionStarted: _session_started,
     e.DoseGiven: _dose_given,
+    e.LotCorrected: _lot_corrected,
     e.DosingPaused: _dosing_paused,
     e.DosingResumed: _dosing_resumed,
     e.DosingEnded: _dosing_ended,
@@ -1106,6 +1113,7 @@ FOLDS: dict[type, Callable[[Enrollment, Any], None]] = {
     e.TimerElapsed: _timer_elapsed,
     e.WarnedElsewhere: _elsewhere,
     e.HeldElsewhere: _elsewhere,
+    e.IdsChanged: _elsewhere,
     e.SeatGivenUp: _elsewhere,
     e.Discharged: _discharged,
     e.Closed: _closed,

@@ -53,6 +53,7 @@ def enroll(j: Judge, act: c.Enroll) -> None:
     )
     moving.enter(run, run.chart.enter(program.start), "start")
     crossing.take_over(run)
+    crossing.call_as_elsewhere(run)
 
 
 def go(j: Judge, act: c.Go) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kat_workflow.enrollment.judge import Judge
     from kat_workflow.enrollment.run import Run
     from kat_workflow.enrollment.state import Item
+    from kat_workflow.program.forms import Form
     from kat_workflow.program.model import Phase, Program, Step
 
 
@@ -62,7 +63,7 @@ def change(j: Judge, act: c.ChangeVersion) -> None:
 
 def _misfits(old: Program, to: Program, s: Enrollment, names: Names) -> Iterator[tuple[str, str]]:
     """What of a patient has no place in another version, each with a way out."""
-    phases, steps = names
+    phases, steps, forms = names
     for table in names:
         for name in {each for each in table.values() if [*table.values()].count(each) > 1}:
             yield f"{name} is several things of now in one", "give each of them its own name"
@@ -73,7 +74,7 @@ def _misfits(old: Program, to: Program, s: Enrollment, names: Names) -> Iterator
         was, its = old.steps.get(name), to.steps.get(steps.get(name, name))
         if was is None or (its is None and item.pending is None):
             continue  # a call or a review; or it is left as not in that version
-        if its is None or _asks(was, phases) != _asks(its, {}):
+        if its is None or _asks(was, names) != _asks(its, Names()):
             yield f"{name} is another step, or none", f"settle {item.id} first"
     for session in s.sessions.values():
         if session.kind not in to.sessions:
@@ -89,7 +90,8 @@ def _misfits(old: Program, to: Program, s: Enrollment, names: Names) -> Iterator
         if not same:
             yield f"{order} is an order of something else, or none", "give the order another name"
     for name, form in old.forms.items():
-        fields = to.forms[name].fields if name in to.forms else {}
+        called = forms.get(name, name)
+        fields = to.forms[called].fields if called in to.forms else {}
         for key, field in form.fields.items():
             now_ = fields.get(key)
             if now_ is not None and (field.type, field.unit) != (now_.type, now_.unit):
@@ -100,10 +102,21 @@ def _misfits(old: Program, to: Program, s: Enrollment, names: Names) -> Iterator
         if step.read_by and not (readers and readers <= set(step.read_by)):
             yield f"others may read {name}, which is kept apart here", "keep its readers"
         elif step.read_by and now is not None:
-            lost = {name, *step.renamed_from} - {now.name, *now.renamed_from}
-            if lost:  # entries of that name would be anybody's to read
-                way = f"say so in {to.version}: renamed_from: [{', '.join(sorted(lost))}]"
-                yield f"it is not said that {now.name} was called {min(lost)}", way
+            yield from _lost(to, step, now)
+            apart = to.forms.get(forms.get(step.form, step.form))
+            if apart is not None:
+                yield from _lost(to, old.forms[step.form], apart)
+            elif step.form and old.forms[step.form].any_time:
+                yield f"others may read {step.form}, which is kept apart here", "keep the form"
+
+
+def _lost(to: Program, was: Step | Form, now: Step | Form) -> Iterator[tuple[str, str]]:
+    """Names that the record has for what is kept apart, and another version knows nothing of:
+    entries of such a name would be anybody's to read."""
+    lost = {was.name, *was.renamed_from} - {now.name, *now.renamed_from}
+    if lost:
+        way = f"say so in {to.version}: renamed_from: [{', '.join(sorted(lost))}]"
+        yield f"it is not said that {now.name} was called {min(lost)}", way
 
 
 def _of_phase(
@@ -121,10 +134,11 @@ def _of_phase(
         yield f"{name} has another track, which nobody would enter", "wait until it is left"
 
 
-def _asks(step: Step, phases: Mapping[str, str]) -> tuple[object, ...]:
+def _asks(step: Step, names: Names) -> tuple[object, ...]:
     """What makes a step the same for an item that is open: where it is and what it asks for."""
-    owner = phases.get(step.owner, step.owner) if step.owner_kind == "phase" else step.owner
-    return (owner, step.part, step.form, step.consent, step.session, step.order, step.group,
+    owner = names.phases.get(step.owner, step.owner) if step.owner_kind == "phase" else step.owner
+    form = names.forms.get(step.form, step.form)
+    return (owner, step.part, form, step.consent, step.session, step.order, step.group,
             bool(step.every), step.signed, step.cosigned_by, step.witnessed_by)  # fmt: skip
 
 
@@ -151,6 +165,7 @@ def _changed(j: Judge, to: Program, reason: str, names: Names) -> e.VersionChang
         readings,
         dict(names.phases),
         dict(names.steps),
+        dict(names.forms),
     )
 
 

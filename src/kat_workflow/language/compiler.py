@@ -230,6 +230,8 @@ class _Builder(Parts):
         for unit in layout.units:
             self.declare_tables(unit)
         check_forms(layout)
+        for name, its in layout.written.items():
+            self.earlier_names("forms", its.document, layout.forms[name].renamed_from, its.path)
         self.learn()
         for unit in layout.units:
             self.declare_drugs(unit)
@@ -348,9 +350,9 @@ class _Builder(Parts):
             decided_by=decided,
             about=its.about,
             place=self.place(unit, path),
-            renamed_from=()
-            if isinstance(its, grammar.Excursion)
-            else self.earlier_names("phases", unit, its.renamed_from, path),
+            renamed_from=self.earlier_names(
+                "phases", unit.document, its.renamed_from, path, unit.prefix
+            ),
         )
 
     def _admitted_outside(self, unit: Unit) -> bool:

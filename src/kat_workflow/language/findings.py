@@ -361,7 +361,7 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
     (
         "renamed-twice",
         "A name of older versions is said of two things.",
-        "`renamed_from:` says what a phase or a step was called before, so that patients who go on "
+        "`renamed_from:` says what something was called before, so that patients who go on "
         "by this version keep their place in it. A name that is still there, or that two things "
         "claim, would leave it open where they are.",
     ),

@@ -29,6 +29,7 @@ def build_form(name: str, written: grammar.Form | grammar.Instrument) -> forms.F
         by=tuple(written.by),
         source=written.source,
         about=written.about,
+        renamed_from=() if isinstance(written, grammar.Instrument) else tuple(written.renamed_from),
     )
 
 

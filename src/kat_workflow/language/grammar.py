@@ -298,6 +298,7 @@ class Phase:
 class Excursion:
     title: str = key("The excursion's name for people.", default="")
     about: str = key("A remark for the reader.", default="")
+    renamed_from: list[str] = key("What it was called in older versions.", "name", [])
     by: list[str] = key("Roles that may send a patient there.", "role")
     steps: dict[str, Step] = key("What is done there.", default={})
     decided_by: list[str] = key("Roles that choose when no row of `next` holds.", "role", [])
@@ -576,6 +577,7 @@ class Score:
 class Form:
     title: str = key("The form's name for people.")
     about: str = key("A remark for the reader.", default="")
+    renamed_from: list[str] = key("What it was called in older versions.", "name", [])
     by: list[str] = key("Roles that may record it at any time.", "role", [])
     any_time: bool = key("Whether it may be recorded without an open step.", default=False)
     valid_for: str = key("How long its result may be relied on.", "duration", "")

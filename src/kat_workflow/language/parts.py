@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -11,6 +12,7 @@ from kat_workflow.language.dosing import Doses
 from kat_workflow.language.findings import closest
 from kat_workflow.language.layout import Held, Job, Layout
 from kat_workflow.language.names import Path, Unit, in_words
+from kat_workflow.language.reader import Document
 from kat_workflow.language.words import Around, clock_time, duration, unless_always
 from kat_workflow.program import PATIENT, model
 from kat_workflow.program.clock import Duration
@@ -34,23 +36,25 @@ class Parts(Doses):
     # Steps
 
     def earlier_names(
-        self, table: str, unit: Unit, written: list[str], path: Path
+        self, table: str, document: Document, written: Sequence[str], path: Path, prefix: str = ""
     ) -> tuple[str, ...]:
-        """What a phase or step was called in older versions, and what is now called otherwise."""
+        """What something was called in older versions, and what is now called otherwise. A step
+        and a form may share a name, now as before."""
+        form = "form " if table == "forms" else ""
         for count, word in enumerate(written):
             at: Path = (*path, "renamed_from", count)
-            full = unit.prefix + word
+            full = prefix + word
             if full in self.names.tables[table]:
                 message = f'"{word}" is still there: it is not what this was called'
                 hint = "give the other one a name that none of an older version has"
-                self.report.add(unit.document, "renamed-twice", at, message, hint)
-            elif full in self.earlier:
+                self.report.add(document, "renamed-twice", at, message, hint)
+            elif form + full in self.earlier:
                 message = f'two things cannot both have been "{word}"'
-                hint = f"leave it with one of them; the other is at {self.earlier[full]}"
-                self.report.add(unit.document, "renamed-twice", at, message, hint)
+                hint = f"leave it with one of them; the other is at {self.earlier[form + full]}"
+                self.report.add(document, "renamed-twice", at, message, hint)
             else:
-                self.earlier[full] = self.place(unit, at)
-        return tuple(unit.prefix + word for word in written)
+                self.earlier[form + full] = document.place(at, on="key")[0]
+        return tuple(prefix + word for word in written)
 
     def step(self, name: str, job: Job) -> model.Step:
         """A step, wherever it stands."""
@@ -101,7 +105,9 @@ class Parts(Doses):
         }
         return model.Step(
             name=name,
-            renamed_from=self.earlier_names("steps", unit, its.renamed_from, path),
+            renamed_from=self.earlier_names(
+                "steps", unit.document, its.renamed_from, path, unit.prefix
+            ),
             title=its.title or in_words(name.rpartition(".")[2]),
             owner=job.owner,
             owner_kind=job.owner_kind,

@@ -144,7 +144,8 @@ class Score(Struct, frozen=True, eq=False):
 
 class Form(Struct, frozen=True, eq=False):
     """A form or instrument. `computed` are its scores; `version` names the edition of an
-    instrument; `any_time` allows a recording without an open item."""
+    instrument; `any_time` allows a recording without an open item; `renamed_from` are its names in
+    older versions."""
 
     name: str
     title: str
@@ -158,6 +159,7 @@ class Form(Struct, frozen=True, eq=False):
     by: tuple[str, ...] = ()
     source: str = ""
     about: str = ""
+    renamed_from: tuple[str, ...] = ()
 
 
 def accept(form: Form, values: Mapping[str, object]) -> tuple[dict[str, Raw], tuple[Slip, ...]]:

@@ -654,6 +654,7 @@ FOLLOWS: Mapping[type, frozenset[str]] = {
     m.Gate: frozenset(("text",)),
     m.Step: frozenset(("remembered", "tallied", "compared", "keeps", "kept_in", "renamed_from")),
     m.Phase: frozenset(("required_steps", "at_once", "renamed_from")),
+    Form: frozenset(("renamed_from",)),
     m.Watch: frozenset(("step",)),
 }
 """Attributes that are told with others, or follow from them; `name` and `place` everywhere."""

@@ -172,8 +172,8 @@ _FREE = frozenset(("title", "about", "says", "label", "options", "reason"))
 class _Comparing:
     def __init__(self, old: m.Program, new: m.Program) -> None:
         self.old, self.new = old, new
-        phases, steps = names_between(old, new)
-        self.names: Mapping[str, str] = {**phases, **steps}
+        phases, steps, forms = names_between(old, new)
+        self.names: Mapping[str, str] = {**forms, **phases, **steps}
         self.both = Versions(old, new, self.names)
         self.was, self.now = Words(old), Words(new)
 
