@@ -61,6 +61,12 @@ def test_an_order_never_comes_to_more_than_its_cap_whatever_the_weight() -> None
     assert not order(p, "0.4 mg/kg").capped
 
 
+def test_an_order_of_exactly_its_cap_is_not_called_less_than_was_asked_for() -> None:
+    placed = order(weighed(KETAMINE, "70"), "1 mg/kg")
+
+    assert (placed.total, placed.capped) == ("70", False)
+
+
 def test_units_are_converted_exactly() -> None:
     p = weighed(KETAMINE, "70")
     assert order(p, "500 ug/kg").total == "35"

@@ -533,6 +533,31 @@ def test_a_missing_reading_is_late_then_missed_and_never_normal() -> None:
     assert p.codes("release drip") == ["not-ready-to-leave"]
 
 
+def test_a_reading_that_is_missed_before_it_would_be_late_calls_all_the_same() -> None:
+    p = under_way(
+        watch="at: [0 min], then_every: 15 min, late_after: 20 min, "
+        "when_late: {tell: [doctor], answer_within: 5 min}"
+    )
+
+    p.wait("15 min")
+
+    assert p.outcomes("drip.watch") == ["missed"]
+    assert p.is_open("late.drip.watch")
+
+
+def test_of_what_comes_at_one_instant_the_watch_is_first() -> None:
+    ask = "ask: {by: [nurse], record: vitals, closes: 30 min, may_be: [missed], source: practice}"
+    text = clinic(watch="at: [0 min], then_every: 30 min")
+    p = patient(text.replace("      needles:", f"      {ask}\n      needles:"))
+    p.do("start drip")
+    p.do("dose drip", rate="150 mg/h")
+
+    p.wait("30 min")
+
+    settled = [x.item.rpartition("/")[2] for x in p.events(e.ItemSettled)]
+    assert settled[-2:] == ["drip.watch.1", "ask.1"]
+
+
 # Two sessions at once
 
 
@@ -573,6 +598,25 @@ def test_neither_of_two_sessions_under_way_is_cut_by_a_timer() -> None:
     p.wait("20 min")
 
     assert {x.kind for x in p.look().sessions.values() if x.under_way} == {"drip", "needle"}
+
+
+def test_a_step_does_not_close_under_its_session_whatever_else_comes_at_that_instant() -> None:
+    rounds = "{by: [nurse], record: vitals, every: [{interval: 7 min, when: always}]"
+    text = clinic().replace("session: drip,", "session: drip, closes: 7 min, source: practice,")
+    text = text.replace("may_be: [declined]", "may_be: [declined, missed]")
+    p = patient(
+        text.replace(
+            "      needles:", f"      rounds: {rounds}, source: practice}}\n      needles:"
+        )
+    )
+    p.do("start drip")
+    p.do("dose drip", rate="150 mg/h")
+
+    p.wait("7 min")
+
+    assert p.outcomes("rounds") == ["missed"]
+    assert p.session("drip.1").under_way
+    assert p.is_open("drips")
 
 
 def test_a_second_session_is_still_not_started_on_purpose() -> None:
@@ -645,6 +689,21 @@ def test_a_no_show_may_be_reported_before_its_grace_is_over() -> None:
     assert p.s.tallies["drip"].no_shows == 1
 
 
+def test_nobody_is_a_no_show_under_a_hold_whatever_else_comes_at_that_instant() -> None:
+    every = "every: [{interval: 30 min, when: always}], on_hold: runs, source: practice"
+    rounds = f"      rounds: {{by: [nurse], record: vitals, {every}}}\n"
+    p = patient(
+        clinic("no_show_after: 30 min").replace("      needles:", rounds + "      needles:")
+    )
+    p.do("book drip", given={"for": p.now + HOUR})
+
+    p.do("hold", reason="fire alarm", by="doctor")
+    p.wait("3 h")
+
+    assert p.outcomes("rounds") == ["missed"] * 6
+    assert p.session("drip.1").state == "booked"
+
+
 # The next slot
 
 
@@ -700,6 +759,20 @@ def test_no_session_is_proposed_on_a_closed_day() -> None:
     later = slot(p, only)
     assert later is not None
     assert later[1] == datetime(2026, 3, 11, 9, tzinfo=UTC)
+
+
+def test_where_closed_days_lead_beyond_what_is_planned_the_proposal_says_so() -> None:
+    p = patient(clinic("apart: 7 d", "plan_within: 8 d", "counts_when: given > 400 mg"))
+    held(p)
+    weekend = Site("main", "UTC", (date(2026, 3, 9), date(2026, 3, 10)))
+
+    near = next_slot(p.program, p.look(), p.around.site, "drip", p.now)
+    far = next_slot(p.program, p.look(), weekend, "drip", p.now)
+
+    assert near is not None
+    assert not near.beyond
+    assert far is not None
+    assert far.beyond
 
 
 def test_a_day_whose_session_is_used_up_proposes_the_next_and_a_course_none() -> None:

@@ -604,6 +604,44 @@ def test_a_stop_rule_reads_what_is_recorded_in_any_way() -> None:
     assert p.session("drip.1").state == "stopping"
 
 
+def test_what_is_found_during_a_session_stops_the_dose_also_where_only_the_form_is_named() -> None:
+    p = under_way(clinic(_RULES))
+    p.do("record drip.watch", systolic=120)
+    p.wait("2 min")
+
+    p.do("record vitals", systolic=230, by="doctor")
+
+    assert p.session("drip.1").state == "stopping"
+    assert p.is_open("drip.stop.1")
+    assert p.is_open("drip.watch")
+    assert p.events(e.DeviationNoted) == []
+
+
+def test_what_is_told_of_the_time_before_a_session_is_none_of_its_readings() -> None:
+    p = Patient(program(clinic(_RULES)))
+    p.wait("1 h")
+    p.do("start drip")
+    p.do("dose drip", rate="150 mg/h")
+
+    p.do("record vitals", systolic=230, occurred=MONDAY + HOUR / 2)
+
+    assert p.session("drip.1").dosing == "running"
+    assert p.events(e.ObservationRecorded)[-1].step == ""
+    assert not p.is_open("drip.stop.1")
+
+
+def test_after_a_session_what_is_recorded_with_its_form_is_no_reading_of_it() -> None:
+    p = under_way(clinic(_RULES))
+    p.do("end dosing drip", amount="50 mg")
+    p.wait("30 min")
+    p.do("release drip")
+
+    p.do("record vitals", systolic=230)
+
+    assert p.events(e.ObservationRecorded)[-1].place == ""
+    assert not p.is_open("drip.stop.1")
+
+
 def test_a_stop_rule_after_the_dose_still_calls() -> None:
     p = under_way(clinic(_RULES))
     p.do("end dosing drip", amount="100 mg")

@@ -145,6 +145,7 @@ def _record_unscheduled(j: Judge, act: c.Record) -> None:
     j.actor_in(form.by or (program.steps[full].by if full else ()), form.name)
     values = _values(j, form, act)
     j.end()
+    full = full or _watch_by(j, form)
     place = (j.run.where(program.steps[full].owner) or "") if full else ""
     # Without an item nobody will be asked to sign it: it stays unsigned, and opens nothing.
     step = program.steps[full] if full else None
@@ -154,6 +155,17 @@ def _record_unscheduled(j: Judge, act: c.Record) -> None:
         signing.put(j, "signature", new.content, observation=new.observation)
     if j.s.standing in ("discharged", "closed"):
         j.run.deviation("after-discharge", f"{form.name} was recorded after the treatment ended")
+
+
+def _watch_by(j: Judge, form: Form) -> str | None:
+    """The watch of the session under way that this form is of: what is found between two of its
+    readings is read by its rules, whatever name it is told under."""
+    for session in j.s.sessions.values():
+        watch, since = j.program.sessions[session.kind].watch, session.started
+        here = session.under_way and since is not None and since <= j.occurred
+        if here and watch is not None and j.program.steps[watch.step].form == form.name:
+            return watch.step
+    return None
 
 
 def _values(j: Judge, form: Form, act: c.Record) -> dict[str, Any]:
