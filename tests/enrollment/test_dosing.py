@@ -329,6 +329,18 @@ def test_more_than_a_day_may_have_is_not_ordered_on_any_day() -> None:
     p.do("order ketamine_order", by="doctor", amount="40 mg")
 
 
+def test_a_dose_that_is_told_the_day_after_counts_on_its_own_day() -> None:
+    p = fixed(capped("100 mg", "program day"))
+    p.wait("1 d")
+    held(p, "50 mg")
+    p.wait("1 h")
+    held(p, "50 mg")
+
+    p.do("dose drip", amount="50 mg", last=True, occurred=p.now - timedelta(days=1))
+
+    assert noted(p) == ["dose-without-start"]
+
+
 def test_over_an_enrollment_everything_counts() -> None:
     p = fixed(capped("120 mg", "enrollment"))
     held(p, "50 mg")

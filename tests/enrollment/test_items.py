@@ -276,7 +276,8 @@ def test_a_step_that_closes_is_missed_at_its_last_instant() -> None:
     p.wait(timedelta(seconds=1))
     assert not p.is_open("visit")
     assert p.outcome("visit") == "missed"
-    assert p.events(e.ItemSettled)[0].at == MONDAY + 3 * HOUR
+    settled = p.events(e.ItemSettled)[0]
+    assert (settled.at, settled.reason) == (MONDAY + 3 * HOUR, "closed")
 
 
 def test_early_what_may_be_recorded_at_any_time_is_an_unscheduled_reading() -> None:

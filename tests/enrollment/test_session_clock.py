@@ -558,6 +558,20 @@ def test_of_what_comes_at_one_instant_the_watch_is_first() -> None:
     assert settled[-2:] == ["drip.watch.1", "ask.1"]
 
 
+def test_a_reading_that_ends_the_dose_calls_for_that_alone() -> None:
+    """What would only have paused it says nothing more."""
+    p = under_way(
+        "pause_when: [{when: watch.systolic > raised, says: Raised, tell: [doctor], "
+        "answer_within: 5 min}]",
+        "stop_when: [{when: watch.systolic > high, says: High, tell: [doctor], "
+        "answer_within: 5 min}]",
+    )
+
+    watch(p, 190)
+
+    assert [x.alert for x in p.events(e.AlertRaised)] == ["drip.stop.1"]
+
+
 # Two sessions at once
 
 
@@ -630,7 +644,13 @@ def test_a_second_session_is_still_not_started_on_purpose() -> None:
 
 @pytest.mark.parametrize(
     ("cause", "ahead", "short"),
-    [("patient", 30, False), ("patient", 23, True), ("clinic", 2, True), ("unfit", 0, True)],
+    [
+        ("patient", 30, False),
+        ("patient", 24, False),
+        ("patient", 23, True),
+        ("clinic", 2, True),
+        ("unfit", 0, True),
+    ],
 )
 def test_who_cancels_and_how_shortly_before_stands_in_the_record(
     cause: str, ahead: int, short: bool
@@ -702,6 +722,16 @@ def test_nobody_is_a_no_show_under_a_hold_whatever_else_comes_at_that_instant() 
 
     assert p.outcomes("rounds") == ["missed"] * 6
     assert p.session("drip.1").state == "booked"
+
+
+def test_whoever_does_not_come_has_not_cancelled_at_short_notice() -> None:
+    p = patient(clinic("short_notice: 24 h", "no_show_after: 30 min"))
+    p.do("book drip", given={"for": p.now + HOUR})
+
+    p.wait("2 h")
+
+    cancelled = p.events(e.SessionCancelled)[-1]
+    assert (cancelled.cause, cancelled.short) == ("no-show", False)
 
 
 # The next slot

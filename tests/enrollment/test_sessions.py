@@ -953,3 +953,28 @@ def test_steps_before_a_session_do_not_count_from_the_dose_of_an_earlier_one() -
     p.do("release drip")
     p.do("arrive drip")
     assert not p.is_open("again")
+
+
+# Told late
+
+
+def test_a_start_that_is_told_late_is_as_far_from_the_last_one_as_it_was() -> None:
+    p = under_way(clinic("apart: 2 d\ncounts_when: given > 400 mg"))
+    p.do("end dosing drip", amount="50 mg")
+    p.wait("30 min")
+    p.do("release drip")
+    p.wait("2 d")
+
+    assert p.codes("start drip", occurred=MONDAY + 47 * HOUR) == ["too-soon"]
+    p.do("start drip", occurred=MONDAY + 48 * HOUR)
+
+
+def test_a_start_that_is_told_the_day_after_has_the_place_of_its_own_day() -> None:
+    p = under_way(clinic("at_most: {times: 1, per: program day}\ncounts_when: given > 400 mg"))
+    p.do("end dosing drip", amount="50 mg")
+    p.wait("30 min")
+    p.do("release drip")
+    p.wait("1 d")
+
+    assert p.codes("start drip", occurred=MONDAY + HOUR) == ["cap"]
+    p.do("start drip")

@@ -317,7 +317,21 @@ def _consent(j: Judge, step: Step, state: e.ConsentIs, at: datetime, person: str
     if state == "given" and consent.lasts is not None:
         until = plus(at, consent.lasts, j.run.site)
     told = j.at if at < j.at else None
-    j.run.emit(e.ConsentChanged(consent.name, state, consent.version, at, person, until, told))
+    _say(j, e.ConsentChanged(consent.name, state, consent.version, at, person, until, told))
+
+
+def _say(j: Judge, said: e.ConsentChanged) -> bool:
+    """Write what was said of a consent; whether it is the last word: what is told late takes
+    nothing back that was said after it."""
+    known = said.recorded is not None and said.consent in j.s.consents
+    superseded = known and any(
+        isinstance(past.event, e.ConsentChanged)
+        and past.event.consent == said.consent
+        and past.event.at > said.at
+        for past in j.run.history()
+    )
+    j.run.emit(replace(said, superseded=True) if superseded else said)
+    return not superseded
 
 
 def revoke(j: Judge, act: c.Revoke) -> None:
@@ -335,11 +349,11 @@ def revoke(j: Judge, act: c.Revoke) -> None:
         )
     j.actor_in(j.program.roles, "recording a revocation")
     j.end()
-    j.run.emit(
-        e.ConsentChanged(
-            full, "revoked", state.version, j.occurred, j.actor.person, recorded=j.told
-        )
+    revoked = e.ConsentChanged(
+        full, "revoked", state.version, j.occurred, j.actor.person, recorded=j.told
     )
+    if not _say(j, revoked):
+        return
     for session in list(j.s.sessions.values()):
         ready = j.program.sessions[session.kind].ready
         if session.state == "under_way" and any(full in test.consents for test in ready):
