@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -341,6 +341,21 @@ def test_a_dose_that_is_told_the_day_after_counts_on_its_own_day() -> None:
     assert noted(p) == ["dose-without-start"]
 
 
+def test_a_program_day_is_no_date_of_another_zone() -> None:
+    p = Patient(
+        program(capped("100 mg", "program day")),
+        zone="America/Los_Angeles",
+        at=datetime(2026, 3, 2, 23, 30, tzinfo=UTC),
+    )
+    p.do("order ketamine_order", by="doctor", amount="60 mg")
+    held(p, "60 mg")  # in the afternoon there
+    p.wait("2 h")
+
+    assert p.codes("start drip") == ["dose-cap"]  # the next date in Greenwich
+    p.until("2026-03-03 00:00")
+    p.do("start drip")
+
+
 def test_over_an_enrollment_everything_counts() -> None:
     p = fixed(capped("120 mg", "enrollment"))
     held(p, "50 mg")
@@ -672,9 +687,20 @@ def test_a_late_entry_counts_against_the_hours_before_it_was_given() -> None:
     p.do("give calming", amount="1 mg", occurred=p.now - timedelta(hours=29))
 
     assert noted(p) == []
-    p.wait("4 h")
-    p.do("give calming", amount="0.5 mg")
+    p.do("give calming", amount="2 mg", occurred=p.now - timedelta(hours=20))
+    assert noted(p) == []
+    p.do("give calming", amount="1.5 mg", occurred=p.now - timedelta(hours=16))
     assert noted(p) == ["over-cap"]
+
+
+def test_a_late_entry_that_was_too_soon_then_is_looked_at() -> None:
+    p = calm()
+    p.do("give calming", amount="1 mg")
+    p.wait("6 h")
+
+    p.do("give calming", amount="1 mg", occurred=p.now - timedelta(hours=3))
+
+    assert noted(p) == ["too-soon"]
 
 
 def test_an_order_for_a_number_of_times_is_used_up_by_a_medicine() -> None:

@@ -310,6 +310,21 @@ def test_a_time_that_restarts_begins_with_the_lifting_whatever_had_run_before_th
     assert p.item("two").due == p.now + 72 * HOUR
 
 
+@pytest.mark.parametrize(("since", "until"), [("12:00", "17:59"), ("11:00", "12:00")])
+def test_a_clock_time_at_either_end_of_a_hold_is_not_under_it(since: str, until: str) -> None:
+    row = '{daily_at: ["12:00", "18:00"], when: always}'
+    p = Patient(
+        program(stay(f"checks: {{by: [nurse], record: note, every: [{row}], due: 30 min}}"))
+    )
+    p.until(f"2026-03-02 {since}")
+    held(p)
+
+    p.until(f"2026-03-02 {until}")
+    lift(p)
+
+    assert p.item("checks").opens == p.at("2026-03-02 12:00")
+
+
 def test_two_holds_that_overlap_are_one_pause() -> None:
     p = Patient(program(stay(_TIMES.format(on_hold="pauses"))))
     held(p)

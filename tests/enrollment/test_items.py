@@ -352,6 +352,33 @@ visit: {{by: [nurse], record: note, after: [ask, wait], counted_from: {anchor}, 
     assert p.item("visit").due == due
 
 
+def test_a_window_counts_from_a_step_of_this_round_and_not_of_the_last_one() -> None:
+    p = Patient(
+        program(
+            """
+            start: day
+            phases:
+              day:
+                admits: true
+                repeat: {at_least: 2, at_most: 2}
+                steps:
+                  asked: {by: [nurse], record: note}
+                  sent: {by: [nurse], record: answer, counted_from: asked done, due: 2 h, source: practice}
+                next: [{to: well, when: always}]
+            """  # noqa: E501
+        )
+    )
+    p.do("record asked", text="x")
+    p.do("record sent", word="one")
+
+    p.wait("1 h")
+
+    assert p.s.visits["day"].round == 2
+    assert not p.is_open("sent")
+    p.do("record asked", text="x")
+    assert p.item("sent").due == p.now + 2 * HOUR
+
+
 def test_a_window_that_counts_from_what_is_not_recorded_yet_waits_for_it() -> None:
     p = Patient(
         program(

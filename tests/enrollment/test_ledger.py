@@ -96,6 +96,7 @@ def test_two_who_each_wasted_some_need_a_third_as_witness() -> None:
     p.do("waste drip", by=ANN, amount="10 mg")
     p.do("waste drip", by=BEN, amount="5 mg")
     assert p.codes("witness waste drip", by=BEN) == ["same-person"]
+    assert p.codes("witness waste drip", by=ANN) == ["same-person"]
     p.do("witness waste drip", by="eve:doctor")
 
 

@@ -231,6 +231,14 @@ def test_an_order_has_a_bolus_and_an_infusion() -> None:
     assert (state.bolus, state.infusion_over) == ("8", "50 min")
 
 
+def test_a_bolus_of_more_than_is_ordered_is_refused() -> None:
+    p = weighed(KETAMINE, "70")
+
+    assert p.codes("order ketamine_order", by="doctor", amount="0.1 mg/kg", bolus="0.15 mg/kg") == [
+        "amount-outside"
+    ]
+
+
 def test_a_bolus_is_never_more_than_the_whole() -> None:
     p = weighed(program(text().replace("bolus_at_most: 0.2", "bolus_at_most: 1")), "150")
     assert order(p, "0.9 mg/kg", bolus="0.9 mg/kg").bolus == "70"

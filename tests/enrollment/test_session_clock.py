@@ -329,7 +329,7 @@ def test_what_is_found_between_two_readings_brings_the_open_one_forward() -> Non
     assert minutes(p, begun) == 20  # of two rows that ask, the sooner one
 
 
-@pytest.mark.parametrize(("answered", "then"), [(3, 6), (7, 32)])
+@pytest.mark.parametrize(("answered", "then"), [(3, 6), (6, 32), (7, 32)])
 def test_a_reading_taken_since_is_not_asked_for_again(answered: int, then: int) -> None:
     p = under_way(RAISED, watch="at: [2 min], then_every: 30 min", form="vitals")
     begun = p.now
@@ -514,6 +514,31 @@ def test_the_watch_goes_on_whatever_ends_the_dose(what: str) -> None:
     pace = 10 if what == "hold" else 15  # a hold does not end the dose: it may go on
     assert minutes(p, begun) == 10 + pace
     assert p.session("drip.1").under_way
+
+
+def test_an_abort_after_the_end_of_the_dose_leaves_that_end_and_its_pace() -> None:
+    p = under_way()
+    begun = p.now
+    watch(p)
+    p.wait("10 min")
+    watch(p)
+    p.do("end dosing drip", amount="25 mg")
+    p.wait("12 min")
+
+    p.do("abort drip", reason="unwell")
+
+    assert p.session("drip.1").ended == begun + 10 * MINUTE
+
+
+def test_a_consent_that_is_withdrawn_after_the_dose_aborts_nothing() -> None:
+    p = under_way()
+    p.do("end dosing drip", amount="100 mg")
+
+    p.do("revoke drug", reason="had enough")
+
+    assert p.session("drip.1").state == "recovering"
+    assert p.is_open("drip.watch")
+    assert p.events(e.SessionAborted) == []
 
 
 def test_a_missing_reading_is_late_then_missed_and_never_normal() -> None:
@@ -734,6 +759,13 @@ def test_whoever_does_not_come_has_not_cancelled_at_short_notice() -> None:
     assert (cancelled.cause, cancelled.short) == ("no-show", False)
 
 
+def test_a_session_may_be_booked_for_now_and_not_for_before() -> None:
+    p = patient(clinic())
+
+    assert p.codes("book drip", given={"for": p.now - MINUTE}) == ["past"]
+    p.do("book drip", given={"for": p.now})
+
+
 # The next slot
 
 
@@ -820,6 +852,15 @@ def test_a_day_whose_session_is_used_up_proposes_the_next_and_a_course_none() ->
     held(q)
 
     assert slot(q) is None
+
+
+def test_an_attempt_in_which_nothing_was_given_uses_nothing_up() -> None:
+    p = patient(clinic("at_most: {times: 1, per: enrollment}", "counts_when: given > 400 mg"))
+
+    p.do("start drip")
+    p.do("cancel drip", reason="no vein")
+
+    assert slot(p) is not None
 
 
 def test_a_gap_that_is_too_long_is_decided_by_a_gate_and_whoever_may_override_it() -> None:
