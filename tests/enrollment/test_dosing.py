@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -94,6 +94,30 @@ def test_more_than_a_session_may_give_is_kept_and_looked_at() -> None:
     p = ordered(program(text(dose="\n      most: 30 mg")), "0.4 mg/kg")
     held(p, "31 mg")
     assert noted(p) == ["over-order", "over-cap"]
+
+
+def test_parts_of_a_dose_are_too_much_together_where_no_single_one_is() -> None:
+    p = ordered(program(text(dose="\n      most: 30 mg")), "0.4 mg/kg")
+    p.do("start drip")
+
+    p.do("dose drip", amount="28 mg", rate="10 mg/h")
+    p.do("dose drip", amount="2 mg", rate="100 mg/h")
+    assert noted(p) == ["over-order"]
+    p.do("dose drip", amount="0.5 mg", last=True)
+
+    assert noted(p) == ["over-order", "over-order", "over-cap"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "found"), [("9.9 mg/h", 1), ("10 mg/h", 0), ("100 mg/h", 0), ("100.1 mg/h", 1)]
+)
+def test_a_rate_is_outside_the_limits_of_the_program_beyond_them(rate: str, found: int) -> None:
+    p = ordered(program(text()))
+    p.do("start drip")
+
+    p.do("dose drip", rate=rate)
+
+    assert noted(p) == ["rate-outside"] * found
 
 
 def test_no_more_is_ordered_than_a_session_may_give() -> None:
@@ -293,6 +317,42 @@ def test_a_program_day_is_a_date_of_the_site() -> None:
     assert reason.unblock[0] == "wait until the next program day"
     assert "per program day" in reason.says
     p.until("2026-03-03 00:30")
+    p.do("start drip")
+
+
+def test_more_than_a_day_may_have_is_not_ordered_on_any_day() -> None:
+    p = Patient(program(capped("40 mg", "program day")))
+
+    reason = p.refused("order ketamine_order", by="doctor", amount="50 mg").reasons[0]
+
+    assert (reason.code, reason.unblock) == ("dose-cap", ("at most 40 mg more is possible",))
+    p.do("order ketamine_order", by="doctor", amount="40 mg")
+
+
+def test_a_dose_that_is_told_the_day_after_counts_on_its_own_day() -> None:
+    p = fixed(capped("100 mg", "program day"))
+    p.wait("1 d")
+    held(p, "50 mg")
+    p.wait("1 h")
+    held(p, "50 mg")
+
+    p.do("dose drip", amount="50 mg", last=True, occurred=p.now - timedelta(days=1))
+
+    assert noted(p) == ["dose-without-start"]
+
+
+def test_a_program_day_is_no_date_of_another_zone() -> None:
+    p = Patient(
+        program(capped("100 mg", "program day")),
+        zone="America/Los_Angeles",
+        at=datetime(2026, 3, 2, 23, 30, tzinfo=UTC),
+    )
+    p.do("order ketamine_order", by="doctor", amount="60 mg")
+    held(p, "60 mg")  # in the afternoon there
+    p.wait("2 h")
+
+    assert p.codes("start drip") == ["dose-cap"]  # the next date in Greenwich
+    p.until("2026-03-03 00:00")
     p.do("start drip")
 
 
@@ -617,6 +677,32 @@ def test_a_late_entry_is_judged_by_when_it_was_given() -> None:
     assert noted(p) == []
 
 
+def test_a_late_entry_counts_against_the_hours_before_it_was_given() -> None:
+    p = calm()
+    p.wait("30 h")
+    p.do("give calming", amount="2 mg")
+    p.wait("4 h")
+    p.do("give calming", amount="2 mg")
+
+    p.do("give calming", amount="1 mg", occurred=p.now - timedelta(hours=29))
+
+    assert noted(p) == []
+    p.do("give calming", amount="2 mg", occurred=p.now - timedelta(hours=20))
+    assert noted(p) == []
+    p.do("give calming", amount="1.5 mg", occurred=p.now - timedelta(hours=16))
+    assert noted(p) == ["over-cap"]
+
+
+def test_a_late_entry_that_was_too_soon_then_is_looked_at() -> None:
+    p = calm()
+    p.do("give calming", amount="1 mg")
+    p.wait("6 h")
+
+    p.do("give calming", amount="1 mg", occurred=p.now - timedelta(hours=3))
+
+    assert noted(p) == ["too-soon"]
+
+
 def test_an_order_for_a_number_of_times_is_used_up_by_a_medicine() -> None:
     once = CALMING.replace("lasts: 72 h", "times: 1")
     p = Patient(program(text(order=FIXED + once, more=MEDICINE)))
@@ -625,6 +711,22 @@ def test_an_order_for_a_number_of_times_is_used_up_by_a_medicine() -> None:
     p.wait("5 h")
     p.do("give calming", amount="1 mg")
     assert noted(p) == ["no-order"]
+
+
+def test_what_a_medicine_has_used_of_its_order_is_no_longer_reserved() -> None:
+    twice = CALMING.replace("lasts: 72 h", "times: 2")
+    p = Patient(program(text(order=FIXED + twice, more=MEDICINE)))
+    p.do("order calming_order", by="doctor", amount="2 mg")
+
+    def left() -> list[int]:
+        return [x.times for x in record_of(p).known.exposures["lorazepam (mass)"].reserved.values()]
+
+    assert left() == [2]
+    p.do("give calming", amount="2 mg")
+    assert left() == [1]
+    p.wait("5 h")
+    p.do("give calming", amount="1 mg")
+    assert left() == []
 
 
 def test_a_medicine_of_a_lot_that_expired_is_kept_and_looked_at() -> None:

@@ -371,6 +371,21 @@ def test_the_last_day_ends_when_it_is_finished_without_waiting_for_midnight() ->
     assert p.look().end == "well"
 
 
+def test_a_day_whose_score_was_refused_is_followed_by_the_next_and_does_not_end_the_stay() -> None:
+    may = (_ROUNDS % ", one_per: program day").replace("score}", "score, may_be: [declined]}")
+    p = Patient(program(may))
+    p.do("decline calm", reason="asleep")
+    p.until("2026-03-03 10:00")
+    p.do("decline calm", reason="asleep")
+
+    p.until("2026-03-03 23:59")
+    assert p.look().visits["day"].round == 2  # it is not known whether the patient is calm
+    p.until("2026-03-04 00:00")
+    assert p.look().visits["day"].round == 3
+    p.do("record calm", points=2)
+    assert p.s.end == "well"
+
+
 def test_a_round_that_ended_under_a_hold_is_followed_after_it() -> None:
     text = (_ROUNDS % ", one_per: program day").replace(
         "decided_by", "hold_by: [doctor]\ndecided_by"

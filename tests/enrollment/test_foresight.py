@@ -105,6 +105,8 @@ def test_a_booked_session_and_a_running_dose_are_told_too() -> None:
     found = foreseen(p)
 
     assert found.stops == ("drip.1",)
+    p.do("end dosing drip", amount="50 mg")
+    assert foreseen(p).stops == ()
     assert HeldTime("shot.1", "no-show", p.now + 3.5 * HOUR, "pauses", 3.5 * HOUR) in found.times
     watch = [each for each in found.times if "drip.watch" in each.about]
     assert {each.then for each in watch} == {"runs"}

@@ -276,6 +276,55 @@ def test_a_round_that_was_done_under_a_hold_is_followed_after_it(cadence: str, a
     assert p.item("checks").opens == p.now + after * HOUR
 
 
+def test_a_clock_time_under_the_hold_is_not_done_after_it_where_the_step_could_not_open() -> None:
+    row = '{daily_at: ["12:00"], when: always}'
+    p = Patient(
+        program(
+            stay(
+                "one: {by: [nurse], record: note}\n"
+                f"checks: {{by: [nurse], record: note, after: [one], every: [{row}], due: 30 min}}"
+            )
+        )
+    )
+    p.wait("1 h")
+    held(p)
+    p.do("record one", text="x")
+    p.wait("5 h")
+
+    lift(p)
+
+    assert p.item("checks").opens == p.at("2026-03-03 12:00")
+
+
+def test_a_time_that_restarts_begins_with_the_lifting_whatever_had_run_before_the_hold() -> None:
+    steps = _NEXT.format(on_hold="restarts").replace("after: [one]", "after: [one, three]")
+    p = Patient(program(stay(f"{steps}\nthree: {{by: [nurse], record: note}}")))
+    p.do("record one", text="x")
+    p.wait("10 h")
+    held(p)
+    p.do("record three", text="x")
+    p.wait("10 d")
+
+    lift(p)
+
+    assert p.item("two").due == p.now + 72 * HOUR
+
+
+@pytest.mark.parametrize(("since", "until"), [("12:00", "17:59"), ("11:00", "12:00")])
+def test_a_clock_time_at_either_end_of_a_hold_is_not_under_it(since: str, until: str) -> None:
+    row = '{daily_at: ["12:00", "18:00"], when: always}'
+    p = Patient(
+        program(stay(f"checks: {{by: [nurse], record: note, every: [{row}], due: 30 min}}"))
+    )
+    p.until(f"2026-03-02 {since}")
+    held(p)
+
+    p.until(f"2026-03-02 {until}")
+    lift(p)
+
+    assert p.item("checks").opens == p.at("2026-03-02 12:00")
+
+
 def test_two_holds_that_overlap_are_one_pause() -> None:
     p = Patient(program(stay(_TIMES.format(on_hold="pauses"))))
     held(p)

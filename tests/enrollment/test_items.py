@@ -276,7 +276,8 @@ def test_a_step_that_closes_is_missed_at_its_last_instant() -> None:
     p.wait(timedelta(seconds=1))
     assert not p.is_open("visit")
     assert p.outcome("visit") == "missed"
-    assert p.events(e.ItemSettled)[0].at == MONDAY + 3 * HOUR
+    settled = p.events(e.ItemSettled)[0]
+    assert (settled.at, settled.reason) == (MONDAY + 3 * HOUR, "closed")
 
 
 def test_early_what_may_be_recorded_at_any_time_is_an_unscheduled_reading() -> None:
@@ -349,6 +350,33 @@ visit: {{by: [nurse], record: note, after: [ask, wait], counted_from: {anchor}, 
     p.wait("1 h")
     p.do("record wait", text="x")
     assert p.item("visit").due == due
+
+
+def test_a_window_counts_from_a_step_of_this_round_and_not_of_the_last_one() -> None:
+    p = Patient(
+        program(
+            """
+            start: day
+            phases:
+              day:
+                admits: true
+                repeat: {at_least: 2, at_most: 2}
+                steps:
+                  asked: {by: [nurse], record: note}
+                  sent: {by: [nurse], record: answer, counted_from: asked done, due: 2 h, source: practice}
+                next: [{to: well, when: always}]
+            """  # noqa: E501
+        )
+    )
+    p.do("record asked", text="x")
+    p.do("record sent", word="one")
+
+    p.wait("1 h")
+
+    assert p.s.visits["day"].round == 2
+    assert not p.is_open("sent")
+    p.do("record asked", text="x")
+    assert p.item("sent").due == p.now + 2 * HOUR
 
 
 def test_a_window_that_counts_from_what_is_not_recorded_yet_waits_for_it() -> None:

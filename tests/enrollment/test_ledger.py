@@ -96,6 +96,7 @@ def test_two_who_each_wasted_some_need_a_third_as_witness() -> None:
     p.do("waste drip", by=ANN, amount="10 mg")
     p.do("waste drip", by=BEN, amount="5 mg")
     assert p.codes("witness waste drip", by=BEN) == ["same-person"]
+    assert p.codes("witness waste drip", by=ANN) == ["same-person"]
     p.do("witness waste drip", by="eve:doctor")
 
 
@@ -460,6 +461,20 @@ def test_a_lot_is_good_until_the_end_of_its_date_and_kept_in_its_own_unit() -> N
     assert on_hand(p) == "0.98"
 
 
+def test_a_lot_is_judged_by_the_day_on_which_it_was_used_not_told() -> None:
+    p = ordered(program(text()))
+    stocked(p, "K1", "1 g", expires=MONDAY.date())
+    p.do("start drip")
+    p.do("dose drip", amount="5 mg", lot="K1")
+    p.wait("1 d")
+
+    p.do("dose drip", amount="5 mg", lot="K1", occurred=MONDAY + timedelta(hours=1))
+    assert noted(p) == []
+    p.do("dose drip", amount="5 mg", lot="K1")
+
+    assert noted(p) == ["lot-expired"]
+
+
 def test_a_lot_that_is_kept_in_another_measure_is_not_the_one_that_was_drawn() -> None:
     p = ordered(CONTROLLED)
     stocked(p, "K1", "10 mL")
@@ -518,6 +533,7 @@ def test_more_of_a_lot_adds_up_under_any_writing_of_the_drug() -> None:
         ({"amount": "0 mg"}, ["bad-value"]),
         ({"amount": "1 mL"}, ["bad-value"]),
         ({"expires": date(2027, 1, 1)}, ["bad-value"]),
+        ({"supplier": "Another"}, ["bad-value"]),
         ({"drug": " ", "lot": ""}, ["missing-value", "missing-value"]),
     ],
 )
@@ -547,6 +563,10 @@ def test_a_count_is_of_a_known_lot_in_its_unit_and_a_difference_has_a_reason() -
     assert _codes(_count(_filled(), "some")) == ["bad-value"]
     assert _codes(_count(_filled(), "5 mg", lot="X")) == ["unknown-lot"]
     assert _codes(_count(_shelf(), "5 mg", lot="X")) == ["unknown-lot"]
+
+
+def test_more_than_there_should_be_is_a_difference_too() -> None:
+    assert _codes(_count(_filled(), "510 mg")) == ["reason-missing"]
 
 
 def test_lots_that_are_used_up_and_expired_are_dropped() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from bedside import Patient, program
 
 from kat_workflow.enrollment import events as e
@@ -65,6 +67,18 @@ def test_a_medicine_below_its_threshold_or_unknown_is_kept_and_looked_at() -> No
 
         assert "not-indicated" in deviations(p)
         assert p.is_open("not-indicated")
+
+
+def test_a_medicine_that_is_told_late_is_judged_by_the_score_of_that_time() -> None:
+    p = ward(points=18)
+    p.wait("1 h")
+    p.do("record scores", points=6)
+
+    p.do("give lorazepam", amount="2 mg", occurred=p.now - timedelta(minutes=30))
+    assert "not-indicated" not in deviations(p)
+    p.do("give lorazepam", amount="2 mg")
+
+    assert deviations(p)[-1] == "not-indicated"
 
 
 def test_what_is_drawn_for_a_medicine_is_given_wasted_and_witnessed() -> None:

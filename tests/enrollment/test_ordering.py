@@ -61,6 +61,12 @@ def test_an_order_never_comes_to_more_than_its_cap_whatever_the_weight() -> None
     assert not order(p, "0.4 mg/kg").capped
 
 
+def test_an_order_of_exactly_its_cap_is_not_called_less_than_was_asked_for() -> None:
+    placed = order(weighed(KETAMINE, "70"), "1 mg/kg")
+
+    assert (placed.total, placed.capped) == ("70", False)
+
+
 def test_units_are_converted_exactly() -> None:
     p = weighed(KETAMINE, "70")
     assert order(p, "500 ug/kg").total == "35"
@@ -223,6 +229,14 @@ def test_an_order_has_a_bolus_and_an_infusion() -> None:
     assert (placed.bolus_over, placed.infusion_over) == ("2 min", "50 min")
     state = p.s.orders["ketamine_order"]
     assert (state.bolus, state.infusion_over) == ("8", "50 min")
+
+
+def test_a_bolus_of_more_than_is_ordered_is_refused() -> None:
+    p = weighed(KETAMINE, "70")
+
+    assert p.codes("order ketamine_order", by="doctor", amount="0.1 mg/kg", bolus="0.15 mg/kg") == [
+        "amount-outside"
+    ]
 
 
 def test_a_bolus_is_never_more_than_the_whole() -> None:

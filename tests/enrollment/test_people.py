@@ -747,6 +747,7 @@ def test_an_emergency_takes_a_patient_to_hospital_out_of_a_session_under_way() -
     assert (released.final, released.reason) == ("aborted", "left before release")
     assert p.is_open("left-before-release")
     assert "session: drip.1" in p.events(e.GlassBroken)[-1].passed
+    assert p.item("document-emergency").due == p.now + timedelta(hours=24)
     p.do("done document-emergency")
     p.do("done emergency", by="doctor")
     p.do("record seen", word="one")

@@ -329,7 +329,7 @@ def test_what_is_found_between_two_readings_brings_the_open_one_forward() -> Non
     assert minutes(p, begun) == 20  # of two rows that ask, the sooner one
 
 
-@pytest.mark.parametrize(("answered", "then"), [(3, 6), (7, 32)])
+@pytest.mark.parametrize(("answered", "then"), [(3, 6), (6, 32), (7, 32)])
 def test_a_reading_taken_since_is_not_asked_for_again(answered: int, then: int) -> None:
     p = under_way(RAISED, watch="at: [2 min], then_every: 30 min", form="vitals")
     begun = p.now
@@ -516,6 +516,31 @@ def test_the_watch_goes_on_whatever_ends_the_dose(what: str) -> None:
     assert p.session("drip.1").under_way
 
 
+def test_an_abort_after_the_end_of_the_dose_leaves_that_end_and_its_pace() -> None:
+    p = under_way()
+    begun = p.now
+    watch(p)
+    p.wait("10 min")
+    watch(p)
+    p.do("end dosing drip", amount="25 mg")
+    p.wait("12 min")
+
+    p.do("abort drip", reason="unwell")
+
+    assert p.session("drip.1").ended == begun + 10 * MINUTE
+
+
+def test_a_consent_that_is_withdrawn_after_the_dose_aborts_nothing() -> None:
+    p = under_way()
+    p.do("end dosing drip", amount="100 mg")
+
+    p.do("revoke drug", reason="had enough")
+
+    assert p.session("drip.1").state == "recovering"
+    assert p.is_open("drip.watch")
+    assert p.events(e.SessionAborted) == []
+
+
 def test_a_missing_reading_is_late_then_missed_and_never_normal() -> None:
     p = under_way(
         "release: {earliest: 0 min, when: last 2 of watch.systolic < raised, signed_by: [nurse]}",
@@ -531,6 +556,45 @@ def test_a_missing_reading_is_late_then_missed_and_never_normal() -> None:
 
     assert p.outcomes("drip.watch") == ["done", "missed"]
     assert p.codes("release drip") == ["not-ready-to-leave"]
+
+
+def test_a_reading_that_is_missed_before_it_would_be_late_calls_all_the_same() -> None:
+    p = under_way(
+        watch="at: [0 min], then_every: 15 min, late_after: 20 min, "
+        "when_late: {tell: [doctor], answer_within: 5 min}"
+    )
+
+    p.wait("15 min")
+
+    assert p.outcomes("drip.watch") == ["missed"]
+    assert p.is_open("late.drip.watch")
+
+
+def test_of_what_comes_at_one_instant_the_watch_is_first() -> None:
+    ask = "ask: {by: [nurse], record: vitals, closes: 30 min, may_be: [missed], source: practice}"
+    text = clinic(watch="at: [0 min], then_every: 30 min")
+    p = patient(text.replace("      needles:", f"      {ask}\n      needles:"))
+    p.do("start drip")
+    p.do("dose drip", rate="150 mg/h")
+
+    p.wait("30 min")
+
+    settled = [x.item.rpartition("/")[2] for x in p.events(e.ItemSettled)]
+    assert settled[-2:] == ["drip.watch.1", "ask.1"]
+
+
+def test_a_reading_that_ends_the_dose_calls_for_that_alone() -> None:
+    """What would only have paused it says nothing more."""
+    p = under_way(
+        "pause_when: [{when: watch.systolic > raised, says: Raised, tell: [doctor], "
+        "answer_within: 5 min}]",
+        "stop_when: [{when: watch.systolic > high, says: High, tell: [doctor], "
+        "answer_within: 5 min}]",
+    )
+
+    watch(p, 190)
+
+    assert [x.alert for x in p.events(e.AlertRaised)] == ["drip.stop.1"]
 
 
 # Two sessions at once
@@ -575,6 +639,25 @@ def test_neither_of_two_sessions_under_way_is_cut_by_a_timer() -> None:
     assert {x.kind for x in p.look().sessions.values() if x.under_way} == {"drip", "needle"}
 
 
+def test_a_step_does_not_close_under_its_session_whatever_else_comes_at_that_instant() -> None:
+    rounds = "{by: [nurse], record: vitals, every: [{interval: 7 min, when: always}]"
+    text = clinic().replace("session: drip,", "session: drip, closes: 7 min, source: practice,")
+    text = text.replace("may_be: [declined]", "may_be: [declined, missed]")
+    p = patient(
+        text.replace(
+            "      needles:", f"      rounds: {rounds}, source: practice}}\n      needles:"
+        )
+    )
+    p.do("start drip")
+    p.do("dose drip", rate="150 mg/h")
+
+    p.wait("7 min")
+
+    assert p.outcomes("rounds") == ["missed"]
+    assert p.session("drip.1").under_way
+    assert p.is_open("drips")
+
+
 def test_a_second_session_is_still_not_started_on_purpose() -> None:
     p = under_way()
 
@@ -586,7 +669,13 @@ def test_a_second_session_is_still_not_started_on_purpose() -> None:
 
 @pytest.mark.parametrize(
     ("cause", "ahead", "short"),
-    [("patient", 30, False), ("patient", 23, True), ("clinic", 2, True), ("unfit", 0, True)],
+    [
+        ("patient", 30, False),
+        ("patient", 24, False),
+        ("patient", 23, True),
+        ("clinic", 2, True),
+        ("unfit", 0, True),
+    ],
 )
 def test_who_cancels_and_how_shortly_before_stands_in_the_record(
     cause: str, ahead: int, short: bool
@@ -643,6 +732,38 @@ def test_a_no_show_may_be_reported_before_its_grace_is_over() -> None:
 
     assert p.is_open("no-shows.drip")
     assert p.s.tallies["drip"].no_shows == 1
+
+
+def test_nobody_is_a_no_show_under_a_hold_whatever_else_comes_at_that_instant() -> None:
+    every = "every: [{interval: 30 min, when: always}], on_hold: runs, source: practice"
+    rounds = f"      rounds: {{by: [nurse], record: vitals, {every}}}\n"
+    p = patient(
+        clinic("no_show_after: 30 min").replace("      needles:", rounds + "      needles:")
+    )
+    p.do("book drip", given={"for": p.now + HOUR})
+
+    p.do("hold", reason="fire alarm", by="doctor")
+    p.wait("3 h")
+
+    assert p.outcomes("rounds") == ["missed"] * 6
+    assert p.session("drip.1").state == "booked"
+
+
+def test_whoever_does_not_come_has_not_cancelled_at_short_notice() -> None:
+    p = patient(clinic("short_notice: 24 h", "no_show_after: 30 min"))
+    p.do("book drip", given={"for": p.now + HOUR})
+
+    p.wait("2 h")
+
+    cancelled = p.events(e.SessionCancelled)[-1]
+    assert (cancelled.cause, cancelled.short) == ("no-show", False)
+
+
+def test_a_session_may_be_booked_for_now_and_not_for_before() -> None:
+    p = patient(clinic())
+
+    assert p.codes("book drip", given={"for": p.now - MINUTE}) == ["past"]
+    p.do("book drip", given={"for": p.now})
 
 
 # The next slot
@@ -702,6 +823,20 @@ def test_no_session_is_proposed_on_a_closed_day() -> None:
     assert later[1] == datetime(2026, 3, 11, 9, tzinfo=UTC)
 
 
+def test_where_closed_days_lead_beyond_what_is_planned_the_proposal_says_so() -> None:
+    p = patient(clinic("apart: 7 d", "plan_within: 8 d", "counts_when: given > 400 mg"))
+    held(p)
+    weekend = Site("main", "UTC", (date(2026, 3, 9), date(2026, 3, 10)))
+
+    near = next_slot(p.program, p.look(), p.around.site, "drip", p.now)
+    far = next_slot(p.program, p.look(), weekend, "drip", p.now)
+
+    assert near is not None
+    assert not near.beyond
+    assert far is not None
+    assert far.beyond
+
+
 def test_a_day_whose_session_is_used_up_proposes_the_next_and_a_course_none() -> None:
     p = patient(clinic("at_most: {times: 1, per: program day}", "counts_when: given > 400 mg"))
     held(p)
@@ -717,6 +852,15 @@ def test_a_day_whose_session_is_used_up_proposes_the_next_and_a_course_none() ->
     held(q)
 
     assert slot(q) is None
+
+
+def test_an_attempt_in_which_nothing_was_given_uses_nothing_up() -> None:
+    p = patient(clinic("at_most: {times: 1, per: enrollment}", "counts_when: given > 400 mg"))
+
+    p.do("start drip")
+    p.do("cancel drip", reason="no vein")
+
+    assert slot(p) is not None
 
 
 def test_a_gap_that_is_too_long_is_decided_by_a_gate_and_whoever_may_override_it() -> None:

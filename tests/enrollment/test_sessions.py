@@ -604,6 +604,44 @@ def test_a_stop_rule_reads_what_is_recorded_in_any_way() -> None:
     assert p.session("drip.1").state == "stopping"
 
 
+def test_what_is_found_during_a_session_stops_the_dose_also_where_only_the_form_is_named() -> None:
+    p = under_way(clinic(_RULES))
+    p.do("record drip.watch", systolic=120)
+    p.wait("2 min")
+
+    p.do("record vitals", systolic=230, by="doctor")
+
+    assert p.session("drip.1").state == "stopping"
+    assert p.is_open("drip.stop.1")
+    assert p.is_open("drip.watch")
+    assert p.events(e.DeviationNoted) == []
+
+
+def test_what_is_told_of_the_time_before_a_session_is_none_of_its_readings() -> None:
+    p = Patient(program(clinic(_RULES)))
+    p.wait("1 h")
+    p.do("start drip")
+    p.do("dose drip", rate="150 mg/h")
+
+    p.do("record vitals", systolic=230, occurred=MONDAY + HOUR / 2)
+
+    assert p.session("drip.1").dosing == "running"
+    assert p.events(e.ObservationRecorded)[-1].step == ""
+    assert not p.is_open("drip.stop.1")
+
+
+def test_after_a_session_what_is_recorded_with_its_form_is_no_reading_of_it() -> None:
+    p = under_way(clinic(_RULES))
+    p.do("end dosing drip", amount="50 mg")
+    p.wait("30 min")
+    p.do("release drip")
+
+    p.do("record vitals", systolic=230)
+
+    assert p.events(e.ObservationRecorded)[-1].place == ""
+    assert not p.is_open("drip.stop.1")
+
+
 def test_a_stop_rule_after_the_dose_still_calls() -> None:
     p = under_way(clinic(_RULES))
     p.do("end dosing drip", amount="100 mg")
@@ -979,3 +1017,28 @@ def test_steps_before_a_session_do_not_count_from_the_dose_of_an_earlier_one() -
     p.do("release drip")
     p.do("arrive drip")
     assert not p.is_open("again")
+
+
+# Told late
+
+
+def test_a_start_that_is_told_late_is_as_far_from_the_last_one_as_it_was() -> None:
+    p = under_way(clinic("apart: 2 d\ncounts_when: given > 400 mg"))
+    p.do("end dosing drip", amount="50 mg")
+    p.wait("30 min")
+    p.do("release drip")
+    p.wait("2 d")
+
+    assert p.codes("start drip", occurred=MONDAY + 47 * HOUR) == ["too-soon"]
+    p.do("start drip", occurred=MONDAY + 48 * HOUR)
+
+
+def test_a_start_that_is_told_the_day_after_has_the_place_of_its_own_day() -> None:
+    p = under_way(clinic("at_most: {times: 1, per: program day}\ncounts_when: given > 400 mg"))
+    p.do("end dosing drip", amount="50 mg")
+    p.wait("30 min")
+    p.do("release drip")
+    p.wait("1 d")
+
+    assert p.codes("start drip", occurred=MONDAY + HOUR) == ["cap"]
+    p.do("start drip")

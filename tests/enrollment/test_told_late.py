@@ -297,6 +297,60 @@ def test_a_start_told_late_stands_although_the_consent_was_revoked_since() -> No
     assert p.events(e.DecisionQuestioned) == []
 
 
+def test_a_consent_is_taken_back_when_the_patient_says_so_not_when_it_is_told() -> None:
+    text = 'consents:\n  drug: {title: The drug, version: "2026-03"}\n'
+    p = patient(clinic() + text)
+    p.wait("2 h")
+    p.do("revoke drug", reason="had enough", occurred=at(30))
+
+    given, revoked = p.events(e.ConsentChanged)
+    assert (given.version, revoked.version) == ("2026-03", "2026-03")
+    assert (revoked.at, revoked.recorded) == (at(30), at(120))
+    assert p.codes("start drip", occurred=at(40)) == ["gate-closed"]
+    p.do("start drip", occurred=at(20))
+
+
+def test_of_two_words_at_one_instant_the_last_one_holds_also_for_what_is_told_late() -> None:
+    p = patient(clinic())
+    p.do("revoke drug", reason="thinks better of it")
+    p.wait("1 h")
+
+    assert p.codes("start drip", occurred=at(10)) == ["gate-closed"]
+
+
+AGAIN = clinic().replace(
+    "obtain: drug}",
+    "obtain: drug, may_be: [missed], "
+    "every: [{interval: 1 h, when: always}], at_most: 2, source: practice}",
+)
+
+
+def test_a_consent_that_is_told_late_is_not_in_force_where_it_was_taken_back_since() -> None:
+    """On paper it was given again at 65 minutes, and taken back at 70: the last word holds."""
+    p = patient(AGAIN)
+    p.wait("70 min")
+    p.do("revoke drug", reason="had enough")
+    p.wait("20 min")
+
+    p.do("done agreement", by="doctor", occurred=at(65))
+
+    assert p.codes("start drip") == ["gate-closed"]
+    assert p.codes("start drip", occurred=at(80)) == ["gate-closed"]
+    p.do("start drip", occurred=at(68))
+
+
+def test_a_consent_that_is_given_after_all_stands_though_an_earlier_no_is_told_later() -> None:
+    p = patient(AGAIN)
+    p.wait("70 min")
+    p.do("done agreement", by="doctor")
+    p.wait("20 min")
+
+    p.do("revoke drug", reason="had enough", occurred=at(50))
+
+    assert p.codes("start drip", occurred=at(60)) == ["gate-closed"]
+    p.do("start drip")
+
+
 def test_a_start_of_an_earlier_day_told_after_a_later_one_is_counted_and_takes_no_days_place() -> (
     None
 ):

@@ -189,6 +189,7 @@ CASES = [
     Case("impossible-range", "to: 800 ug/kg", "to: «0.2 mg/kg»", "lower one first"),
     Case("impossible-range", "from: 0.3 mg/kg", "from: «0 mg/kg»", "more than 0"),
     Case("impossible-range", "to: 0.1 g/h", "to: «1 mg/h»", "lower one first"),
+    Case("rate-times", "to: 0.1 g/h", "to: «100 mg/min»", "both per h"),
     Case("impossible-range", "most: 8 mg, per: 24 h", "most: 8 mg, per: «169 h»", "168 h"),
     Case("bad-duration", "per: course", "per: «year»", "24 h"),
     Case("bad-duration", "lasts: 72 h", "lasts: «for ever»"),
@@ -238,6 +239,18 @@ def test_a_drug_that_is_known_to_be_controlled_stands_in_a_ledger_of_its_schedul
     assert found == [("controlled-drug", "warning")] * 3
     assert "lorazepam is in schedule IV" in in_none[0].message
     assert "ketamine is in schedule III" in unsaid[0].message
+
+
+def test_a_rate_whose_ends_are_per_different_times_is_a_warning_and_is_read_as_written() -> None:
+    slip = checked("to: 0.1 g/h", "to: 100 mg/min")
+    spelt = checked("rate: {from: 10 mg/h, to: 0.1 g/h}", "rate: {from: 10 mg/hour, to: 0.1 g/h}")
+
+    assert [(x.code, x.severity) for x in slip.findings] == [("rate-times", "warning")]
+    assert spelt.findings == ()
+    assert slip.program is not None
+    dose = slip.program.sessions["drip"].dose
+    assert dose is not None
+    assert (dose.rate_unit, dose.rate_to) == ("mg/h", Decimal(6000))
 
 
 def test_what_a_pharmacy_keeps_is_not_accounted_for_here() -> None:

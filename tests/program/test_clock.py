@@ -79,6 +79,9 @@ def test_whatever_is_no_whole_number_of_one_unit_is_no_duration(text: str) -> No
         # A clock time that does not exist runs at the first instant after the gap.
         ("Europe/Berlin", "2026-03-29", "02:30", "2026-03-29T01:00:00Z"),
         ("Europe/Berlin", "2026-03-29", "02:00", "2026-03-29T01:00:00Z"),
+        ("Europe/Berlin", "2026-03-29", "02:00:01", "2026-03-29T01:00:00Z"),
+        ("Europe/Berlin", "2026-03-29", "02:11:07", "2026-03-29T01:00:00Z"),
+        ("Europe/Berlin", "2026-03-29", "02:47:13", "2026-03-29T01:00:00Z"),
         ("Europe/Berlin", "2026-03-29", "02:00:00.500000", "2026-03-29T01:00:00Z"),
         ("Europe/Berlin", "2026-03-29", "02:59:59.999999", "2026-03-29T01:00:00Z"),
         ("Europe/Berlin", "2026-03-29", "01:59:59.999999", "2026-03-29T00:59:59.999999Z"),

@@ -266,6 +266,15 @@ def test_an_older_reading_never_stands_in_for_a_doubtful_new_one(newest: dict[st
     assert truth("vitals.systolic < 180 mmHg", older, reading("vitals", 1, **newest)) is None
 
 
+@pytest.mark.parametrize("newest", [{"signed": False}, {"valid_hours": 0.5}])
+def test_nor_does_an_older_one_of_the_whole_enrollment(newest: dict[str, Any]) -> None:
+    older = reading("laboratory", 3, potassium="4.1")
+    newer = reading("laboratory", 1, potassium="4.2", **newest)
+
+    assert truth("laboratory.potassium > 3.5 mmol/L", older, context=WHOLE) is True
+    assert truth("laboratory.potassium > 3.5 mmol/L", older, newer, context=WHOLE) is None
+
+
 def test_the_latest_reading_is_the_one_that_was_taken_last() -> None:
     late_entry, now = reading("vitals", 5, systolic=200), reading("vitals", 1, systolic=120)
 

@@ -56,7 +56,8 @@ def said(event: e.Event) -> str:  # one branch for each event, so that none is f
         case e.SkipVoided():
             return f"{event.step} is no longer skipped"
         case e.ConsentChanged():
-            return f"consent {event.consent} {event.state}"
+            since = ", before what was told already" if event.superseded else ""
+            return f"consent {event.consent} {event.state}{since}"
         case e.SessionBooked():
             return f"session {event.session} booked"
         case e.SessionMoved():

@@ -303,7 +303,8 @@ class Signed(_Event, frozen=True, tag="signed"):
 
 
 class ConsentChanged(_Event, frozen=True, tag="consent-changed"):
-    """A consent was given, declined or revoked."""
+    """A consent was given, declined or revoked; `superseded`: what was said after it had been
+    told before, and stands."""
 
     consent: str
     state: ConsentIs
@@ -312,6 +313,7 @@ class ConsentChanged(_Event, frozen=True, tag="consent-changed"):
     person: str
     until: datetime | None = None
     recorded: datetime | None = None
+    superseded: bool = False
 
 
 class SessionBooked(_Event, frozen=True, tag="session-booked"):

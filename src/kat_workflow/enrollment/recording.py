@@ -157,6 +157,7 @@ def _record_unscheduled(j: Judge, act: c.Record) -> None:
     j.actor_in(form.by or (program.steps[full].by if full else ()), form.name)
     values = _values(j, form, act)
     j.end()
+    full = full or _watch_by(j, form)
     place = (j.run.where(program.steps[full].owner) or "") if full else ""
     # Without an item nobody will be asked to sign it: it stays unsigned, and opens nothing.
     step = program.steps[full] if full else None
@@ -166,6 +167,17 @@ def _record_unscheduled(j: Judge, act: c.Record) -> None:
         signing.put(j, "signature", new.content, observation=new.observation)
     if j.s.standing in ("discharged", "closed"):
         j.run.deviation("after-discharge", f"{form.name} was recorded after the treatment ended")
+
+
+def _watch_by(j: Judge, form: Form) -> str | None:
+    """The watch of the session under way that this form is of: what is found between two of its
+    readings is read by its rules, whatever name it is told under."""
+    for session in j.s.sessions.values():
+        watch, since = j.program.sessions[session.kind].watch, session.started
+        here = session.under_way and since is not None and since <= j.occurred
+        if here and watch is not None and j.program.steps[watch.step].form == form.name:
+            return watch.step
+    return None
 
 
 def _values(j: Judge, form: Form, act: c.Record) -> dict[str, Any]:
@@ -317,7 +329,21 @@ def _consent(j: Judge, step: Step, state: e.ConsentIs, at: datetime, person: str
     if state == "given" and consent.lasts is not None:
         until = plus(at, consent.lasts, j.run.site)
     told = j.at if at < j.at else None
-    j.run.emit(e.ConsentChanged(consent.name, state, consent.version, at, person, until, told))
+    _say(j, e.ConsentChanged(consent.name, state, consent.version, at, person, until, told))
+
+
+def _say(j: Judge, said: e.ConsentChanged) -> bool:
+    """Write what was said of a consent; whether it is the last word: what is told late takes
+    nothing back that was said after it."""
+    known = said.recorded is not None and said.consent in j.s.consents
+    superseded = known and any(
+        isinstance(past.event, e.ConsentChanged)
+        and past.event.consent == said.consent
+        and past.event.at > said.at
+        for past in j.run.history()
+    )
+    j.run.emit(replace(said, superseded=True) if superseded else said)
+    return not superseded
 
 
 def revoke(j: Judge, act: c.Revoke) -> None:
@@ -335,11 +361,11 @@ def revoke(j: Judge, act: c.Revoke) -> None:
         )
     j.actor_in(j.program.roles, "recording a revocation")
     j.end()
-    j.run.emit(
-        e.ConsentChanged(
-            full, "revoked", state.version, j.occurred, j.actor.person, recorded=j.told
-        )
+    revoked = e.ConsentChanged(
+        full, "revoked", state.version, j.occurred, j.actor.person, recorded=j.told
     )
+    if not _say(j, revoked):
+        return
     for session in list(j.s.sessions.values()):
         ready = j.program.sessions[session.kind].ready
         if session.state == "under_way" and any(full in test.consents for test in ready):

@@ -738,7 +738,8 @@ def _signed(s: Enrollment, x: e.Signed) -> None:
 
 
 def _consent_changed(s: Enrollment, x: e.ConsentChanged) -> None:
-    s.consents = {**s.consents, x.consent: ConsentState(x.state, x.version, x.until)}
+    if not x.superseded:
+        s.consents = {**s.consents, x.consent: ConsentState(x.state, x.version, x.until)}
     _at(s, x.recorded or x.at)
 
 

@@ -352,10 +352,16 @@ class Doses(Words):
             for key, rate in (("from", low), ("to", high))
         ]
         if low is not None and high is not None and all(good):
+            slow, fast = (each.unit.written.rpartition("/")[2] for each in (low, high))
+            if unit_of(slow) != unit_of(fast):
+                message = f"the rate goes from one per {slow} to one per {fast}"
+                hint = f"write both per {slow}"
+                at: Path = (*path, "rate", "to")
+                self.report.add(unit.document, "rate-times", at, message, hint, severity="warning")
             high = Quantity(_decimal(high.unit.convert(high.value, low.unit)), low.unit)
             if high.value < low.value:
                 message = f"the rate goes from {low} down to {high}"
-                at: Path = (*path, "rate", "to")
+                at = (*path, "rate", "to")
                 self.report.add(
                     unit.document, "impossible-range", at, message, "write the lower one first"
                 )

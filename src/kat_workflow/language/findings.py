@@ -720,6 +720,12 @@ EXPLAINED: Mapping[str, Explanation] = _explained(
         "A dose says its `amount:`, its `most:`, or the `order:` it is given on.",
     ),
     (
+        "rate-times",
+        "The two ends of a rate are per different times.",
+        "`from: 25 mg/h, to: 200 mg/min` is a range of 25 to 12000 mg/h, and seldom meant. "
+        "Write both ends per hour, or both per minute.",
+    ),
+    (
         "controlled-drug",
         "A controlled drug is given and stands in no ledger of its schedule.",
         "What is given of a drug that is known to be scheduled (21 CFR 1308) is accounted for: "
