@@ -188,16 +188,17 @@ class _Turn:
     """What a thread wants written while another writes, and what came of it.
 
     It is `called` when it was written, or when it `leads`: then it is its own thread's to write.
+    Either way its thread has the `floor` then.
     """
 
-    __slots__ = ("answer", "called", "error", "gone", "leads", "what", "write")
+    __slots__ = ("answer", "called", "error", "floor", "gone", "leads", "what", "write")
 
     def __init__(self, what: str, write: Callable[[sqlite3.Cursor], Any]) -> None:
         self.what = what
         self.write = write
         self.answer: Any = None
         self.error: Exception | None = None
-        self.leads = self.gone = False
+        self.leads = self.gone = self.floor = False
         self.called = Lock()
         self.called.acquire()
 
@@ -225,9 +226,10 @@ class SqliteJournal(SqlJournal):
         patience: float = 10.0,
     ) -> None:
         self._lock = RLock()  # the connection
-        self._door = Lock()  # the two below
-        self._writing = False  # whether a thread writes, for all that stand in line as well
+        self._door = Lock()  # the three below
+        self._writing = False  # whether a thread has the floor; see `_hand_on`
         self._line: deque[_Turn] = deque()
+        self._told: deque[_Turn] = deque()
         self._patience = patience
         self._process = os.getpid()
         self._hosted = connection is not None
@@ -469,18 +471,18 @@ class SqliteJournal(SqlJournal):
             raise self._forked()
         if self._hosted:
             return self._within(what, write)
-        leads, turn = False, None
+        floor, turn = False, None
         try:
             with self._door:
                 if self._writing:
                     turn = _Turn(what, write)
                     self._line.append(turn)
                 else:
-                    leads = self._writing = True
+                    floor = self._writing = True
             if turn is not None:
                 turn.called.acquire()
-                leads = turn.leads
-                if not leads:  # another has written it
+                floor = True
+                if not turn.leads:  # another has written it
                     written: _Answer = turn.outcome()
                     return written
             with self._lock:
@@ -503,12 +505,12 @@ class SqliteJournal(SqlJournal):
                     raise self._ours(error, what) from error
             return answer
         except BaseException:
-            if turn is not None and not leads:
+            if turn is not None and not floor:
                 self._leave_line(turn)
             raise
         finally:
-            if leads:
-                self._next_in_line()
+            if floor:
+                self._hand_on()
 
     def _within(self, what: str, write: Callable[[sqlite3.Cursor], _Answer]) -> _Answer:
         """As `_written`, on a host's connection: the host commits, if it has begun."""
@@ -597,8 +599,8 @@ class SqliteJournal(SqlJournal):
             turn.gone = True
             if turn in self._line:
                 self._line.remove(turn)
-        if turn.leads:
-            self._next_in_line()
+        if turn.floor:
+            self._hand_on()
 
     def _write_together(self, cursor: sqlite3.Cursor, own: _Turn) -> None:
         """Write this turn and all that stand in line, in the transaction that has begun.
@@ -634,8 +636,7 @@ class SqliteJournal(SqlJournal):
             if isinstance(turn.error, _FAILURES):
                 cause, turn.error = turn.error, self._ours(turn.error, turn.what)
                 turn.error.__cause__ = cause
-        for turn in others:
-            turn.called.release()
+        self._told.extend(others)
 
     def _write_apart(self, cursor: sqlite3.Cursor, turn: _Turn) -> None:
         """Write a turn so that what it raises leaves the others' writes alone."""
@@ -650,14 +651,26 @@ class SqliteJournal(SqlJournal):
             turn.error = error
         cursor.execute("RELEASE kat")
 
-    def _next_in_line(self) -> None:
-        """Let the next thread in line write, if any is there."""
+    def _hand_on(self) -> None:
+        """Hand the floor on: to whom nobody has told yet what was written for them, each of whom
+        hands it on in turn, and then to the next in line, who writes.
+
+        Called all at once, they would all wake at once, to wait for Python's lock and be woken by
+        that again, one by one; and most would not be back in line yet when the next one writes.
+        """
         with self._door:
-            self._writing = bool(self._line)
-            if self._writing:
+            while self._told:
+                turn = self._told.popleft()
+                if not turn.gone:
+                    break
+            else:
+                self._writing = bool(self._line)
+                if not self._writing:
+                    return
                 turn = self._line.popleft()
                 turn.leads = True
-                turn.called.release()
+            turn.floor = True
+            turn.called.release()
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
