@@ -271,6 +271,104 @@ def test_who_is_interrupted_in_line_writes_nothing_and_holds_up_nobody(crowd: Cr
     assert streams(crowd) == ["s0", "s2"]
 
 
+def test_who_is_interrupted_while_another_writes_for_them_holds_up_nobody(crowd: Crowd) -> None:
+    within, interrupted, go_on = Event(), Event(), Event()
+    behind: list[Future[Receipt]] = []
+
+    def stands_still() -> None:
+        within.set()
+        assert go_on.wait(60)
+
+    def once(*_: object) -> None:
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+
+    def interrupts() -> None:
+        assert crowd.line.came.acquire(timeout=60)
+        behind.append(crowd._threads.submit(begins(crowd, "s2")))
+        assert crowd.line.came.acquire(timeout=60)
+        crowd.lets_go()
+        assert within.wait(60)
+        while not interrupted.wait(0.01):
+            signal.pthread_kill(main_thread().ident or 0, signal.SIGINT)
+
+    first = crowd.in_front(at_instant(crowd, stands_still))
+    interrupter = Thread(target=interrupts)
+    before = signal.signal(signal.SIGINT, once)
+    try:
+        interrupter.start()
+        with pytest.raises(KeyboardInterrupt):
+            begins(crowd, "s1")()
+    finally:
+        interrupter.join()
+        signal.signal(signal.SIGINT, before)
+    go_on.set()
+
+    assert first.result(timeout=60).last == 1
+    assert behind[0].result(timeout=60).last == 3
+    assert begins(crowd, "s3")().last == 4
+    assert streams(crowd) == ["s9", "s1", "s2", "s3"]
+
+
+class InterruptedWhenCalled:
+    """What a turn is called by, where its thread is interrupted in the very instant."""
+
+    def __init__(self, called: Any) -> None:
+        self._called = called
+
+    def acquire(self) -> None:
+        self._called.acquire()
+        raise KeyboardInterrupt
+
+    def release(self) -> None:
+        self._called.release()
+
+
+def interrupted_when_called(crowd: Crowd) -> None:
+    """Whoever stands in line first is."""
+    come = crowd.line.append
+
+    def append(turn: Any) -> None:
+        crowd.line.append = come  # type: ignore[method-assign]
+        turn.called = InterruptedWhenCalled(turn.called)
+        come(turn)
+
+    crowd.line.append = append  # type: ignore[method-assign]
+
+
+def test_who_is_interrupted_when_told_holds_up_nobody(crowd: Crowd) -> None:
+    interrupted_when_called(crowd)
+
+    first, interrupted, other = crowd.at_once(*(begins(crowd, f"s{n}") for n in range(3)))
+
+    assert isinstance(interrupted.exception(), KeyboardInterrupt)
+    assert (first.result().last, other.result().last) == (1, 3)
+    assert streams(crowd) == ["s0", "s1", "s2"]
+
+
+def test_who_is_interrupted_when_it_is_theirs_to_write_holds_up_nobody(crowd: Crowd) -> None:
+    within, go_on = Event(), Event()
+
+    def stands_still() -> None:
+        within.set()
+        assert go_on.wait(60)
+
+    first = crowd._threads.submit(at_instant(crowd, stands_still))
+    assert within.wait(60)
+    interrupted_when_called(crowd)
+    behind = []
+    for name in ("s1", "s2"):
+        behind.append(crowd._threads.submit(begins(crowd, name)))
+        assert crowd.line.came.acquire(timeout=60)
+    go_on.set()
+
+    assert first.result(timeout=60).last == 1
+    assert isinstance(behind[0].exception(timeout=60), KeyboardInterrupt)
+    assert behind[1].result(timeout=60).last == 2
+    assert streams(crowd) == ["s9", "s2"]
+
+
 def test_a_journal_is_joined_to_no_transaction_of_another_thread(crowd: Crowd) -> None:
     within, go_on = Event(), Event()
 
