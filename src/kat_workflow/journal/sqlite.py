@@ -229,7 +229,7 @@ class SqliteJournal(SqlJournal):
         self._door = Lock()  # the three below
         self._writing = False  # whether a thread has the floor; see `_hand_on`
         self._line: deque[_Turn] = deque()
-        self._told: deque[_Turn] = deque()
+        self._to_tell: deque[_Turn] = deque()  # what was written, its threads not called yet
         self._patience = patience
         self._process = os.getpid()
         self._hosted = connection is not None
@@ -636,7 +636,7 @@ class SqliteJournal(SqlJournal):
             if isinstance(turn.error, _FAILURES):
                 cause, turn.error = turn.error, self._ours(turn.error, turn.what)
                 turn.error.__cause__ = cause
-        self._told.extend(others)
+        self._to_tell.extend(others)
 
     def _write_apart(self, cursor: sqlite3.Cursor, turn: _Turn) -> None:
         """Write a turn so that what it raises leaves the others' writes alone."""
@@ -652,15 +652,15 @@ class SqliteJournal(SqlJournal):
         cursor.execute("RELEASE kat")
 
     def _hand_on(self) -> None:
-        """Hand the floor on: to whom nobody has told yet what was written for them, each of whom
-        hands it on in turn, and then to the next in line, who writes.
+        """Hand the floor on: to the next of those who were written for, each of whom hands it on
+        in turn, and after the last of them to the next in line, who writes.
 
-        Called all at once, they would all wake at once, to wait for Python's lock and be woken by
-        that again, one by one; and most would not be back in line yet when the next one writes.
+        Called at once, all would wake at once, only to wait for Python's lock and be woken again,
+        one by one; and many would not be back in line yet when the next one writes.
         """
         with self._door:
-            while self._told:
-                turn = self._told.popleft()
+            while self._to_tell:
+                turn = self._to_tell.popleft()
                 if not turn.gone:
                     break
             else:
