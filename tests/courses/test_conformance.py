@@ -101,6 +101,8 @@ def test_stages_and_waits_of_several_patients_have_their_middle_and_their_most(
     its = told(tmp_path, rows)["programs"]["ctn-0027-methadone"]
 
     assert its["waiting_days"]["wk1"] == {"count": 3, "median": 1.0, "most": 5.0}
+    assert its["outcomes"]["wk1"] == {"done": 3}
+    assert its["ends"] == {"completed": 3}
     assert its["stages"]["treatment"]["median_days_seen"] == 70.0
     assert its["stages"]["treatment"]["seen"] == [(0.0, 1.0), (35.0, 0.6667), (70.0, 0.0)]
 
