@@ -8,8 +8,7 @@ stay shut, and nobody is called to choose. A row above has to say what follows t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
 from itertools import product
 
 from kat_workflow.language import grammar
@@ -34,8 +33,6 @@ __all__ = ["check_stops"]
 
 _MOST = 10
 """Of how many comparisons at most all cases are looked at; rows have one to three."""
-
-_Weigh = Callable[[Leaf], bool | None]
 
 
 def check_stops(layout: Layout, program: model.Program) -> None:
@@ -95,29 +92,30 @@ def _stop(
         own = fact.scope.name == phase.name and fact.step in ("", step.name)
         return own and fact.form == step.form and fact.field in silent
 
-    def known(leaf: Leaf) -> str:
-        """What a comparison depends on, where that is nothing of this step."""
-        its = isinstance(leaf, Settled) and leaf.step == step.name
-        return "" if its or any(map(reads, latest_facts(leaf))) else written(leaf)
-
-    def weigh(cases: dict[str, bool], leaf: Leaf) -> bool | None:
-        if isinstance(leaf, Settled) and leaf.step == step.name:
+    def fixed(leaf: Leaf) -> bool | None:
+        """How the step ended is known, and that it recorded nothing; what it would have is not."""
+        if isinstance(leaf, Settled):
             return (leaf.outcome == way) is not leaf.negated
-        if any(map(reads, latest_facts(leaf))):
-            return leaf.negated if isinstance(leaf, Recorded) else None
-        return cases[written(leaf)]
+        return leaf.negated if isinstance(leaf, Recorded) else None
 
-    trees = [None if row.when is None else row.when.tree for row in phase.next]
-    every = (leaf for tree in trees if tree is not None for leaf in leaves(tree))
-    free = sorted(
-        {text for leaf in every if not isinstance(leaf, Always) and (text := known(leaf))}
-    )
-    if len(free) > _MOST:
+    trees = [Always() if row.when is None else row.when.tree for row in phase.next]
+    of_step: dict[int, bool | None] = {}
+    others: dict[int, str] = {}
+    for tree in trees:
+        for leaf in leaves(tree):
+            ends = isinstance(leaf, Settled) and leaf.step == step.name
+            if ends or any(map(reads, latest_facts(leaf))):
+                of_step[id(leaf)] = fixed(leaf)
+            elif not isinstance(leaf, Always):
+                others[id(leaf)] = written(leaf)
+    free = sorted(set(others.values()))
+    if None not in of_step.values() or len(free) > _MOST:
         return None
     for truths in product((False, True), repeat=len(free)):
-        weighed = partial(weigh, dict(zip(free, truths, strict=True)))
+        cases = dict(zip(free, truths, strict=True))
+        truth_of = of_step | {leaf: cases[text] for leaf, text in others.items()}
         for number, tree in enumerate(trees):
-            truth = True if tree is None else _truth(tree, weighed)
+            truth = _truth(tree, truth_of)
             if truth is None:
                 return number
             if truth:
@@ -125,19 +123,19 @@ def _stop(
     return None
 
 
-def _truth(node: Node, weigh: _Weigh) -> bool | None:
-    """The truth of a tree by that of its comparisons."""
+def _truth(node: Node, truth_of: Mapping[int, bool | None]) -> bool | None:
+    """The truth of a tree by that of its comparisons, each by its identity."""
     match node:
         case Not(inner):
-            truth = _truth(inner, weigh)
+            truth = _truth(inner, truth_of)
             return None if truth is None else not truth
         case Use(_, _, inner):
-            return _truth(inner, weigh)
+            return _truth(inner, truth_of)
         case Always():
             return True
         case All(nodes) | Some(nodes):
             settles = isinstance(node, Some)
-            truths = [_truth(each, weigh) for each in nodes]
+            truths = [_truth(each, truth_of) for each in nodes]
             return settles if settles in truths else None if None in truths else not settles
         case _:
-            return weigh(node)
+            return truth_of[id(node)]
