@@ -226,6 +226,8 @@ def test_the_same_clinics_are_compared_and_the_interval_is_that_of_95_in_100(
     assert by_half["difference"] == 0.5
     assert 0.31 < by_half["low"] < 0.39
     assert 0.61 < by_half["high"] < 0.69
+    uneven = of_measures(two_clinics, *(number**1.9 for number in range(40)))
+    assert compared(before, uneven) == compared(before, uneven)  # draws are those of the seed
     shown = difference_page(before, half, ("as it is", "otherwise"))
     for bound in ("low", "high"):
         assert f"{by_half[bound]:,.2f}" in shown
