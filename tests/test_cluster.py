@@ -420,6 +420,7 @@ def test_what_was_claimed_under_another_protocol_is_armed_again_under_this_one(
 
 
 def test_where_a_newer_protocol_was_taken_back_the_wake_ups_go_to_this_one(fleet: Fleet) -> None:
+    fleet.worker().stop()  # this protocol was there before
     newer = fleet.child(protocol="kat-9")
     newer.kill()
     patients = [fleet.enrolled(f"P-{n}", ROUNDS + SOON) for n in range(4)]
