@@ -305,18 +305,35 @@ def test_installing_arms_what_waits_already_and_a_second_time_nothing(
     fleet.close()
 
 
-def test_workers_that_begin_at_once_prepare_the_database_once(
+def test_whoever_prepares_the_database_waits_for_whoever_does_so_already(
     database: str, tmp_path: Path
 ) -> None:
     fleet = Fleet(database, tmp_path)
-    for n in range(3):
-        fleet.enrolled(f"P-{n}", timedelta(0))
+    fleet.enrolled("P", timedelta(0))
+    asked: set[Any] = set()
 
-    with ThreadPoolExecutor(4) as hosts:
-        armed = list(hosts.map(install, [database] * 4))
+    with psycopg.connect(database, autocommit=True) as peer, ThreadPoolExecutor(1) as host:
+        peer.execute("SELECT pg_advisory_lock(%s)", (wakes._INSTALLING,))
+        armed = host.submit(install, database)
 
-    assert sorted(armed) == [0, 0, 0, 3]
-    assert len(fleet.rows("DELAYED")) == 3
+        def again_and_again() -> bool:
+            asked.update(
+                peer.execute(
+                    """SELECT query_start FROM pg_stat_activity WHERE datname = current_database()
+                    AND application_name = 'kat-workflow'
+                    AND query LIKE 'SELECT pg_try_advisory_lock%'"""
+                ).fetchall()
+            )
+            return len(asked) > 1
+
+        try:
+            until(again_and_again)
+            made = peer.execute("SELECT to_regclass('kat_workers') IS NOT NULL").fetchone()
+        finally:
+            peer.execute("SELECT pg_advisory_unlock(%s)", (wakes._INSTALLING,))
+        assert armed.result(60) == 1
+
+    assert made == (False,)
     fleet.close()
 
 
@@ -420,6 +437,7 @@ def test_what_was_claimed_under_another_protocol_is_armed_again_under_this_one(
 
 
 def test_where_a_newer_protocol_was_taken_back_the_wake_ups_go_to_this_one(fleet: Fleet) -> None:
+    fleet.worker().stop()  # this protocol was there before
     newer = fleet.child(protocol="kat-9")
     newer.kill()
     patients = [fleet.enrolled(f"P-{n}", ROUNDS + SOON) for n in range(4)]

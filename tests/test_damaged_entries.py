@@ -22,8 +22,17 @@ from hypothesis import strategies as st
 from walk_in import ANN, EIGHT, Clock, programs
 
 from kat_workflow import Conflict, Engine, JournalError, KatError
+from kat_workflow.engine import questions
 from kat_workflow.engine.auditing import verify
-from kat_workflow.enrollment.events import DeviationNoted, Event, Known, PatientMerged, encode
+from kat_workflow.enrollment.events import (
+    DeviationNoted,
+    Event,
+    ItemOpened,
+    Known,
+    PatientMerged,
+    PhaseEntered,
+    encode,
+)
 from kat_workflow.journal import Entry, open_journal, shown
 from kat_workflow.journal.memory import MemoryJournal
 from kat_workflow.language import Folder, shipped
@@ -227,3 +236,64 @@ def test_two_records_that_each_refer_to_the_other_are_named(walk_in: Engine) -> 
 
     with pytest.raises(JournalError, match="the other tells about them"):
         walk_in.patient("P")
+
+
+# What can be folded, and nobody could have come to.
+
+
+def test_an_item_of_a_step_that_there_is_not_is_named_by_its_entry(walk_in: Engine) -> None:
+    patient = walk_in.enroll("walk-in", patient="P", by=ANN)
+    (opened,) = (
+        x for x in walk_in.history(patient)
+        if isinstance(x.event, ItemOpened) and x.event.step == "look"
+    )  # fmt: skip
+    other = msgspec.structs.replace(opened.event, step="lock")
+    says_instead(walk_in, opened.stream, opened.version, other)
+
+    with pytest.raises(JournalError, match=rf"version {opened.version} .*as it was written"):
+        walk_in.status(patient)
+
+
+def test_a_state_row_that_can_be_read_and_not_gone_on_from_is_named(walk_in: Engine) -> None:
+    patient = walk_in.enroll("walk-in", patient="P", by=ANN)
+    journal: Any = walk_in.journal
+    stream = f"enrollment:{patient}"
+    journal._rows[stream] = journal._rows[stream].replace(b"\xa4look", b"\xa4lock")
+    walk_in._states.clear()
+
+    with pytest.raises(JournalError, match=r"the state row of version .* does not say"):
+        walk_in.status(patient)
+
+
+def test_a_cupboard_whose_row_is_spoiled_is_named_by_whoever_counts(walk_in: Engine) -> None:
+    for _ in range(2):
+        walk_in.receive("ketamine", "K1", "500 mg", by=ANN, supplier="wholesaler")
+    journal: Any = walk_in.journal
+    journal._rows["cupboard:main"] = journal._rows["cupboard:main"].replace(b"1000", b"1O00")
+
+    with pytest.raises(JournalError, match="cupboard:main: the state row of version 2 does not"):
+        walk_in.count("ketamine", "K1", "400 mg", by=ANN, reason="broken")
+
+
+def test_what_fails_on_a_sound_record_is_not_put_upon_it(
+    walk_in: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = walk_in.enroll("walk-in", patient="P", by=ANN)
+
+    def broken(*_: object) -> str:
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr(questions, "title", broken)
+
+    with pytest.raises(KeyError, match="a fault of ours"):
+        walk_in.status(patient)
+
+
+def test_a_part_of_nothing_is_no_place_to_be(walk_in: Engine) -> None:
+    patient = walk_in.enroll("walk-in", patient="P", by=ANN)
+    (entered,) = (x for x in walk_in.history(patient) if isinstance(x.event, PhaseEntered))
+    other = msgspec.structs.replace(entered.event, place="elsewhere.1/watching.1")
+    says_instead(walk_in, entered.stream, entered.version, other)
+
+    with pytest.raises(JournalError, match=rf"version {entered.version} .*does not go with"):
+        walk_in.status(patient)

@@ -257,8 +257,11 @@ def test_without_the_keys_no_patient_is_shown_and_none_is_begun(
                 deed()
 
         assert locked.journal.chains() == before
-    with pytest.raises(JournalError, match="give its keys"):
-        AccessLog(tmp_path / "disk" / "access.db").by_person("ann")
+    with (
+        closing(AccessLog(tmp_path / "disk" / "access.db")) as log,
+        pytest.raises(JournalError, match="give its keys"),
+    ):
+        log.by_person("ann")
 
 
 def test_a_process_that_opened_the_record_before_it_was_encrypted_says_what_it_needs(

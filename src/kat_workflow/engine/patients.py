@@ -117,7 +117,8 @@ class Patients(Commands, Questions):
         self._reader(by, state)
         shown = self._offered(known, by, "")
         self._looked_into("suggestions", state, by, why)
-        found = carrying.suggestions(program, state, known, now, around.site)
+        with self._sound(enrollment):
+            found = carrying.suggestions(program, state, known, now, around.site)
         return tuple(
             Suggestion(
                 item,

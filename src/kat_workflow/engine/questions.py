@@ -87,40 +87,41 @@ class Questions(Shell):
         elif true_at is not None:
             now, state = true_at, self._as_true_at(enrollment, true_at)
         around, (_, state) = self._ask(catch_up, program, state, around, now)
-        day = None if state.admitted is None else program_day(state.admitted, now, around.site)
-        return Status(
-            enrollment,
-            state.patient,
-            state.program,
-            state.program_version,
-            state.standing,
-            where(program, state),
-            day,
-            tuple(
-                OpenItem(
-                    enrollment,
-                    state.patient,
-                    item.id,
-                    item.step,
-                    title(program, item),
-                    who(program, item),
-                    item.opens,
-                    item.due,
-                    timeliness(item, now),
-                    state.program,
-                    item.place,
-                    item.assigned,
-                    item.handed_by,
-                )
-                for item in by_urgency(state.items.values())
-            ),
-            tuple(state.sessions.values()),
-            tuple(state.holds),
-            state.end,
-            _waiting(program, state, around, now, reader),
-            state.wake,
-            {name: each for name, each in state.orders.items() if each.stands(now)},
-        )
+        with self._sound(enrollment):
+            day = None if state.admitted is None else program_day(state.admitted, now, around.site)
+            return Status(
+                enrollment,
+                state.patient,
+                state.program,
+                state.program_version,
+                state.standing,
+                where(program, state),
+                day,
+                tuple(
+                    OpenItem(
+                        enrollment,
+                        state.patient,
+                        item.id,
+                        item.step,
+                        title(program, item),
+                        who(program, item),
+                        item.opens,
+                        item.due,
+                        timeliness(item, now),
+                        state.program,
+                        item.place,
+                        item.assigned,
+                        item.handed_by,
+                    )
+                    for item in by_urgency(state.items.values())
+                ),
+                tuple(state.sessions.values()),
+                tuple(state.holds),
+                state.end,
+                _waiting(program, state, around, now, reader),
+                state.wake,
+                {name: each for name, each in state.orders.items() if each.stands(now)},
+            )
 
     def enrollment(self, enrollment: str, *, by: Actor | None = None, why: str = "") -> Enrollment:
         """The folded state of an enrollment as committed; for the reader `by` see `history`."""
@@ -382,7 +383,9 @@ class Questions(Shell):
                 runs[row.stream] = Run.of(program, state, around_site(place), now)
             run = runs[row.stream]
             item = run.s.items.get(row.item)  # None: it was settled meanwhile
-            for at in () if item is None else coming(run, item, end):
+            with self._sound(row.stream.partition(":")[2]):
+                openings = [] if item is None else list(coming(run, item, end))
+            for at in openings:
                 if at >= start:
                     due = None if row.due is None else at + (row.due - row.opens)
                     planned.append(_open_item(replace(row, opens=at, due=due), now))

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from threading import Lock
@@ -27,7 +27,15 @@ from kat_workflow.engine.receiving import (
     refuse,
     sound_decoder,
 )
-from kat_workflow.engine.views import AUDIT, Happened, Outcome, Retelling, as_happened, event_of
+from kat_workflow.engine.views import (
+    AUDIT,
+    CONTRADICTIONS,
+    Happened,
+    Outcome,
+    Retelling,
+    as_happened,
+    event_of,
+)
 from kat_workflow.enrollment import commands as c
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.around import EMPTY, FOLDS, Addition, Around, Beside, Past, Unread
@@ -46,7 +54,7 @@ from kat_workflow.enrollment.state import (
 from kat_workflow.enrollment.timers import Timer
 from kat_workflow.enrollment.worklist import changed, title, where, who
 from kat_workflow.errors import Conflict, JournalError, KatError, Refusal, Refused
-from kat_workflow.journal import Append, CensusRow, Entry, ItemRow, Journal, Receipt
+from kat_workflow.journal import Append, CensusRow, Entry, ItemRow, Journal, Receipt, placed, shown
 from kat_workflow.program import PATIENT
 from kat_workflow.program.clock import Site
 
@@ -372,6 +380,9 @@ class Shell:
                 key = missing.key or own
                 beside = self._beside(missing.what, key)
                 around = around.read(missing.what, beside, missing.key)
+            except CONTRADICTIONS:
+                self._see_sound(stream_of(state.id))
+                raise
 
     def _around(self, state: Enrollment, act: Act | None = None) -> Around:
         """What surrounds an enrollment, before any stream is read."""
@@ -382,6 +393,38 @@ class Shell:
         return (
             replace(around, to=self._sites.get(act.site)) if isinstance(act, c.Transfer) else around
         )
+
+    @contextmanager
+    def _sound(self, enrollment: str) -> Iterator[None]:
+        """What is done with an enrollment that was read: `_see_sound` where it comes to nothing."""
+        try:
+            yield
+        except CONTRADICTIONS:
+            self._see_sound(stream_of(enrollment))
+            raise
+
+    def _see_sound(self, stream: str) -> None:
+        """Say what is wrong with a stream, where what was read of it can be gone on with in no way.
+
+        Raises JournalError where its row does not say what its entries say, or an entry is not as
+        it was written. Where all of it holds, the fault is the library's, and nobody is told that
+        it were the record's.
+        """
+        from kat_workflow.journal.auditing import altered  # noqa: PLC0415  # seldom needed
+
+        entry = altered(self.journal, stream)
+        if entry is not None:
+            raise JournalError(f"{placed(entry)} is not as it was written; {AUDIT}")
+        what: Any
+        what, _, key = stream.partition(":")
+        entries = self.journal.read(stream)
+        if what == "enrollment":
+            same = self._state(key) == retold(entries)
+        else:
+            same = self._folded(what, key) == refolded(what, entries)
+        if not same:
+            says = f"the state row of version {len(entries)} does not say what the entries say"
+            raise JournalError(f"{shown(stream)}: {says}; {AUDIT}")
 
     # ---- the streams beside enrollments -----------------------------------------------------
 
@@ -476,7 +519,12 @@ class Shell:
                 Addition(what, state.version, state, key=key)
                 for (what, key), state in zip(streams, states, strict=True)
             )
-            role = judge(added, at)
+            try:
+                role = judge(added, at)
+            except CONTRADICTIONS:
+                for what, key in streams:
+                    self._see_sound(f"{what}:{key}")
+                raise
             if isinstance(role, Refusal):
                 raise Refused(role)
             with suppress(Conflict):

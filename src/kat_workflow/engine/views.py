@@ -224,7 +224,14 @@ def event_of(entry: Entry) -> e.Event:
         ) from None
 
 
-CONTRADICTIONS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+CONTRADICTIONS = (
+    LookupError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    AttributeError,
+    StopIteration,
+)
 """What a fold fails with where an entry does not go with what was written before it."""
 AUDIT = "run kat journal verify"
 """What to do where an entry is not as it was written; that tells which one was changed."""

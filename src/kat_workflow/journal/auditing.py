@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from kat_workflow.journal.sealing import Checkpoint
 
-__all__ = ["Fault", "Finding", "recorded", "verify"]
+__all__ = ["Fault", "Finding", "altered", "recorded", "verify"]
 
 _PAGE = 1000
 _HASH = 32
@@ -95,6 +96,36 @@ def verify(
         else:
             audit.chains[each.stream] = each
     return audit.finding()
+
+
+def altered(journal: Journal, stream: str) -> Entry | None:
+    """The first entry of a stream that is not as it was written, or not what was written there
+    before the next; None if all links hold. Nothing is compared with the ends of the chain: for a
+    reader who came upon something that cannot be, not for an audit.
+    """
+    named = getattr(journal, "stored_name", None)
+    entries = stored(journal).read(stream if named is None else named(stream))
+    commands = {
+        written.command: written
+        for written in stored(journal).written_by(entry.cause for entry in entries)
+    }
+    for before, entry in pairwise(entries):
+        written = commands.get(entry.cause)
+        if written is None or link(before.link, *_held(entry, written)) != entry.link:
+            return entry
+    return None
+
+
+def _held(entry: Entry, written: Written) -> tuple[int, bytes, bytes, bytes]:
+    """What the link of an entry holds, beside the one before."""
+    framed = frame(
+        micros(entry.recorded),
+        entry.cause,
+        sealed(written.salt, written.digest),
+        entry.person,
+        entry.role,
+    )
+    return entry.version, framed, committed(entry.salt, entry.values), entry.body
 
 
 class _Erased(Struct):
@@ -206,14 +237,7 @@ class _Audit:
         sizes = (SALT,) if entry.values else (0, _HASH)
         if len(entry.salt) not in sizes or len(written.salt) not in (SALT, _HASH):
             self._fault("a salt of it is not whole, or its values are missing", entry)
-        framed = frame(
-            micros(entry.recorded),
-            entry.cause,
-            sealed(written.salt, written.digest),
-            entry.person,
-            entry.role,
-        )
-        holds = (entry.version, framed, committed(entry.salt, entry.values), entry.body)
+        holds = _held(entry, written)
         stream = self.streams.get(entry.stream)
         if stream is None:
             stream = _Stream(holds, entry.link, 0, b"", bytearray(), [])
