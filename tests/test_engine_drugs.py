@@ -383,6 +383,29 @@ def test_what_was_given_of_another_lot_than_the_check_names_is_not_corrected_wit
     assert used(engine, "N7") == [("P-1", "used", "60", "")]
 
 
+def test_the_lot_that_was_said_and_recorded_alike_is_corrected_as_one(engine: Engine) -> None:
+    id_ = ordered(engine, "bags", "60 mg", "P-1", "main")
+    engine.do(id_, "arrive drip", by=ANN)
+    engine.do(id_, "dose drip", by=ANN, given={"amount": "40 mg", "last": False})
+    engine.do(id_, "dose drip", by=ANN, given={"amount": "20 mg", "lot": "A17"})
+    engine.record(id_, "bag", {"lot": "A17"}, by=ANN)
+
+    change = {"values": {"lot": "A18"}, "reason": "misread"}
+    engine.do(id_, "correct bag", given=change, by=ANN)
+
+    assert used(engine, "A18") == [("P-1", "used", "60", "recorded as lot A17")]
+
+
+def test_a_correction_that_names_the_same_lot_moves_nothing(engine: Engine) -> None:
+    id_ = bagged(engine, "A17")
+
+    earlier = NOON - timedelta(minutes=5)
+    engine.do(id_, "correct bag", given={"reason": "wrong time"}, by=ANN, occurred=earlier)
+
+    assert [x[1] for x in used(engine, "A17")] == ["used", "used"]
+    assert on_hand(engine, "A17") == "440"
+
+
 def test_a_recall_finds_whom_a_check_of_the_bag_names_that_was_told_after_the_dose(
     engine: Engine,
 ) -> None:

@@ -1084,3 +1084,26 @@ def _tests(program: Program) -> list[Test]:
         found += [kind.counts_when, *(alert.when for alert in kind.alerts)]
         found.append(None if kind.release is None else kind.release.when)
     return [test for test in found if test is not None]
+
+
+def test_what_is_moved_past_a_decision_is_missing_from_it() -> None:
+    p = at_the_drip()
+
+    # it was read five minutes after the start, not an hour before it
+    p.do("correct weigh", occurred=MONDAY + HOUR + 5 * MINUTE, reason="wrong hour")
+
+    assert questioned(p) == [("start", "drip.1", "true", "unknown")]
+
+
+def test_what_was_read_in_the_instant_of_a_decision_but_after_it_had_no_part_in_it() -> None:
+    p = Patient(program(WARD))
+    p.do("record pregnancy", result="negative")
+    p.do("record weigh", weight="80")
+    p.do("record baseline", systolic=120)
+    p.do("start drip")
+    p.do("record vitals", systolic=130)
+    p.wait("10 min")
+
+    p.do("correct vitals", systolic=190, reason="typed wrong")
+
+    assert questioned(p) == []

@@ -204,6 +204,22 @@ def test_the_bag_of_the_session_before_is_not_that_of_this_one() -> None:
     assert [x.lot for x in p.events(e.DoseGiven)] == ["A17", ""]
 
 
+def test_a_check_that_was_in_error_says_nothing_of_the_session_after_it() -> None:
+    p = ordered(with_bags())
+    p.do("arrive drip")
+    p.do("record bag", text="A17")
+    held(p, "20 mg")
+    p.do("retract bag", reason="another patient's")
+    p.wait("1 h")
+    p.do("order ketamine_order", by="doctor", amount="0.5 mg/kg")
+    p.do("arrive drip")
+    p.do("dose drip", amount="20 mg", lot="A17", last=True)
+
+    p.do("record bag", text="A18")
+
+    assert p.events(e.LotCorrected) == []  # what was said with the dose is its lot
+
+
 def test_what_was_given_under_a_hold_is_kept_and_looked_at() -> None:
     p = ordered(program(text()))
     p.do("start drip")

@@ -577,6 +577,7 @@ def test_a_person_counts_once_and_in_the_role_in_which_they_are_needed() -> None
     assert g.assigned(there, ["nurse", "nurse"]) == {"ann": "nurse"}
     assert house(2).start("lea:nurse") == ["staff-short"]
     assert house(3).start("ann:nurse", "ann:therapist") == ["staff-short"]
+    assert house(2).start("ann:nurse", "ann:cook") == "therapist"  # she is there with both
 
 
 def test_whom_the_program_names_may_start_a_small_group_with_a_reason() -> None:

@@ -409,10 +409,10 @@ def test_a_program_that_is_begun_under_a_hold_of_the_patient_begins_held() -> No
     there = Patient(house())
     there.do("hold fever", everywhere=True)
 
-    here = Patient(therapy(), beside=there)
+    here = Patient(therapy(), beside=there, by="ann:nurse")
 
     assert list(here.s.holds) == ["hold.1@e-1"]
-    assert here.s.holds["hold.1@e-1"].person == "nurse"
+    assert here.s.holds["hold.1@e-1"].person == "nurse"  # who held, not who enrolled
     assert here.codes("start day")[0] == "on-hold"
 
 

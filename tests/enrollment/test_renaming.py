@@ -572,6 +572,24 @@ def test_what_was_written_apart_at_any_time_is_apart_whatever_its_form_is_called
     )
 
 
+def test_what_a_step_keeps_apart_stays_so_where_its_form_is_gone() -> None:
+    first = version("1.0.0", {"talk: {by: [nurse]": "talk: {by: [nurse], read_by: [nurse]"})
+    answer = "  answer:\n    title: Answer\n    fields:\n      word: {type: choice, options: "
+    gone = {answer + "{one: One, two: Two, three: Three}}\n": "",
+            "talk: {by: [nurse], record: answer": "talk: {by: [nurse], read_by: [nurse], "
+            "record: note"}  # fmt: skip
+    to = version("1.1.0", gone)
+    p = Patient(first)
+    p.do("record talk", word="two")
+    (said,) = p.events(e.ObservationRecorded)
+
+    moved(p, to)
+
+    shown = for_reader(to, c.Actor("d", {"doctor"}), said)
+    assert isinstance(shown, e.ObservationRecorded)
+    assert shown.values == {"word": "withheld"}
+
+
 def test_what_was_handed_over_by_the_old_name_of_a_form_answers_the_step_of_now() -> None:
     known = e.Known(
         {"e-0": e.Membership("P", "old", "main", MONDAY)},
