@@ -1027,7 +1027,7 @@ def test_on_every_way_gates_read_what_is_so(way: Way) -> None:
     assert now is not None
     run = Run.of(way.program, state, AROUND, now)
     true = Run.of(way.program, state, AROUND, now)
-    true.s.readings = correcting._true_readings(correcting.records(way.events), now)
+    true.s.readings = correcting.true_readings(correcting.records(way.events), now)
     for test in _tests(way.program):
         assert test.truth(run) == test.truth(true), test.text
 
@@ -1051,7 +1051,7 @@ def test_what_was_decided_is_judged_again_as_it_was(way: Way) -> None:
         version = decision.judged or entry - 1
         state = replay(way.events[:version])
         known = decision.judge(correcting._then(here, state, decision.at, None))
-        true = correcting._true_readings(found, decision.at, version)
+        true = correcting.true_readings(found, decision.at, version)
         if plain:
             assert decision.judge(correcting._then(here, state, decision.at, true)) == known
         if overridden:

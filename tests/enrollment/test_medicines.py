@@ -78,7 +78,7 @@ def test_a_medicine_that_is_told_late_is_judged_by_the_score_of_that_time() -> N
     assert "not-indicated" not in deviations(p)
     p.do("give lorazepam", amount="2 mg")
 
-    assert deviations(p)[-1] == "not-indicated"
+    assert deviations(p).count("not-indicated") == 1
 
 
 def test_what_is_drawn_for_a_medicine_is_given_wasted_and_witnessed() -> None:

@@ -90,6 +90,23 @@ def test_a_start_that_is_told_late_is_judged_by_what_was_so_then() -> None:
     assert started.at == at(70)
 
 
+def test_a_start_that_is_told_late_does_not_wait_for_what_was_found_since() -> None:
+    """The pressure of nine o'clock is looked up, although nothing needs it any more."""
+    text = clinic("ready: [agreed, vitals.systolic < high]").replace("    ready: [agreed]\n", "")
+    p = patient(text)
+    p.do("record vitals", systolic=120)
+    p.wait("1 h")
+    p.do("record vitals", systolic=190)
+
+    assert p.codes("start drip") == ["gate-closed"]
+    p.do("start drip", occurred=at(30))
+
+    assert p.events(e.SessionStarted)[0].evidence == (
+        p.events(e.ObservationRecorded)[0].observation,
+    )
+    assert p.events(e.DecisionQuestioned) == []
+
+
 def test_no_reading_is_missed_of_a_time_in_which_nobody_could_have_told_it() -> None:
     p = told(13)
 

@@ -125,7 +125,7 @@ def as_true(history: Iterable[Past], at: datetime) -> Enrollment:
     state = as_known(history, at)
     builder = copy_of(state)
     builder.wake = state.wake
-    builder.readings = _true_readings(records(past.event for past in history), at)
+    builder.readings = true_readings(records(past.event for past in history), at)
     return builder
 
 
@@ -136,7 +136,7 @@ def _until(history: Iterable[Past], at: datetime) -> Iterator[Past]:
         yield past
 
 
-def _true_readings(
+def true_readings(
     records: Iterable[Record], at: datetime, known: int | None = None
 ) -> dict[str, tuple[Observation, ...]]:
     """What had happened by an instant, by the newest versions. With `known`, what was recorded by
@@ -455,7 +455,7 @@ def _readable(
     run: Run, after: Sequence[Record], form: str
 ) -> tuple[tuple[str, ...], list[Observation]]:
     """What gates should be able to read of a form now: ids that go, readings that come."""
-    true = _true_readings(after, run.now).get(form, ())
+    true = true_readings(after, run.now).get(form, ())
     alive = [each for each in true if not each.kept_in or run.is_active(each.kept_in)]
     wanted = [
         replace(each, values=values)
@@ -492,7 +492,7 @@ def _follow(
     if new:
         occurred = next(each.newest.occurred for each in after if new in each.ids)
         then = Run.of(run.program, run.s, run.around, occurred)
-        then.s.readings = _true_readings(after, occurred)
+        then.s.readings = true_readings(after, occurred)
         run.late[new] = then
 
 
@@ -548,8 +548,8 @@ def _questions(
                 decision.judge(_then(run, state, decision.at, readings))
                 for readings in (
                     None,
-                    _true_readings(before, decision.at, version),
-                    _true_readings(after, decision.at, version),
+                    true_readings(before, decision.at, version),
+                    true_readings(after, decision.at, version),
                 )
             )
             gates = [at for at in known if now[at] != known[at] and now[at] != was[at]]

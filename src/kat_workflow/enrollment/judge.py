@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.moving import EXCURSION
-from kat_workflow.enrollment.run import Run, consents_at, names, taken_by
+from kat_workflow.enrollment.run import Run, consents_at, names
 from kat_workflow.enrollment.state import is_within
 from kat_workflow.errors import Reason
 from kat_workflow.program import PATIENT
@@ -79,7 +79,12 @@ class Judge:
             return run
         then = Run.of(run.program, self.s, run.around, self.occurred)
         then.emergency = run.emergency
-        then.s.readings = taken_by(self.s, self.occurred)
+        if any(kept[-1].occurred > self.occurred for kept in self.s.readings.values()):
+            # With a newer reading an older one that gates could read then may have been forgotten.
+            from kat_workflow.enrollment import correcting  # noqa: PLC0415  # seldom needed
+
+            found = correcting.records(past.event for past in run.history())
+            then.s.readings = correcting.true_readings(found, self.occurred)
         if self.s.consents:
             past = (past.event for past in run.history())
             then.s.consents = consents_at(past, self.occurred)

@@ -242,7 +242,8 @@ class OrderState(Struct, frozen=True, array_like=True, gc=False):
     def stands(self, now: datetime) -> bool:
         """Whether it is in force: what happened before it was placed was not done on it."""
         begun = self.since is None or self.since <= now
-        return begun and self.left != 0 and (self.until is None or now < self.until)
+        some = self.left is None or self.left > 0
+        return begun and some and (self.until is None or now < self.until)
 
     def used(self, times: int) -> OrderState:
         """With so many administrations less."""
