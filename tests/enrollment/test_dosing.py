@@ -541,6 +541,20 @@ def test_orders_reserve_and_sessions_take_over_what_is_given_is_no_longer_reserv
     assert reserved(p) == {}
 
 
+def test_an_order_for_several_times_reserves_what_is_left_of_it() -> None:
+    p = fixed(text(order=FIXED.replace("lasts: 30 d", "times: 3\n    lasts: 30 d")), "50 mg")
+
+    def left() -> int:
+        its = record_of(p).known.exposures["ketamine (mass)"].reserved
+        return its["e-1/ketamine_order"].times
+
+    assert left() == 3
+    p.do("start drip")
+    assert left() == 2
+    p.do("cancel drip", reason="unwell")
+    assert left() == 3
+
+
 def test_an_abort_and_an_end_reserve_nothing() -> None:
     p = fixed(text(order=FIXED))
     p.do("start drip")

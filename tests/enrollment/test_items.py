@@ -597,6 +597,19 @@ def test_a_clock_time_that_exists_twice_runs_once_at_the_first() -> None:
     assert p.item("check").next == datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 
 
+def test_clock_times_come_in_the_order_of_the_day_however_they_are_written() -> None:
+    row = '{daily_at: ["20:00", "08:00"], when: always}'
+    p = Patient(program(phase(f"check: {{by: [nurse], record: vitals, every: [{row}]}}")))
+
+    assert p.item("check").opens == p.at("2026-03-02 20:00")
+    p.until("2026-03-02 20:30")
+    p.do("record check", systolic=120)
+    assert p.item("check").opens == p.at("2026-03-03 08:00")
+    p.until("2026-03-03 08:30")
+    p.do("record check", systolic=120)
+    assert p.item("check").opens == p.at("2026-03-03 20:00")
+
+
 def test_clock_times_are_not_read_on_closed_days() -> None:
     p = Patient(program(phase(_CLOCK)), closed=(date(2026, 3, 3), date(2026, 3, 4)))
     p.until("2026-03-02 18:00")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -119,6 +120,18 @@ def test_an_order_stands_no_longer_than_its_weight() -> None:
     assert placed.until == p.at("2026-03-16 09:00")
     p.until("2026-03-16 09:00")
     assert p.codes("start drip") == ["no-order"]
+
+
+def test_a_weight_is_as_old_as_when_it_was_taken_whenever_it_is_told() -> None:
+    p = weighed(KETAMINE, "60")
+    p.wait("20 d")
+
+    p.do("record weigh", weight="70", occurred=p.now - timedelta(days=13))
+
+    placed = order(p, "0.5 mg/kg")
+    assert (placed.weight, placed.until) == ("70", p.now + timedelta(days=1))
+    p.wait("1 d")
+    assert p.codes("order ketamine_order", by="doctor", amount="0.5 mg/kg") == ["weight-missing"]
 
 
 def test_an_unsigned_weight_opens_no_order() -> None:
@@ -271,8 +284,9 @@ def test_how_fast_is_ordered_within_the_program(details: dict[str, str], code: s
     assert refused(weighed(KETAMINE), "0.5 mg/kg", **details) == [code]
 
 
-def test_a_rate_within_the_limits_is_ordered() -> None:
-    assert order(weighed(KETAMINE), "0.5 mg/kg", rate="50 mg/h").rate == "50 mg/h"
+@pytest.mark.parametrize("rate", ["10 mg/h", "50 mg/h", "100 mg/h"])
+def test_a_rate_within_the_limits_is_ordered(rate: str) -> None:
+    assert order(weighed(KETAMINE), "0.5 mg/kg", rate=rate).rate == rate
 
 
 def test_where_the_program_knows_no_bolus_none_is_ordered() -> None:

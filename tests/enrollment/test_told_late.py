@@ -107,6 +107,22 @@ def test_a_start_that_is_told_late_does_not_wait_for_what_was_found_since() -> N
     assert p.events(e.DecisionQuestioned) == []
 
 
+def test_a_release_that_is_told_late_is_judged_by_its_own_time_and_what_was_found_by_then() -> None:
+    rule = "release: {earliest: 30 min, when: watch.systolic < raised, signed_by: [nurse]}"
+    p = patient(clinic(rule, watch="at: [0 min], then_every: 10 min"))
+    p.do("start drip")
+    p.do("dose drip", rate="150 mg/h")
+    for minutes, systolic in ((0, 150), (35, 120), (45, 150)):
+        p.now = at(minutes)
+        p.do("record drip.watch", systolic=systolic)
+    p.do("end dosing drip", amount="50 mg", occurred=at(10))
+    p.now = at(60)
+
+    assert p.codes("release drip") == ["not-ready-to-leave"]
+    assert p.codes("release drip", occurred=at(20)) == ["too-early", "not-ready-to-leave"]
+    p.do("release drip", occurred=at(40))
+
+
 def test_no_reading_is_missed_of_a_time_in_which_nobody_could_have_told_it() -> None:
     p = told(13)
 
