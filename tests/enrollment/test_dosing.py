@@ -555,6 +555,18 @@ def test_an_order_for_several_times_reserves_what_is_left_of_it() -> None:
     assert left() == 3
 
 
+def test_a_fixed_dose_without_an_order_is_reserved_from_its_start_on() -> None:
+    p = Patient(program(_without_order()))
+
+    p.do("start drip")
+    assert reserved(p) == {"e-1/drip.1": "0.05"}
+    p.do("dose drip", amount="20 mg", last=False)
+    assert reserved(p) == {"e-1/drip.1": "0.03"}
+    p.do("end dosing drip")
+
+    assert reserved(p) == {}
+
+
 def test_an_abort_and_an_end_reserve_nothing() -> None:
     p = fixed(text(order=FIXED))
     p.do("start drip")
