@@ -1019,6 +1019,25 @@ def test_steps_before_a_session_do_not_count_from_the_dose_of_an_earlier_one() -
     assert not p.is_open("again")
 
 
+def test_what_was_done_after_the_last_session_is_not_done_after_this_one() -> None:
+    p = Patient(
+        program(
+            clinic(
+                "after: {meal: {by: [nurse], record: note}}\ncounts_when: given > 400 mg\n"
+                "release: {earliest: 0 min, signed_by: [nurse]}"
+            )
+        )
+    )
+    for _ in range(2):
+        p.do("start drip")
+        p.do("dose drip", rate="150 mg/h")
+        p.do("end dosing drip", amount="50 mg")
+
+        assert p.codes("release drip") == ["steps-open"]
+        p.do("record meal", text="ate well")
+        p.do("release drip")
+
+
 # Told late
 
 
