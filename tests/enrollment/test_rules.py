@@ -101,6 +101,17 @@ def test_r2_an_enrollment_that_is_behind_is_not_decided_on() -> None:
     assert answer.timer == next_timer(p.s)
 
 
+def test_r2_what_is_due_at_the_very_instant_of_a_command_comes_before_it() -> None:
+    p = Patient(program(_PLAIN))
+    act = c.Record("check", {"systolic": 120})
+
+    at_once = decide(
+        p.program, p.s, p.around, Command("x", act, person("nurse"), MONDAY + 4 * HOUR)
+    )
+
+    assert isinstance(at_once, Behind)
+
+
 def test_r2_each_timer_runs_at_its_own_instant_however_late_it_is_run() -> None:
     p = Patient(program(_PLAIN))
     ran, after = catch_up(p.program, p.s, p.around, MONDAY + 9 * HOUR)

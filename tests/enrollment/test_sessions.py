@@ -796,6 +796,17 @@ def test_attempts_and_counted_sessions_are_two_numbers() -> None:
     assert p.outcome("drips") == "done"
 
 
+def test_a_session_of_which_it_is_not_known_whether_it_counts_does_not_count() -> None:
+    p = under_way(clinic("counts_when: watch.systolic < 140 mmHg"))
+    p.do("end dosing drip", amount="50 mg")
+    p.wait("30 min")
+
+    p.do("release drip")  # and nobody has taken a reading
+
+    assert p.s.tallies["drip"].counted == 0
+    assert p.is_open("drips")
+
+
 def test_what_is_open_in_a_session_is_left_with_it() -> None:
     p = under_way(clinic("after: {rest: {by: [nurse], record: note, optional: true}}"))
     p.do("end dosing drip", amount="50 mg")
