@@ -406,6 +406,27 @@ def test_over_a_course_counts_what_another_program_gave_and_reserved() -> None:
     )
 
 
+def test_over_a_course_counts_all_that_another_program_may_still_give() -> None:
+    times = FIXED.replace("lasts: 30 d", "times: 3\n    lasts: 30 d")
+    p = fixed(text(order=times), "50 mg")
+    q = Patient(program(capped("180 mg", "course")), beside=p)
+
+    assert q.codes("order ketamine_order", by="doctor", amount="40 mg") == ["dose-cap"]
+    q.do("order ketamine_order", by="doctor", amount="30 mg")
+
+
+def test_a_cap_over_a_week_remembers_the_whole_week() -> None:
+    p = fixed(capped("100 mg", "168 h"), "40 mg")
+    held(p, "60 mg")
+    p.wait("3 d")
+    held(p, "20 mg")
+    p.wait(timedelta(days=4, minutes=-1))
+
+    assert p.codes("start drip") == ["dose-cap"]
+    p.wait("1 min")
+    p.do("start drip")
+
+
 def test_over_an_enrollment_another_program_does_not_count() -> None:
     p = fixed(capped("60 mg", "enrollment"))
     for event in (
@@ -499,6 +520,14 @@ def test_a_fixed_dose_without_an_order_is_capped_as_well() -> None:
     held(p, "50 mg")
     p.wait("2 h")
     assert p.codes("start drip") == ["dose-cap"]
+
+
+def test_more_than_a_fixed_dose_is_kept_and_looked_at() -> None:
+    p = Patient(program(_without_order()))
+
+    held(p, "51 mg")
+
+    assert noted(p) == ["over-cap"]
 
 
 def _without_order(more: str = "") -> str:

@@ -277,12 +277,13 @@ def test_a_round_that_was_done_under_a_hold_is_followed_after_it(cadence: str, a
 
 
 def test_a_clock_time_under_the_hold_is_not_done_after_it_where_the_step_could_not_open() -> None:
-    row = '{daily_at: ["12:00"], when: always}'
+    row = '{daily_at: ["14:30"], when: always}'
     p = Patient(
         program(
             stay(
                 "one: {by: [nurse], record: note}\n"
-                f"checks: {{by: [nurse], record: note, after: [one], every: [{row}], due: 30 min}}"
+                f"checks: {{by: [nurse], record: note, after: [one], every: [{row}], "
+                "due: 30 min, counted_from: entering, source: practice}"
             )
         )
     )
@@ -293,7 +294,7 @@ def test_a_clock_time_under_the_hold_is_not_done_after_it_where_the_step_could_n
 
     lift(p)
 
-    assert p.item("checks").opens == p.at("2026-03-03 12:00")
+    assert p.item("checks").opens == p.at("2026-03-03 14:30")
 
 
 def test_a_time_that_restarts_begins_with_the_lifting_whatever_had_run_before_the_hold() -> None:

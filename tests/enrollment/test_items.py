@@ -610,6 +610,16 @@ def test_clock_times_come_in_the_order_of_the_day_however_they_are_written() -> 
     assert p.item("check").opens == p.at("2026-03-03 20:00")
 
 
+def test_a_round_that_a_person_calls_missed_is_followed_when_the_next_is_planned() -> None:
+    every = "every: [{interval: 4 h, when: always}], may_be: [missed]"
+    p = Patient(program(phase(f"check: {{by: [nurse], record: vitals, {every}}}")))
+    p.wait("1 h")
+
+    p.do("miss check", reason="asleep")
+
+    assert p.item("check").opens == p.now + 4 * HOUR
+
+
 def test_clock_times_are_not_read_on_closed_days() -> None:
     p = Patient(program(phase(_CLOCK)), closed=(date(2026, 3, 3), date(2026, 3, 4)))
     p.until("2026-03-02 18:00")

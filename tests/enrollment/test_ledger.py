@@ -475,6 +475,16 @@ def test_a_lot_is_judged_by_the_day_on_which_it_was_used_not_told() -> None:
     assert noted(p) == ["lot-expired"]
 
 
+def test_all_of_a_lot_may_be_drawn() -> None:
+    p = ordered(CONTROLLED)
+    stocked(p, "K1", "20 mg")
+    p.do("start drip")
+
+    p.do("draw drip", amount="20 mg", lot="K1")
+
+    assert noted(p) == []
+
+
 def test_a_lot_that_is_kept_in_another_measure_is_not_the_one_that_was_drawn() -> None:
     p = ordered(CONTROLLED)
     stocked(p, "K1", "10 mL")

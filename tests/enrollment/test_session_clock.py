@@ -766,6 +766,17 @@ def test_a_session_may_be_booked_for_now_and_not_for_before() -> None:
     p.do("book drip", given={"for": p.now})
 
 
+def test_whoever_is_being_treated_is_no_no_show_though_nobody_wrote_the_arrival_down() -> None:
+    p = patient(clinic("no_show_after: 30 min"))
+    p.do("book drip", given={"for": p.now + HOUR})
+    p.wait("1 h")
+
+    p.do("start drip")
+    p.wait("31 min")
+
+    assert p.session("drip.1").state == "under_way"
+
+
 # The next slot
 
 
