@@ -412,6 +412,14 @@ def test_a_step_of_a_clock_time_opens_then_on_the_day_of_its_phase() -> None:
     assert p.item("visit").due == p.at("2026-03-02 15:00")
 
 
+def test_the_day_of_admission_is_the_date_of_the_site() -> None:
+    evening = datetime(2026, 3, 3, 1, 0, tzinfo=UTC)
+
+    p = Patient(program(phase("visit: {by: [nurse]}")), zone="America/Los_Angeles", at=evening)
+
+    assert p.s.admitted == date(2026, 3, 2)
+
+
 def test_a_step_of_a_program_day_waits_for_admission() -> None:
     p = Patient(
         program(

@@ -253,6 +253,10 @@ def test_a_rate_whose_ends_are_per_different_times_is_a_warning_and_is_read_as_w
     assert (dose.rate_unit, dose.rate_to) == ("mg/h", Decimal(6000))
 
 
+def test_a_cap_may_look_back_a_whole_week() -> None:
+    assert checked("most: 8 mg, per: 24 h", "most: 8 mg, per: 168 h").findings == ()
+
+
 def test_what_a_pharmacy_keeps_is_not_accounted_for_here() -> None:
     program = checked("drug: Ketamine,", "drug: Ketamine, kept_by: the pharmacy,").program
 

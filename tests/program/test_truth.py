@@ -275,6 +275,14 @@ def test_nor_does_an_older_one_of_the_whole_enrollment(newest: dict[str, Any]) -
     assert truth("laboratory.potassium > 3.5 mmol/L", older, newer, context=WHOLE) is None
 
 
+def test_a_value_that_is_missing_from_a_reading_is_never_normal() -> None:
+    partial = reading("vitals", systolic=120)
+
+    assert truth("vitals.systolic < 180 mmHg and vitals.pulse < 120 /min", partial) is None
+    assert truth("vitals.systolic > 180 mmHg or vitals.pulse > 120 /min", partial) is None
+    assert truth("vitals.systolic > 180 mmHg and vitals.pulse < 120 /min", partial) is False
+
+
 def test_the_latest_reading_is_the_one_that_was_taken_last() -> None:
     late_entry, now = reading("vitals", 5, systolic=200), reading("vitals", 1, systolic=120)
 
