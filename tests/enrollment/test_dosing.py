@@ -361,13 +361,13 @@ def test_a_program_day_is_no_date_of_another_zone() -> None:
     p = Patient(
         program(capped("100 mg", "program day")),
         zone="America/Los_Angeles",
-        at=datetime(2026, 3, 2, 23, 30, tzinfo=UTC),
+        at=datetime(2026, 3, 3, 1, 0, tzinfo=UTC),
     )
     p.do("order ketamine_order", by="doctor", amount="60 mg")
-    held(p, "60 mg")  # in the afternoon there
+    held(p, "60 mg")  # on Monday afternoon there, on Tuesday in Greenwich
     p.wait("2 h")
 
-    assert p.codes("start drip") == ["dose-cap"]  # the next date in Greenwich
+    assert p.codes("start drip") == ["dose-cap"]
     p.until("2026-03-03 00:00")
     p.do("start drip")
 
