@@ -254,7 +254,7 @@ def test_a_bolus_of_more_than_is_ordered_is_refused() -> None:
 
 def test_the_pace_of_an_infusion_is_that_of_what_is_left_after_the_bolus() -> None:
     p = weighed(KETAMINE, "70")  # 70 mg, 14 of them at once: 56 mg at no more than 100 mg/h
-    how = {"by": "doctor", "amount": "1 mg/kg", "bolus": "0.2 mg/kg"}
+    how: dict[str, Any] = {"by": "doctor", "amount": "1 mg/kg", "bolus": "0.2 mg/kg"}
 
     assert p.codes("order ketamine_order", infusion_over="33 min", **how) == ["rate-outside"]
     p.do("order ketamine_order", infusion_over="34 min", **how)
