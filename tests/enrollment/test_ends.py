@@ -78,7 +78,6 @@ def test_after_an_end_a_readmission_is_a_new_enrollment() -> None:
         "override x",
         "start x",
         "book x",
-        "arrive x",
         "move stay",
     ):
         refusal = p.refused(
