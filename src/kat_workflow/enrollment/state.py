@@ -670,7 +670,7 @@ def _reading(x: e.ObservationRecorded | e.ObservationCorrected) -> Observation:
         x.place,
         {name: x.values[name] for name in x.kept if name in x.values},
         x.occurred,
-        x.recorded,
+        None,
         not x.needs,
         x.valid_until,
         x.kept_in,
@@ -712,7 +712,7 @@ def _replace(s: Enrollment, form: str, out: set[str], into: tuple[Observation, .
     """Take readings of a form away and put others in their places."""
     kept = tuple(o for o in s.readings.get(form, ()) if o.id not in out)
     for new in into:
-        kept = _among(kept, new)
+        kept = _among(kept, replace(new, recorded=None))
     s.readings = {**s.readings, form: kept} if kept else _without(s.readings, form)
 
 
@@ -1007,7 +1007,11 @@ def _version_changed(s: Enrollment, x: e.VersionChanged) -> None:
         step: Settlement(outcome, at, place, hands, number, keep)
         for step, outcome, at, place, hands, number, keep in x.settled
     }
-    s.readings = {form: kept for form, kept in x.values.items() if kept}
+    s.readings = {
+        form: tuple(replace(each, recorded=None) for each in kept)
+        for form, kept in x.values.items()
+        if kept
+    }
     s.counts = dict(x.counts)
     if x.phases or x.steps:
         _called_otherwise(s, x.phases, x.steps)

@@ -150,7 +150,15 @@ def _changed(j: Judge, to: Program, reason: str, names: Names) -> e.VersionChang
         for step, x in known.settled.items()
         if step in to.steps
     )
-    readings = {form: tuple(retained(to, kept)) for form, kept in known.readings.items()}
+    recorded = {
+        said.observation: said.recorded
+        for said in _all_said(run)
+        if isinstance(said, e.ObservationRecorded | e.ObservationCorrected)
+    }
+    readings = {
+        form: tuple(replace(x, recorded=recorded[x.id]) for x in retained(to, kept))
+        for form, kept in known.readings.items()
+    }
     return e.VersionChanged(
         to.version,
         to.digest,
@@ -173,11 +181,15 @@ def _as_known_to(run: Run, to: Program, names: Names) -> Enrollment:
     """What the record holds for the gates of another version, if it had been that from the
     beginning: settlements that are read from elsewhere, readings, counts."""
     builder = copy_of(NOBODY)
-    for said in (*(past.event for past in run.history()), *run.events):
+    for said in _all_said(run):
         if not isinstance(said, e.VersionChanged):
             event = event_by(names, said)
             fold(builder, _as_kept_by(to, event, builder, run))
     return builder
+
+
+def _all_said(run: Run) -> tuple[e.Event, ...]:
+    return (*(past.event for past in run.history()), *run.events)
 
 
 def _as_kept_by(to: Program, event: e.Event, s: Enrollment, run: Run) -> e.Event:

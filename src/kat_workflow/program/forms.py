@@ -55,7 +55,8 @@ class Observation(Struct, frozen=True, array_like=True, gc=False):
     `place` is where it was recorded: the id of the visit or session whose step it answers
     (`stay.1/day.3`, `stay.1/day.3/kat_session.2`), "" for a recording without an item. `signed`
     is True where no signature was asked. `valid_until` is when its result expires, if ever.
-    `kept_in` is the place with whose end no gate can read it any more, "" for never.
+    `kept_in` is the place with whose end no gate can read it any more, "" for never. `recorded` is
+    told by entries alone: no gate asks for it, so that no state keeps it.
     """
 
     id: str
@@ -64,7 +65,7 @@ class Observation(Struct, frozen=True, array_like=True, gc=False):
     place: str
     values: dict[str, Raw]
     occurred: datetime
-    recorded: datetime
+    recorded: datetime | None
     signed: bool = True
     valid_until: datetime | None = None
     kept_in: str = ""
