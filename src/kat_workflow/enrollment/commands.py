@@ -9,26 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from kat_workflow.enrollment.events import Evaluation
 from kat_workflow.program import Cause, Outcome
 
 
-def _roles(roles: Iterable[str]) -> frozenset[str]:
-    return frozenset(roles)
-
-
-def _with_zones(actor: Actor, _: object, until: Mapping[str, datetime]) -> None:
-    if any(at.tzinfo is None for at in until.values()):
-        raise ValueError("an instant without a zone names no moment: give `until` an offset")
-
-
-@frozen
-class Actor:
+class Actor(Struct, frozen=True):
     """Who acts: a person (not an account) and the roles in which they may. The host says so.
 
     `name` is the person's printed name, as it stands under a signature (the person's id where it
@@ -39,11 +29,32 @@ class Actor:
     """
 
     person: str
-    roles: frozenset[str] = field(converter=_roles, factory=frozenset)
+    roles: frozenset[str] = frozenset()
     name: str = ""
-    until: Mapping[str, datetime] = field(factory=dict, hash=False, validator=_with_zones)
-    sites: frozenset[str] = field(converter=_roles, factory=frozenset)
-    covers: Mapping[str, str] = field(factory=dict, hash=False)
+    until: Mapping[str, datetime] = {}
+    sites: frozenset[str] = frozenset()
+    covers: Mapping[str, str] = {}
+
+    if TYPE_CHECKING:  # roles and sites are taken as they come, and kept as sets
+
+        def __init__(
+            self,
+            person: str,
+            roles: Iterable[str] = ...,
+            name: str = ...,
+            until: Mapping[str, datetime] = ...,
+            sites: Iterable[str] = ...,
+            covers: Mapping[str, str] = ...,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        if any(at.tzinfo is None for at in self.until.values()):
+            raise ValueError("an instant without a zone names no moment: give `until` an offset")
+        force_setattr(self, "roles", frozenset(self.roles))
+        force_setattr(self, "sites", frozenset(self.sites))
+
+    def __hash__(self) -> int:
+        return hash((self.person, self.roles, self.name, self.sites))
 
 
 SYSTEM = Actor("system")
