@@ -554,7 +554,9 @@ def _phase_left(s: Enrollment, x: e.PhaseLeft) -> None:
 
 
 def _without(mapping: Mapping[str, _T], key: str) -> dict[str, _T]:
-    return {name: each for name, each in mapping.items() if name != key}
+    left = dict(mapping)
+    left.pop(key, None)
+    return left
 
 
 def _forget(s: Enrollment, place: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 if TYPE_CHECKING:
     from kat_workflow.enrollment.state import Enrollment, Item
@@ -34,7 +34,10 @@ class Timer(Struct, frozen=True, order=True, gc=False):
 
     def id(self, enrollment: str) -> str:
         """An id that is unique within the store: the cause of what follows (R2)."""
-        return f"timer:{enrollment}/{self.about}/{self.what}@{self.due.isoformat()}"
+        due: str = to_builtins(self.due)  # what `isoformat` says of it, for a tenth of the time
+        if due.endswith("Z"):
+            due = due[:-1] + "+00:00"
+        return f"timer:{enrollment}/{self.about}/{self.what}@{due}"
 
 
 def timers(s: Enrollment, at: datetime | None = None) -> list[Timer]:
