@@ -65,8 +65,8 @@ def decide(
     person, emergency = command.by.person, bool(command.emergency)
     run = Run.of(program, enrollment, around, now, command.id, person, emergency)
     try:
-        judge = Judge(run, command)
-        _chapter(act)(judge, act)
+        judge = Judge.of(run, command)
+        (_ACTS.get(type(act)) or _seldom(act))(judge, act)
         if emergency or run.acting_for:
             from kat_workflow.enrollment import people  # noqa: PLC0415  # seldom needed
 
@@ -177,13 +177,10 @@ _ACTS: dict[type, Callable[[Judge, Any], None]] = {
 """What a clinic does all day; the acts of other chapters are in `seldom`."""
 
 
-def _chapter(act: c.Act) -> Callable[[Judge, Any], None]:
-    found = _ACTS.get(type(act))
-    if found is None:
-        from kat_workflow.enrollment import seldom  # noqa: PLC0415  # whoever needs none loads none
+def _seldom(act: c.Act) -> Callable[[Judge, Any], None]:
+    from kat_workflow.enrollment import seldom  # noqa: PLC0415  # whoever needs none loads none
 
-        found = seldom.ACTS[type(act)]
-    return found
+    return seldom.ACTS[type(act)]
 
 
 ABOUT_DRUGS = frozenset(

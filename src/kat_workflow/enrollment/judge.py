@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.moving import EXCURSION
 from kat_workflow.enrollment.run import Run, consents_at, names
@@ -21,9 +23,9 @@ from kat_workflow.program.clock import plus
 
 if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
     from kat_workflow.enrollment import commands as c
-    from kat_workflow.enrollment.state import Item, Session
+    from kat_workflow.enrollment.state import Enrollment, Item, Session
     from kat_workflow.program.gates import Test
-    from kat_workflow.program.model import SessionKind, Step
+    from kat_workflow.program.model import Program, SessionKind, Step
 
 TOLERANCE = timedelta(minutes=2)
 """How far in the future `occurred` may lie: clocks of two devices differ a little."""
@@ -36,23 +38,27 @@ class Refused(Exception):
         self.reasons = tuple(reasons)
 
 
-class Judge:
+class Judge(Struct, eq=False):
     """The command at hand: finds what it names and gathers the reasons against it, in order."""
 
-    __slots__ = ("actor", "at", "command", "occurred", "program", "reasons", "run", "s")
+    run: Run
+    program: Program
+    s: Enrollment
+    command: c.Command
+    actor: c.Actor
+    at: datetime
+    occurred: datetime
+    reasons: list[Reason] = []
 
-    def __init__(self, run: Run, command: c.Command) -> None:
-        self.run = run
-        self.program = run.program
-        self.s = run.s
-        self.command = command
-        self.actor = command.by
-        self.at = run.now
-        self.reasons: list[Reason] = []
-        self.occurred = self.at
+    @classmethod
+    def of(cls, run: Run, command: c.Command) -> Judge:
+        """Who judges a command on a workbench."""
+        now = run.now
+        judge = cls(run, run.program, run.s, command, command.by, now, now)
         if command.occurred is not None:
-            self._happened(command.occurred, command.at)
-            run.since = self.occurred
+            judge._happened(command.occurred, command.at)
+            run.since = judge.occurred
+        return judge
 
     def _happened(self, at: datetime, now: datetime) -> None:
         """When it happened, where somebody says so."""

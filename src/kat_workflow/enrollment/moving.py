@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import lru_cache
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from kat_workflow.enrollment import events as e
@@ -51,8 +50,7 @@ def _wait_for(run: Run, ways: Ways) -> None:
 def finish_phases(run: Run, reach: Reach) -> bool:
     """Let the innermost finished phase go on; whether anything moved."""
     visits, settled = run.s.visits, run.s.settled
-    asked = reach.phases if any(map(_ended, visits.values())) else reach.leaves
-    for name, whole, step, phase in asked:
+    for name, whole, step, phase in reach.phases:
         visit = visits[name]
         if whole and not visit.ended:
             continue
@@ -61,9 +59,6 @@ def finish_phases(run: Run, reach: Reach) -> bool:
         if is_finished(run, phase, visit) and _way_on(run, phase, visit):
             return True
     return False
-
-
-_ended = attrgetter("ended")
 
 
 def undecided(run: Run) -> Iterable[tuple[str, str, tuple[Clause, ...]]]:

@@ -42,12 +42,14 @@ class Opens(Struct, frozen=True):
 
 class Tables(Struct, frozen=True, eq=False):
     """What is read of a program at every command. `parts` are the steps of each kind of session;
-    `daily` the phases whose rounds begin with a local date, and their most rounds."""
+    `daily` the phases whose rounds begin with a local date, and their most rounds; `reaches` what
+    was worked out by sets of phases (`reach_of`)."""
 
     chart: Chart
     opens: Opens
     parts: dict[str, tuple[Step, ...]]
     daily: dict[str, int]
+    reaches: dict[tuple[str, ...], Reach] = {}
 
 
 Asked: TypeAlias = "tuple[str, str, bool, str, Step]"
@@ -63,8 +65,8 @@ class Reach(Struct, frozen=True, eq=False):
 
     `steps` are theirs, phase by phase as they were entered, and `judged` and `timed` those of
     `Opens`; `urgent` the phases with `at_once` rows, outermost first, each with those rows and the
-    ones that go even while a hold stands; `phases` all of them, innermost first, and `leaves` those
-    that can be finished before any part of a phase is; `daily` is as in `Tables`.
+    ones that go even while a hold stands; `phases` all of them, innermost first; `daily` is as in
+    `Tables`.
     """
 
     steps: tuple[Asked, ...]
@@ -72,7 +74,6 @@ class Reach(Struct, frozen=True, eq=False):
     timed: Names
     urgent: tuple[tuple[Phase, Ways, Ways], ...]
     phases: tuple[Finishing, ...]
-    leaves: tuple[Finishing, ...]
     daily: tuple[tuple[str, int], ...]
 
 
@@ -94,10 +95,16 @@ def tables_of(program: Program) -> Tables:
     )
 
 
-@lru_cache(maxsize=4096)
 def reach_of(program: Program, active: tuple[str, ...]) -> Reach:
     """What is asked of a patient in these phases, which are told as they were entered."""
     tables = tables_of(program)
+    found = tables.reaches.get(active)
+    if found is None:
+        found = tables.reaches[active] = _reach(program, tables, active)
+    return found
+
+
+def _reach(program: Program, tables: Tables, active: tuple[str, ...]) -> Reach:
     chart, opens = tables.chart, tables.opens
     steps = [
         (step.name, name, bool(step.every), step.after[0] if step.after else "", step)
@@ -118,7 +125,6 @@ def reach_of(program: Program, active: tuple[str, ...]) -> Reach:
         frozenset().union(*(opens.timed.get(name, ()) for name in active)),
         tuple((x, chart.at_once(x.name), chart.safety(x.name)) for x in urgent if x.at_once),
         tuple(phases),
-        tuple(each for each in phases if not each[1]),
         tuple((name, tables.daily[name]) for name in active if name in tables.daily),
     )
 

@@ -244,7 +244,8 @@ class Run(Struct, eq=False):
             if self.new:
                 alerts.act_on_readings(self)
                 continue
-            reach = reach_of(self.program, tuple(self.s.visits))
+            active = tuple(self.s.visits)
+            reach = self.tables.reaches.get(active) or reach_of(self.program, active)
             if not (
                 opening.open_items(self, reach)
                 or moving.go_at_once(self, reach)

@@ -545,9 +545,10 @@ def _phase_left(s: Enrollment, x: e.PhaseLeft) -> None:
         ended = replace(parent, ended=(*parent.ended, x.phase))
         s.visits = {**s.visits, x.finishes: ended}
     settled, place = s.settled, x.place
-    inside = [name for name, last in settled.items() if last.place.startswith(place)]
-    for name in inside:  # or in a place whose name goes on: round.1 and round.10
-        if not settled[name].keep and is_within(settled[name].place, place):
+    for name in [
+        name for name, last in settled.items() if not last.keep and last.place.startswith(place)
+    ]:
+        if is_within(settled[name].place, place):  # else its name goes on: round.1 and round.10
             del settled[name]
     _forget(s, place)
     _decided(s, x.at)
