@@ -34,9 +34,8 @@ Standing = Literal["new", "applied", "active", "discharged", "closed"]
 class Visit(Struct, frozen=True, array_like=True, gc=False):
     """One stay in a phase, in its current round, or `away` on an excursion. `ended` are the parts
     that are finished; `inside` counts the entries of each phase inside (with `#`: its further
-    rounds), None before the first."""
+    rounds), None before the first. It is known by the name of its phase."""
 
-    phase: str
     place: str
     away: bool
     entered: datetime
@@ -359,19 +358,20 @@ def fold(s: Enrollment, event: e.Event) -> None:
     FOLDS[type(event)](s, event)
 
 
-FORM: Final = 2
+FORM: Final = 3
 """The form of the state rows that this release writes and reads: the first thing in a row."""
 
 
 class _Row(Struct, frozen=True, array_like=True, gc=False):
     """An Enrollment as it is stored: what knows its own name needs no key. A row of another
-    `form` is no longer read: the entries tell the same."""
+    `form` is no longer read: the entries tell the same. Keys that are short are held once for all
+    patients."""
 
-    form: Literal[2]
+    form: Literal[3]
     head: tuple[str, str, str, str, str, str, Standing, int]
     instants: tuple[datetime | None, datetime | None, date | None, datetime | None, datetime | None]
     end: tuple[str, str]
-    visits: list[Visit]
+    visits: dict[str, Visit]
     items: list[Item]
     settled: dict[str, Settlement]
     readings: dict[str, tuple[Observation, ...]]
@@ -414,7 +414,7 @@ def encode_row(s: Enrollment) -> bytes:
             ),
             (s.enrolled, s.last, s.admitted, s.recheck, s.wake),
             (s.end, s.end_kind),
-            list(s.visits.values()),
+            s.visits,
             list(s.items.values()),
             s.settled,
             s.readings,
@@ -460,7 +460,7 @@ def decode_row(row: bytes) -> Enrollment:
         admitted,
         *r.end,
         recheck,
-        {visit.phase: visit for visit in r.visits},
+        r.visits or _EMPTY,
         {item.id: item for item in r.items},
         r.settled or _EMPTY,
         r.readings or _EMPTY,
@@ -509,8 +509,8 @@ def _admitted(s: Enrollment, x: e.Admitted) -> None:
 
 
 def _phase_entered(s: Enrollment, x: e.PhaseEntered) -> None:
-    visit = Visit(x.phase, x.place, x.region == _AWAY, x.at, x.visit, x.round)
-    s.visits = {**s.visits, x.phase: visit}
+    visit = Visit(x.place, x.region == _AWAY, x.at, x.visit, x.round)
+    s.visits = visits = {**s.visits, x.phase: visit}
     outer = x.place.rpartition("/")[0]
     again = x.phase + "#"
     if not outer:
@@ -518,12 +518,12 @@ def _phase_entered(s: Enrollment, x: e.PhaseEntered) -> None:
         if x.round > 1:
             _count_one(s, again)
     else:
-        parent = next(each for each in s.visits.values() if each.place == outer)
+        name, parent = next(each for each in visits.items() if each[1].place == outer)
         inside = {} if parent.inside is None else parent.inside.copy()
         inside[x.phase] = inside.get(x.phase, 0) + 1
         if x.round > 1:
             inside[again] = inside.get(again, 0) + 1
-        s.visits = {**s.visits, parent.phase: replace(parent, inside=inside)}
+        visits[name] = replace(parent, inside=inside)
     if x.row != "start":
         s.decided = x.at
     _at(s, x.at)
@@ -540,10 +540,9 @@ def _decided(s: Enrollment, at: datetime) -> None:
 
 
 def _phase_left(s: Enrollment, x: e.PhaseLeft) -> None:
-    s.visits = _without(s.visits, x.phase)
-    if x.finishes and (parent := s.visits.get(x.finishes)) is not None:
-        ended = replace(parent, ended=(*parent.ended, x.phase))
-        s.visits = {**s.visits, x.finishes: ended}
+    s.visits = visits = _without(s.visits, x.phase)
+    if x.finishes and (parent := visits.get(x.finishes)) is not None:
+        visits[x.finishes] = replace(parent, ended=(*parent.ended, x.phase))
     settled, place = s.settled, x.place
     for name in [
         name for name, last in settled.items() if not last.keep and last.place.startswith(place)
@@ -1024,13 +1023,12 @@ def _version_changed(s: Enrollment, x: e.VersionChanged) -> None:
 def _called_otherwise(s: Enrollment, phases: Mapping[str, str], steps: Mapping[str, str]) -> None:
     """Where somebody is and what is open, by other names. The ids of places and items stay."""
     visits: dict[str, Visit] = {}
-    for visit in s.visits.values():
+    for phase, visit in s.visits.items():
         inside = None
         if visit.inside is not None:
             inside = {_phase_key(key, phases): count for key, count in visit.inside.items()}
-        name = phases.get(visit.phase, visit.phase)
         ended = tuple(phases.get(each, each) for each in visit.ended)
-        visits[name] = replace(visit, phase=name, ended=ended, inside=inside)
+        visits[phases.get(phase, phase)] = replace(visit, ended=ended, inside=inside)
     s.visits = visits
     for id_, item in s.items.items():
         step, details = steps.get(item.step, item.step), item.details
