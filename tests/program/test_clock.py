@@ -14,6 +14,7 @@ from kat_workflow.program.clock import (
     Site,
     after_quiet,
     at_clock,
+    day_at,
     local_date,
     parse_duration,
     plus,
@@ -33,6 +34,7 @@ ZONES = (
     "Pacific/Chatham",
     "America/Havana",  # midnight exists twice
     "Pacific/Apia",  # a whole date was left out in 2011
+    "America/St_Johns",  # in 2011 clocks were set back a minute after midnight
 )
 sites = st.sampled_from([Site(zone=zone) for zone in ZONES])
 days = st.dates(date(2011, 1, 1), date(2037, 12, 31))
@@ -218,6 +220,31 @@ def test_the_program_day_of_admission_is_1_and_turns_at_the_midnight_of_the_site
     assert now < midnight
     assert local_date(midnight - timedelta(microseconds=1), site) == today
     assert local_date(midnight, site) > today
+
+
+@given(sites, st.lists(st.integers(0, 72 * 60), min_size=2, max_size=12), instants)
+def test_a_date_is_the_same_whatever_was_asked_before(
+    site: Site, minutes: list[int], start: datetime
+) -> None:
+    for after in minutes:
+        now = start + timedelta(minutes=after)
+        today = local_date(now, site)
+
+        day = day_at(now, site)
+
+        assert day.on == today
+        assert day.begins == at_clock(today, time(), site)
+        assert day.ends == at_clock(today + timedelta(days=1), time(), site)
+
+
+def test_a_minute_past_midnight_that_clocks_take_back_is_not_of_the_day_after() -> None:
+    site = Site(zone="America/St_Johns")
+    midnight = at("2010-11-07T02:30:00Z")
+
+    dates = [day_at(midnight + timedelta(minutes=each), site).on for each in (0, 1, 30, 61, 1440)]
+
+    assert dates == [date(2010, 11, day) for day in (7, 6, 6, 7, 7)]
+    assert day_at(datetime(9999, 12, 31, 23, tzinfo=UTC), site).on == date(9999, 12, 31)
 
 
 # Quiet hours

@@ -9,7 +9,7 @@ applies. It is made for one command and thrown away.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -33,7 +33,7 @@ from kat_workflow.enrollment.state import (
     is_within,
 )
 from kat_workflow.program import Cause, Outcome
-from kat_workflow.program.clock import Site, at_clock, local_date, parse_duration, plus
+from kat_workflow.program.clock import Day, Site, day_at, parse_duration, plus
 
 if TYPE_CHECKING:  # a program is made elsewhere, and only by those who load one
     from kat_workflow.enrollment.around import Around, Past
@@ -89,7 +89,7 @@ class Run(Struct, eq=False):
     """By what a corrected or late reading is judged: its time."""
     unbalanced: list[str] = []
     """Sessions that ended, whose ledger was not looked at yet."""
-    _today: date | None = None
+    _day: Day | None = None
 
     @classmethod
     def of(
@@ -478,7 +478,7 @@ class Run(Struct, eq=False):
         if not s.holds:
             for name, at_most in reach.daily:
                 if s.visits[name].round < at_most:
-                    midnight = _midnight_after(self.today(), self.site)
+                    midnight = self.day().ends
                     if first is None or midnight < first:
                         first = midnight
         if first != s.recheck:
@@ -570,7 +570,7 @@ class Run(Struct, eq=False):
 
     def go_on_at(self, site: Site) -> None:
         """From now on another site's zone tells the dates and clock times."""
-        self.site, self._today = site, None
+        self.site, self._day = site, None
 
     def go_on_by(self, program: Program) -> None:
         """From now on another version of the program says what follows."""
@@ -578,11 +578,15 @@ class Run(Struct, eq=False):
         self.tables = tables_of(program)
         self.chart = self.tables.chart
 
+    def day(self) -> Day:
+        """The site's date now, with its midnights."""
+        if self._day is None:
+            self._day = day_at(self.now, self.site)
+        return self._day
+
     def today(self) -> date:
         """The site's date now."""
-        if self._today is None:
-            self._today = local_date(self.now, self.site)
-        return self._today
+        return self.day().on
 
 
 def readable_fields(step: Step | None, retention: Retention | None) -> tuple[str, ...]:
@@ -645,11 +649,6 @@ def taken_by(s: Enrollment, at: datetime) -> dict[str, tuple[Observation, ...]]:
 
 
 _lasting = lru_cache(maxsize=1024)(parse_duration)
-
-
-@lru_cache(maxsize=1024)
-def _midnight_after(day: date, site: Site) -> datetime:
-    return at_clock(day + timedelta(days=1), time(0), site)
 
 
 def names(items: Iterable[Item]) -> str:

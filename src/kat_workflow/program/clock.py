@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 __all__ = [
+    "Day",
     "Duration",
     "Site",
     "after_quiet",
     "at_clock",
+    "day_at",
     "local_clock",
     "local_date",
     "parse_duration",
@@ -38,6 +40,7 @@ _SECONDS: dict[str, int] = {"s": 1, "min": 60, "h": 3600, "d": 86400, "wk": 6048
 # Two days short of what Python can tell, so that every zone can tell it too.
 _FIRST, _LAST = date(1, 1, 3), date(9999, 12, 29)
 _END = datetime(9999, 12, 30, tzinfo=UTC)
+_A_DAY = timedelta(days=1)
 _WRITTEN = re.compile(r"(0|[1-9][0-9]{0,5}) (s|min|h|d|wk)")
 
 
@@ -69,6 +72,14 @@ class Duration(Struct, frozen=True, dict=True):
         return timedelta(seconds=self.seconds)
 
 
+class Day(Struct, frozen=True, gc=False):
+    """A local date: from when until when (UTC) it lasts."""
+
+    on: date
+    begins: datetime
+    ends: datetime
+
+
 class Site(Struct, frozen=True, dict=True, cache_hash=True):
     """A place of treatment; it owns the zone, the closed days and the quiet hours.
 
@@ -88,6 +99,11 @@ class Site(Struct, frozen=True, dict=True, cache_hash=True):
         from zoneinfo import ZoneInfo  # noqa: PLC0415  # loaded on first use
 
         return ZoneInfo(self.zone)
+
+    @cached_property
+    def _latest(self) -> list[Day]:
+        """The one day that was asked for last (`day_at`): until midnight everybody asks for it."""
+        return [Day(date.min, _END, _END)]
 
 
 def site_from(name: str, written: Mapping[str, Any]) -> Site:
@@ -114,6 +130,19 @@ def parse_duration(text: str) -> Duration | None:
 def local_date(instant: datetime, site: Site) -> date:
     """The site's date at this instant."""
     return instant.astimezone(site.tz).date()
+
+
+def day_at(instant: datetime, site: Site) -> Day:
+    """The site's date at this instant, with its midnights. Of a date that begins twice, as where
+    clocks are set back after midnight, the first midnight is told."""
+    day = site._latest[0]
+    if not day.begins <= instant < day.ends:
+        on = local_date(instant, site)
+        begins, ends = (at_clock(each, time(0), site) for each in (on, min(on, _LAST) + _A_DAY))
+        day = Day(on, begins, ends)
+        if ends - begins == _A_DAY:  # else its clocks change, and not all between is of this date
+            site._latest[0] = day
+    return day
 
 
 @lru_cache(maxsize=4096)
