@@ -342,11 +342,11 @@ def call_after_leaving_early(run: Run) -> None:
 
 
 def close(run: Run) -> bool:
-    """Close a discharged enrollment in which nothing is left to do; whether it was."""
-    if run.s.standing == "discharged" and not run.s.items:
-        run.emit(e.Closed(run.now))
-        return True
-    return False
+    """Close a discharged enrollment if nothing is left to do in it; whether it was."""
+    if run.s.items:
+        return False
+    run.emit(e.Closed(run.now))
+    return True
 
 
 def hold(

@@ -239,19 +239,21 @@ class Run(Struct, eq=False):
 
     def settle(self) -> None:
         """Repeat, one action at a time, until nothing applies; then set the recheck timer."""
+        s = self.s
         while True:
-            self.waiting.clear()
+            if self.waiting:
+                self.waiting.clear()
             if self.new:
                 alerts.act_on_readings(self)
                 continue
-            active = tuple(self.s.visits)
+            active = tuple(s.visits)
             reach = self.tables.reaches.get(active) or reach_of(self.program, active)
             if not (
                 opening.open_items(self, reach)
-                or moving.go_at_once(self, reach)
+                or (reach.urgent and moving.go_at_once(self, reach))
                 or moving.finish_phases(self, reach)
                 or (self.unbalanced and self._flag_imbalance())
-                or moving.close(self)
+                or (s.standing == "discharged" and moving.close(self))
             ):
                 break
         self._set_recheck(reach)
