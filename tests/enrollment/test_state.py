@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import get_args
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 from bedside import MONDAY, Patient, program
+from hypothesis import given
+from hypothesis import strategies as st
 from test_ends import _TRACKS
 from test_holds import held, stay
 from test_items import phase
@@ -26,7 +29,7 @@ from kat_workflow.enrollment.state import (
     is_within,
     replay,
 )
-from kat_workflow.enrollment.timers import next_timer, timers, wake
+from kat_workflow.enrollment.timers import Timer, next_timer, timers, wake
 from kat_workflow.enrollment.worklist import by_urgency, changed, timeliness, title, where, who
 
 HOUR = timedelta(hours=1)
@@ -67,6 +70,16 @@ def test_a_row_is_the_state_again() -> None:
     row = encode_row(p.s)
     assert decode_row(row) == p.s
     assert encode_row(decode_row(row)) == row
+
+
+def test_when_a_reading_was_recorded_stands_in_the_entries_alone() -> None:
+    p = _busy()
+
+    p.do("correct baseline", systolic=150, reason="misread")
+
+    readings = [each for kept in p.s.readings.values() for each in kept]
+    assert len(readings) > 1
+    assert {each.recorded for each in readings} == {None}
 
 
 def test_the_row_of_every_moment_is_that_moment() -> None:
@@ -124,6 +137,27 @@ def test_the_wake_is_the_first_timer_at_every_moment() -> None:
         first = min(timers(state), default=None)
         assert wake(state) == state.wake == (None if first is None else first.due)
         assert next_timer(state) == first
+
+
+@given(
+    st.datetimes(
+        datetime(1990, 1, 1),
+        timezones=st.sampled_from(
+            [
+                UTC,
+                timezone(timedelta(hours=-7)),
+                ZoneInfo("Asia/Kathmandu"),
+                ZoneInfo("Europe/London"),
+            ]
+        ),
+    )
+)
+def test_a_timer_is_named_by_its_instant_as_its_zone_writes_it(due: datetime) -> None:
+    timer = Timer(due, 0, "stay.1", "stay.1/look.1", "late")
+
+    name = timer.id("e-1")
+
+    assert name == f"timer:e-1/stay.1/look.1/late@{due.isoformat()}"
 
 
 def test_a_session_that_is_under_way_when_its_step_is_late_wakes() -> None:

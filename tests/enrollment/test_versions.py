@@ -145,6 +145,14 @@ def test_gates_of_the_other_version_read_what_this_one_let_be_forgotten() -> Non
 
     assert [x.values for x in p.s.readings["amount"]] == [{"weight": "80"}]
     assert [x.values for x in p.s.readings["vitals"]] == [{"systolic": 130}]
+    (change,) = [x for x in p.log if isinstance(x, e.VersionChanged)]
+    recorded = {
+        x.observation: x.recorded
+        for x in p.log
+        if isinstance(x, e.ObservationRecorded | e.ObservationCorrected)
+    }
+    brought = [x for kept in change.values.values() for x in kept]
+    assert [x.recorded for x in brought] == [recorded[x.id] for x in brought]
 
 
 def test_what_is_read_in_a_session_alone_is_forgotten_with_it_in_the_other_version_too() -> None:

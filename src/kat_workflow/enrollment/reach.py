@@ -96,15 +96,9 @@ def tables_of(program: Program) -> Tables:
 
 
 def reach_of(program: Program, active: tuple[str, ...]) -> Reach:
-    """What is asked of a patient in these phases, which are told as they were entered."""
+    """What is asked of a patient in these phases, which are told as they were entered: worked out,
+    and kept with the program (`Tables.reaches`)."""
     tables = tables_of(program)
-    found = tables.reaches.get(active)
-    if found is None:
-        found = tables.reaches[active] = _reach(program, tables, active)
-    return found
-
-
-def _reach(program: Program, tables: Tables, active: tuple[str, ...]) -> Reach:
     chart, opens = tables.chart, tables.opens
     steps = [
         (step.name, name, bool(step.every), step.after[0] if step.after else "", step)
@@ -119,7 +113,7 @@ def _reach(program: Program, tables: Tables, active: tuple[str, ...]) -> Reach:
         last = phase.required_steps[-1] if phase.required_steps else ""
         phases.append((name, whole, last, phase))
     urgent = [program.phases[name] for name in chart.outermost_first(active)]
-    return Reach(
+    reach = tables.reaches[active] = Reach(
         tuple(steps),
         frozenset().union(*(opens.judged.get(name, ()) for name in active)),
         frozenset().union(*(opens.timed.get(name, ()) for name in active)),
@@ -127,6 +121,7 @@ def _reach(program: Program, tables: Tables, active: tuple[str, ...]) -> Reach:
         tuple(phases),
         tuple((name, tables.daily[name]) for name in active if name in tables.daily),
     )
+    return reach
 
 
 @lru_cache(maxsize=4096)
