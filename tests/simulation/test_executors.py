@@ -6,10 +6,12 @@ import pickle
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import loky
 import pytest
 
 from kat_workflow.errors import KatError, ProgramError, Reason, Refusal, Refused
@@ -90,7 +92,7 @@ def spawned() -> AbstractContextManager[Executor]:
 @contextmanager
 def of_dask() -> Iterator[Executor]:
     """A Dask cluster of two processes, on the loopback."""
-    distributed = pytest.importorskip("distributed", reason="needs `pip install distributed`")
+    distributed: Any = import_module("distributed")  # its types are for others in part
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
@@ -103,7 +105,6 @@ def of_dask() -> Iterator[Executor]:
 
 def of_loky() -> AbstractContextManager[Executor]:
     """What joblib runs on."""
-    loky = pytest.importorskip("loky", reason="needs `pip install loky`")
     made: AbstractContextManager[Executor] = loky.ProcessPoolExecutor(2)
     return made
 
