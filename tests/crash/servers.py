@@ -208,9 +208,8 @@ def frozen(ground: ServerGround) -> Row:
             trial.row.seconds = max(trial.row.seconds, monotonic() - thawed)
             trial.unharmed(stops, goes)
         trial.recovers(stops, goes)
-    with Child(Job(trial.where, due=LATER)) as worker:
-        worker.hears(10)
-        worker.stops()
+    with Child(Job(trial.where, due=LATER, freezes=True)) as worker:
+        worker.freezes()
         with Child(Job(trial.where, due=LATER)) as other:
             other.ends()
         worker.thaws()
