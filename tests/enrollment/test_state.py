@@ -22,6 +22,8 @@ from kat_workflow.enrollment import events as e
 from kat_workflow.enrollment.state import (
     FOLDS,
     NOBODY,
+    Enrollment,
+    Settlement,
     copy_of,
     decode_row,
     encode_row,
@@ -196,6 +198,17 @@ def test_places_lie_within_those_around_them_and_not_within_their_namesakes() ->
     assert is_within("stay.1", "")
     assert not is_within("stay.10", "stay.1")
     assert not is_within("stay.1", "stay.1/day.2")
+
+
+def test_leaving_a_place_forgets_what_was_settled_there_and_nothing_of_its_namesake() -> None:
+    settled = {
+        step: Settlement("done", MONDAY, place, (), 1, False)
+        for step, place in (("first", "stay.1/day.1"), ("tenth", "stay.1/day.10"))
+    }
+
+    after = evolve(Enrollment("e", settled=settled), e.PhaseLeft("day", "stay.1/day.1", MONDAY, ""))
+
+    assert set(after.settled) == {"tenth"}
 
 
 def test_only_what_a_gate_may_read_is_kept_beside_the_journal() -> None:
