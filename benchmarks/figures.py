@@ -97,7 +97,8 @@ def groupcommit(effort: Effort) -> Iterator[Figure]:
 
 
 def postgres(_: Effort) -> Iterator[Figure]:
-    """Commands on PostgreSQL (read, decide, commit), against the SQL written by hand."""
+    """Commands on PostgreSQL (read, decide, commit), against the SQL written by hand: statement by
+    statement, and in one call."""
     rows = postgres_fixture.rows()
     commits = len(rows.timed)
     with closing(Server()) as server:
@@ -106,10 +107,12 @@ def postgres(_: Effort) -> Iterator[Figure]:
         def ours() -> float:
             return commits / postgres_fixture.by_engine(databases.fresh())
 
-        def bare() -> float:
-            return commits / postgres_fixture.bare(databases.fresh(), rows)
+        def bare(write: Callable[[str, durable_fixture.Script], float]) -> Side:
+            return lambda: commits / write(databases.fresh(), rows)
 
-        yield Figure("postgres", "commits/s", ours, bare, 0.8, at_least=True)
+        statements, call = map(bare, (postgres_fixture.by_statements, postgres_fixture.by_call))
+        yield Figure("postgres", "commits/s", ours, statements, 0.8, at_least=True)
+        yield Figure("postgres-call", "commits/s", ours, call, 0.8, at_least=True)
 
 
 def state(effort: Effort) -> Iterator[Figure]:
@@ -344,8 +347,8 @@ GROUPS: dict[str, Callable[[Effort], Iterator[Figure]]] = {
     "scale": scaling,
     "simulation": simulation,
 }
-"""What can be asked for by name; `groupcommit` has two figures, `state` four, `simulation` five,
-`worklist` six and `long` nine."""
+"""What can be asked for by name; `groupcommit` and `postgres` have two figures, `state` four,
+`simulation` five, `worklist` six and `long` nine."""
 
 
 def _kib() -> float:

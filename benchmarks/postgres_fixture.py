@@ -1,12 +1,13 @@
 """A patient's whole course on PostgreSQL: through the engine, and as the SQL written by hand.
 
-The reference writes the rows that the engine writes for the script, taken down once: each command
-and each timer is one call of a function that inserts what it is given, on an identical schema, and
-reads nothing, decides nothing, links nothing and checks nothing. So it is one round trip and one
-commit, as an append of the journal is: with a statement for each row, or a pipeline of them, the
-driver and the way to the server would be compared and not what is done there. The arrays stand
-ready, and go by the journal's own quick way with arrays. Both sides begin with a new database in
-every round, on one server that forces every commit to the disk.
+The references write the rows that the engine writes for the script, taken down once: each command
+and each timer is one transaction, on an identical schema, that reads nothing, decides nothing,
+links nothing and checks nothing. `by_statements` is written as one writes it with the driver:
+`transaction()`, prepared statements, `executemany` where there are many rows. `by_call` is one call
+of a function that inserts what it is given, so that it is one round trip, as an append of the
+journal is: what is compared is then what is done at both ends of it. Its arrays stand ready, and go
+by the journal's own quick way with arrays. All begin with a new database in every round, on one
+server that forces every commit to the disk.
 """
 
 from __future__ import annotations
@@ -19,7 +20,17 @@ import psycopg
 from benchmarks.durable_fixture import Commit, Script, by_engine, rows
 from kat_workflow.journal.postgres import PostgresJournal, _Blobs, _cursor, _Numbers, _Texts
 
-__all__ = ["bare", "by_engine", "rows"]
+__all__ = ["by_call", "by_engine", "by_statements", "rows"]
+
+_STREAM = 'INTO kat_streams (version, link, salt, "row", wake, stream)'
+_BEGIN = f"INSERT {_STREAM} VALUES (%b, %b, %b, %b, %b, %b)"  # noqa: S608
+_MOVE = 'UPDATE kat_streams SET version = %b, link = %b, "row" = %b, wake = %b WHERE stream = %b'
+_ENTRY = f"INSERT INTO kat_entries VALUES ({', '.join(['%b'] * 11)})"  # noqa: S608
+_GONE = "DELETE FROM kat_items WHERE stream = %b AND item = %b"
+_ITEM = "INSERT INTO kat_items VALUES (%b, %b, %b, %b::int::bool, %b, %b, %b, %b, %b)"
+_CENSUS = """INSERT INTO kat_census VALUES (%b, %b, %b, %b) ON CONFLICT (stream) DO UPDATE
+    SET site = excluded.site, standing = excluded.standing, body = excluded.body"""
+_COMMAND = "INSERT INTO kat_commands VALUES (%b, %b, %b, %b, %b)"
 
 # The n-th elements of the arrays of a group are the columns of its n-th row.
 _FUNCTION = """CREATE FUNCTION bare_write(
@@ -72,9 +83,21 @@ _COLUMNS: dict[str, tuple[type[list[Any]], ...]] = {
 _CALL = f"SELECT bare_write({', '.join(['%b'] * 42)})"
 
 
-def bare(url: str, script: Script) -> float:
-    """Seconds for the same rows of the same patient, written by hand, after the other's."""
+def by_statements(url: str, script: Script) -> float:
+    """Seconds for the same rows of the same patient, row by row, after the other's."""
     PostgresJournal(url).close()  # it makes the tables
+    with psycopg.connect(url, autocommit=True) as connection:
+        for commit in script.before:
+            _write(connection, commit)
+        began = perf_counter()
+        for commit in script.timed:
+            _write(connection, commit)
+        return perf_counter() - began
+
+
+def by_call(url: str, script: Script) -> float:
+    """Seconds for the same rows of the same patient, in one call each, after the other's."""
+    PostgresJournal(url).close()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(_FUNCTION)
         execute = _cursor(connection).execute
@@ -85,6 +108,25 @@ def bare(url: str, script: Script) -> float:
         for values in ready:
             execute(_CALL, values, prepare=True)
         return perf_counter() - began
+
+
+def _write(connection: psycopg.Connection[Any], commit: Commit) -> None:
+    with connection.transaction(), connection.cursor() as cursor:
+        for row in commit.begun:
+            cursor.execute(_BEGIN, row, prepare=True)
+        for row in commit.streams:
+            cursor.execute(_MOVE, row, prepare=True)
+        for statement, many in (
+            (_ENTRY, commit.entries),
+            (_GONE, commit.gone),
+            (_ITEM, commit.items),
+            (_CENSUS, commit.census),
+        ):
+            if len(many) == 1:
+                cursor.execute(statement, many[0], prepare=True)
+            elif many:
+                cursor.executemany(statement, many)
+        cursor.execute(_COMMAND, commit.command, prepare=True)
 
 
 def _values(commit: Commit) -> tuple[object, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -116,12 +117,15 @@ class TestTheReferences:
             for select in WRITTEN:
                 assert engine.execute(select).fetchall() == bare.execute(select).fetchall()
 
+    @pytest.mark.parametrize(
+        "write", [postgres_fixture.by_statements, postgres_fixture.by_call], ids=["rows", "call"]
+    )
     def test_sql_by_hand_writes_the_rows_that_the_engine_writes_to_postgresql(
-        self, databases: Databases
+        self, databases: Databases, write: Callable[[str, durable_fixture.Script], float]
     ) -> None:
         ours, by_hand = databases.fresh(), databases.fresh()
         postgres_fixture.by_engine(ours)
-        postgres_fixture.bare(by_hand, postgres_fixture.rows())
+        write(by_hand, postgres_fixture.rows())
         with psycopg.connect(ours) as engine, psycopg.connect(by_hand) as bare:
             for select in WRITTEN:
                 assert engine.execute(select).fetchall() == bare.execute(select).fetchall()

@@ -307,6 +307,12 @@ def test_items_stand_by_urgency() -> None:
     assert timeliness(p.item("farewell"), MONDAY + 99 * HOUR) == "open"
 
 
+def test_what_is_due_at_the_instant_at_which_it_opens_is_late_from_then_on() -> None:
+    p = Patient(program(stay("at_once: {by: [nurse], record: note, due: 0 min}")))
+
+    assert timeliness(p.item("at_once"), MONDAY) == "late"
+
+
 def test_an_item_has_a_name_for_people_and_waits_for_roles() -> None:
     p = Patient(
         program(

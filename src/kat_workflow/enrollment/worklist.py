@@ -36,7 +36,7 @@ def timeliness(item: Item, now: datetime) -> Timeliness:
     """Early before it opens, late from its due instant on, else open; windows are half-open."""
     if now < item.opens:
         return "early"
-    return "late" if item.due is not None and now >= item.due and item.opens < item.due else "open"
+    return "late" if item.due is not None and now >= item.due else "open"
 
 
 def title(program: Program, item: Item) -> str:
