@@ -420,6 +420,29 @@ def test_the_day_of_admission_is_the_date_of_the_site() -> None:
     assert p.s.admitted == date(2026, 3, 2)
 
 
+def test_a_program_day_counts_from_admission_in_every_phase() -> None:
+    p = Patient(
+        program(
+            """
+start: stay
+phases:
+  stay:
+    admits: true
+    steps: {first: {by: [nurse], record: note}}
+    next: [{to: later, when: always}]
+  later:
+    steps: {visit: {by: [nurse], record: note, on_day: 3, at: "08:30"}}
+    next: [{to: well, when: always}]
+"""
+        )
+    )
+    p.wait("1 d")
+
+    p.do("record first", text="x")
+
+    assert p.item("visit").opens == p.at("2026-03-04 08:30")
+
+
 def test_a_step_of_a_program_day_waits_for_admission() -> None:
     p = Patient(
         program(

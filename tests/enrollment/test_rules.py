@@ -502,6 +502,27 @@ phases:
     assert q.events(e.Discharged)[0].at == MONDAY + 2 * HOUR
 
 
+def test_r8_of_several_gates_that_wait_the_first_to_turn_is_looked_at_first() -> None:
+    rows = [f"{{to: well, when: time since rest done >= {n} h, at_once: true}}" for n in (5, 2, 7)]
+    p = Patient(
+        program(
+            f"""
+start: stay
+phases:
+  stay:
+    steps:
+      rest: {{by: [nurse], record: note}}
+      sit: {{by: [nurse], record: note}}
+    next: [{", ".join(rows)}, {{to: well, when: always}}]
+"""
+        )
+    )
+
+    p.do("record rest", text="x")
+
+    assert p.s.recheck == MONDAY + 2 * HOUR
+
+
 def test_r8_ageing_never_opens_anything() -> None:
     text = """
 start: stay
