@@ -363,9 +363,14 @@ def test_a_window_counts_from_a_step_of_this_round_and_not_of_the_last_one() -> 
                 repeat: {at_least: 2, at_most: 2}
                 steps:
                   asked: {by: [nurse], record: note}
-                  sent: {by: [nurse], record: answer, counted_from: asked done, due: 2 h, source: practice}
+                  sent:
+                    by: [nurse]
+                    record: answer
+                    counted_from: asked done
+                    due: 2 h
+                    source: practice
                 next: [{to: well, when: always}]
-            """  # noqa: E501
+            """
         )
     )
     p.do("record asked", text="x")

@@ -54,7 +54,17 @@ from kat_workflow.enrollment.state import (
 from kat_workflow.enrollment.timers import Timer
 from kat_workflow.enrollment.worklist import changed, title, where, who
 from kat_workflow.errors import Conflict, JournalError, KatError, Refusal, Refused
-from kat_workflow.journal import Append, CensusRow, Entry, ItemRow, Journal, Receipt, placed, shown
+from kat_workflow.journal import (
+    ERASURE,
+    Append,
+    CensusRow,
+    Entry,
+    ItemRow,
+    Journal,
+    Receipt,
+    placed,
+    shown,
+)
 from kat_workflow.program import PATIENT
 from kat_workflow.program.clock import Site
 
@@ -721,10 +731,6 @@ encode_beside = msgspec.msgpack.Encoder().encode
 """The row of a stream beside enrollments."""
 
 
-_ERASED = b'{"event":"erased"'
-"""How the body of an erasure begins: the others need not be read in search of one."""
-
-
 def retold(entries: Sequence[Entry]) -> Enrollment:
     """An enrollment by its entries alone. JournalError where they contradict each other."""
     with Retelling(entries) as told:
@@ -735,7 +741,7 @@ def refolded(what: Beside, entries: Sequence[Entry]) -> Any:
     """A stream beside enrollments, by its entries alone. JournalError as `retold`."""
     state = EMPTY[what]
     for version, entry in enumerate(entries):
-        if entry.body.startswith(_ERASED) and getattr(event_of(entry), "wholly", False):
+        if entry.body.startswith(ERASURE) and getattr(event_of(entry), "wholly", False):
             # Nothing before it tells anything.
             state, entries = replace(state, version=version), entries[version:]
             break

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENCRYPTED",
+    "ERASURE",
     "LOCKED",
     "PSEUDONYM",
     "Append",
@@ -453,6 +454,8 @@ def _opened(
 
 ENCRYPTED = b'{"encrypted":"'
 """How a payload begins that needs a key to be read."""
+ERASURE = b'{"event":"erased"'
+"""How the body of an entry begins that tells of an erasure: stores read those, and no others."""
 PSEUDONYM = "patient:~"
 """How the name of a patient's own stream begins in a journal that is encrypted."""
 LOCKED = (

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from kat_workflow.journal import Chain, Entry, Journal, Written, micros, shown, stored
+from kat_workflow.journal import ERASURE, Chain, Entry, Journal, Written, micros, shown, stored
 from kat_workflow.journal.chain import SALT, committed, frame, genesis, link, rolled, sealed
+from kat_workflow.journal.records import Erasure, read_erasure
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -128,15 +129,6 @@ def _held(entry: Entry, written: Written) -> tuple[int, bytes, bytes, bytes]:
     return entry.version, framed, committed(entry.salt, entry.values), entry.body
 
 
-class _Erased(Struct):
-    """What an audit reads of an event: only erasures matter to it."""
-
-    event: str
-    since: int = 0
-    through: int = 0
-    wholly: bool = False
-
-
 class _Stream(Struct):
     """A stream as far as it was read; `first` is what the link of its first entry holds, `marks`
     one byte for each entry, and `told` the erasures that its entries tell of."""
@@ -146,16 +138,14 @@ class _Stream(Struct):
     version: int
     link: bytes
     marks: bytearray
-    told: list[_Erased] = []
+    told: list[Erasure] = []
 
     def covers(self, version: int) -> bool:
         """Whether an erasure of this entry is told."""
-        return any(each.since <= version <= each.through for each in self.told)
+        return any(each.took(version) for each in self.told)
 
 
 _VALUES, _ERASED, _HIDDEN = 1, 2, 4
-_read_event = msgspec.json.Decoder(_Erased).decode
-_TOLD = b'{"event":"erased"'
 
 
 class _Audit:
@@ -252,11 +242,11 @@ class _Audit:
             mark |= _HIDDEN
             self.hidden.setdefault(entry.cause, []).append((entry.stream, entry.version))
         stream.marks.append(mark)
-        if entry.body.startswith(_TOLD):
+        if entry.body.startswith(ERASURE):
             with suppress(
                 msgspec.DecodeError, UnicodeDecodeError, RecursionError
             ):  # else its link tells
-                told = _read_event(entry.body)
+                told = read_erasure(entry.body)
                 if told.through < entry.version:
                     stream.told.append(told)
 

@@ -50,6 +50,7 @@ from msgspec.structs import replace
 from kat_workflow.errors import JournalError, Refused
 from kat_workflow.journal import (
     ENCRYPTED,
+    ERASURE,
     LOCKED,
     PSEUDONYM,
     Append,
@@ -72,7 +73,6 @@ from kat_workflow.journal.records import KeptCheckpoint, Record, Standing
 
 __all__ = ["EncryptedJournal", "Keys", "add_key"]
 
-_TOLD = b'{"event":"erased"'
 _PATIENT = "patient:"
 _LAST = chr(0x10FFFF)
 _NONCE, _KEY = 12, 32
@@ -567,7 +567,7 @@ class EncryptedJournal:
     def opened_entry(self, entry: Entry) -> Entry:
         """An entry as it was written."""
         body, values, salt, name = entry.body, entry.values, entry.salt, entry.stream
-        own, told = name.startswith(_PATIENT), body.startswith(_TOLD)
+        own, told = name.startswith(_PATIENT), body.startswith(ERASURE)
         if is_payload(body):
             keys = self.unlocked()
             place = _PATIENT if own else entry.stream
@@ -659,7 +659,7 @@ def _first_encrypted(journal: Journal) -> int:
         is still to come will be."""
         while page := journal.follow(position - 1, 100):
             for entry in page:
-                if not entry.body.startswith(_TOLD):
+                if not entry.body.startswith(ERASURE):
                     return entry.position, is_payload(entry.body)
             position = page[-1].position + 1
         return position, True
@@ -693,7 +693,7 @@ def head_of(entry: Entry) -> Head:
 def sealed_body(keys: Keys, place: str, version: int, head: Head, body: bytes, had: bool) -> bytes:
     """What is stored of the body of an entry, which has values, or `had` some; itself if it says
     an erasure."""
-    if body.startswith(_TOLD):
+    if body.startswith(ERASURE):
         return body
     place = _PATIENT if place.startswith(_PATIENT) else place
     return keys.encrypt((b"+" if had else b"-") + body, _about("body", place, version, *head))

@@ -14,12 +14,14 @@ from kat_workflow.errors import JournalError
 from kat_workflow.journal import CensusRow, Chain, Entry, ItemRow, KeptProgram, Written
 
 __all__ = [
+    "Erasure",
     "KeptCheckpoint",
     "Record",
     "Standing",
     "damaged",
     "not_empty",
     "read_census",
+    "read_erasure",
     "read_files",
     "read_item",
 ]
@@ -41,6 +43,20 @@ class KeptCheckpoint(Struct, frozen=True):
     position: int
     body: bytes
 
+
+class Erasure(Struct):
+    """What a store reads of an entry that tells of an erasure: the versions that it took."""
+
+    since: int = 0
+    through: int = 0
+    wholly: bool = False
+
+    def took(self, version: int) -> bool:
+        """Whether the entry of a version was among them."""
+        return self.since <= version <= self.through
+
+
+read_erasure = Decoder(Erasure).decode
 
 Record = KeptProgram | Written | Entry | Standing | KeptCheckpoint
 """What a journal is made of, piece by piece: see `journal.keeping`."""

@@ -19,11 +19,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from hashlib import sha256
 
-import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
-from kat_workflow.journal import Chain, Entry, Journal, Written, stored
+from kat_workflow.journal import ERASURE, Chain, Entry, Journal, Written, stored
 from kat_workflow.journal.chain import (
     SALT,
     commitment,
@@ -43,33 +41,23 @@ from kat_workflow.journal.encrypting import (
     sealed_row,
     sealed_values,
 )
-from kat_workflow.journal.records import Record, Standing
+from kat_workflow.journal.records import Erasure, Record, Standing, read_erasure
 
 __all__ = ["rekeyed"]
 
 _PAGE = 1000
 _HASH = 32
 _PATIENT = "patient:"
-_TOLD = b'{"event":"erased"'
 
 
 def rekeyed(journal: Journal, keys: Keys) -> Iterator[Record]:
     """Everything that a journal holds but its checkpoints, as it is stored under these keys alone.
 
     `journal` is opened with the keys that it was written with, if it is encrypted, and is to be a
-    snapshot. For each stream the last link is held in memory, and for each erasure what it took.
+    snapshot. Held in memory are the salt and the last link of each stream, and what each erasure
+    took.
     """
     return _Rekeying(journal, keys).records()
-
-
-class _Erased(Struct):
-    """What is read of an erasure."""
-
-    since: int = 1
-    through: int = 0
-
-
-_read_erased = msgspec.json.Decoder(_Erased).decode
 
 
 class _Rekeying:
@@ -82,8 +70,9 @@ class _Rekeying:
         )
         self._keys = keys
         self._chance = os.urandom(32)  # forgotten with the rest of this
-        self._gone: defaultdict[str, list[_Erased]] = defaultdict(list)
-        self._ends: dict[str, Chain] = {}  # by the names in the old record
+        self._gone: defaultdict[str, list[Erasure]] = defaultdict(list)
+        self._salts: dict[str, bytes] = {}  # of streams, by their names in the old record
+        self._ends: dict[str, Chain] = {}  # by the same
 
     def records(self) -> Iterator[Record]:
         for listed in self._stored.programs():
@@ -94,10 +83,14 @@ class _Rekeying:
         while commands := self._stored.written(command, _PAGE):
             yield from map(self._written, commands)
             command = commands[-1].command
+        stream = ""
+        while chains := self._stored.chains(stream, _PAGE):
+            self._salts.update((chain.stream, chain.salt) for chain in chains)
+            stream = chains[-1].stream
         for page in self._pages():
             for entry in page:
-                if entry.body.startswith(_TOLD):
-                    self._gone[entry.stream].append(_read_erased(entry.body))
+                if entry.body.startswith(ERASURE):
+                    self._gone[entry.stream].append(read_erasure(entry.body))
         for page in self._pages():
             of = {x.command: x for x in self._stored.written_by(entry.cause for entry in page)}
             for entry in page:
@@ -138,7 +131,7 @@ class _Rekeying:
             self._keys, place, version, head, plain.body, bool(plain.values or plain.salt)
         )
         values, salt = b"", b""
-        erased = any(x.since <= version <= x.through for x in self._gone[entry.stream])
+        erased = any(x.took(version) for x in self._gone[entry.stream])
         if erased:
             # A record that was written without keys has no commitment where there were no values.
             lacks = own or body is plain.body
@@ -156,11 +149,9 @@ class _Rekeying:
 
     def _begins(self, at: str, name: str) -> Chain:
         """The chain of a stream before its first entry, under its new name."""
-        before = at[:-1] + chr(ord(at[-1]) - 1) + chr(0x10FFFF)
-        (chain,) = self._stored.chains(before, 1)
-        assert chain.stream == at
-        if len(chain.salt) != SALT:  # it was renamed: its name tells nothing, nor does its origin
-            return Chain(at, 0, chain.salt, chain.salt)
+        origin = self._salts[at]
+        if len(origin) != SALT:  # it was renamed: its name tells nothing, nor does its origin
+            return Chain(at, 0, origin, origin)
         own = name.startswith(_PATIENT)
         place = self._keys.pseudonym(name[len(_PATIENT) :]) if own else name
         salt = os.urandom(SALT)
