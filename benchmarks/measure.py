@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from math import comb
+from pathlib import Path
 from statistics import median
 from time import process_time
 
@@ -103,6 +104,13 @@ def cost(work: Callable[[], int], clock: Callable[[], float] = process_time) -> 
         return (clock() - began) / done * 1e6
 
     return side
+
+
+def peak() -> int:
+    """The most KiB that this process took. What getrusage says would be its parent's, if that was
+    higher: it outlives the exec."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0])
 
 
 def _skipped(rounds: int) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
+from benchmarks.measure import peak
 from benchmarks.simulation_fixture import exponent, short
 from kat_workflow.simulation.cohort import CsvTables, simulate
 
@@ -22,17 +23,14 @@ def once(patients: int) -> tuple[float, int, int]:
         began = perf_counter()
         cohort = simulate(short(patients), tables=tables)
         seconds = perf_counter() - began
-    # What getrusage says would be the parent's peak, if that was higher.
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    peak = int(status.partition("VmHWM:")[2].split()[0])
-    return seconds, cohort.tallies.entries, peak
+    return seconds, cohort.tallies.entries, peak()
 
 
 def main(asked: list[str]) -> None:
     """Print what is asked for."""
     if asked[0] in ("--peak", "--once"):
-        seconds, entries, peak = once(int(asked[1]))
-        print(peak if asked[0] == "--peak" else f"{seconds} {entries} {peak}")
+        seconds, entries, most = once(int(asked[1]))
+        print(most if asked[0] == "--peak" else f"{seconds} {entries} {most}")
         return
     sizes, costs = [int(each) for each in asked], []
     for patients in sizes:
@@ -42,9 +40,9 @@ def main(asked: list[str]) -> None:
             check=True,
             text=True,
         )
-        seconds, entries, peak = (float(each) for each in done.stdout.split())
+        seconds, entries, most = (float(each) for each in done.stdout.split())
         costs.append(seconds)
-        print(f"{patients} {seconds:.1f} s {entries / seconds:.0f} entries/s {peak / 1024:.0f} MiB")
+        print(f"{patients} {seconds:.1f} s {entries / seconds:.0f} entries/s {most / 1024:.0f} MiB")
     if len(sizes) > 1:
         print(f"exponent {exponent(sizes, costs):.3f}")
 

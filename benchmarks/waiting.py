@@ -5,12 +5,12 @@ The store was made by `large_fixture`; nothing in it is due yet.
 
 from __future__ import annotations
 
-import resource
 import sys
 from datetime import timedelta
 from threading import Event
 
 from benchmarks.large_fixture import NOON
+from benchmarks.measure import peak
 from kat_workflow.engine import Engine
 from kat_workflow.engine.scheduling import ThreadScheduler
 
@@ -21,7 +21,7 @@ def waiting(where: str) -> int:
         with ThreadScheduler(engine, every=3600) as scheduler:
             while scheduler.waits_for is None:
                 Event().wait(0.01)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,8 +16,8 @@ from postgres import Databases
 
 from benchmarks import chart_fixture, durable_fixture, postgres_fixture, workload
 from benchmarks.__main__ import main
-from benchmarks.figures import GROUPS
-from benchmarks.measure import Figure, Measured, measure
+from benchmarks.figures import GROUPS, ROOT
+from benchmarks.measure import Figure, Measured, measure, peak
 from kat_workflow.language import load
 from kat_workflow.program.model import Program
 
@@ -150,3 +152,14 @@ def test_a_group_that_does_not_exist_is_refused_with_those_that_do(
 def test_a_profile_names_the_functions_of_our_side(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--profile", "decide", "--share", "0.01"])
     assert "decide" in capsys.readouterr().out
+
+
+def test_the_peak_of_a_child_is_its_own_and_not_its_parents() -> None:
+    ballast = bytearray(300 << 20)
+    code = "from benchmarks.measure import peak; print(peak())"
+
+    child = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True, cwd=ROOT
+    )
+
+    assert int(child.stdout) < len(ballast) >> 10 < peak()
