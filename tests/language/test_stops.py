@@ -101,6 +101,14 @@ def test_where_a_row_above_or_the_row_itself_says_what_follows_then_nothing_is_t
     assert found(*rows) == []
 
 
+def test_that_a_later_phase_asks_the_same_again_helps_nobody_on() -> None:
+    asked_again = ("see: {by: [nurse]}", "see: {by: [nurse], record: answer}")
+
+    rows = found(ON.format("keen"), OUT.format("always"), change=asked_again)
+
+    assert rows == [(0, "put a row above that says where to: when: ask is declined")]
+
+
 def test_the_first_row_of_which_a_way_is_not_said_is_the_one() -> None:
     rows = found(OUT.format("ask is declined"), OUT.format("other.sure is yes"), ON.format("keen"))
 

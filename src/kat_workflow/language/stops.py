@@ -58,8 +58,6 @@ def _faults(program: model.Program, phase: model.Phase) -> Iterator[tuple[int, s
         form = program.forms.get(step.form)
         if form is None or form.any_time or form.by or step.every:
             continue  # it may still come
-        if any(each.form == form.name and each is not step for each in program.steps.values()):
-            continue  # another step may tell
         short = name.rpartition(".")[2]
         for way in sorted(step.may_be - {"done"}):
             row = _stop(program, phase, step, way, frozenset([*form.fields, *_scores(form)]))
@@ -89,8 +87,8 @@ def _stop(
     fields; None where there is none. What the rows read besides may be so or not so."""
 
     def reads(fact: Fact) -> bool:
-        own = fact.scope.name == phase.name and fact.step in ("", step.name)
-        return own and fact.form == step.form and fact.field in silent
+        alone = fact.scope.name == phase.name and fact.by == (step.name,)  # no other step may tell
+        return alone and fact.form == step.form and fact.field in silent
 
     def fixed(leaf: Leaf) -> bool | None:
         """How the step ended is known, and that it recorded nothing; what it would have is not."""
